@@ -1,0 +1,5 @@
+"""trifolium on JAX arrays."""
+
+from trifolium_jax.backend import JaxBackend
+
+__all__ = ["JaxBackend"]

@@ -1,0 +1,141 @@
+"""The JAX backend: arrays on any device, compiled writes and updates with donated memory."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trifolium.backend import Array, Backend, Capabilities, Params
+from trifolium.errors import BackendError
+from trifolium.models import adam
+
+__all__ = ["JaxBackend"]
+
+
+class JaxBackend(Backend):
+    """Arrays are ``jax.Array`` on one device."""
+
+    name = "jax"
+    framework = "jax"
+    version = jax.__version__
+    xp = jnp
+
+    def __init__(self, device: Any = None) -> None:
+        self.device = device if isinstance(device, jax.Device) else _find_device(device)
+
+    @property
+    def capabilities(self) -> Capabilities:  # type: ignore[override]
+        return Capabilities(train=True, compile=True, donate=True, float64=_has_64_bits())
+
+    @property
+    def default_int(self) -> str:  # type: ignore[override]
+        return "int64" if _has_64_bits() else "int32"
+
+    @staticmethod
+    def devices() -> list[str]:
+        found = [_name(device) for device in jax.devices()]
+        return found if jax.default_backend() == "cpu" else [*found, "cpu:0"]
+
+    def dtype(self, name: str) -> Any:
+        try:
+            found = jnp.dtype(name)
+        except TypeError:
+            raise BackendError(f"dtype {name!r} is not one of JAX's") from None
+        if found.itemsize == 8 and found.kind in "iuf" and not _has_64_bits():
+            raise BackendError(
+                f"dtype {name!r} has 64 bits, which JAX would narrow to 32; call "
+                "jax.config.update('jax_enable_x64', True) first, or ask for 32 bits"
+            )
+        return found
+
+    def zeros(self, shape: Sequence[int], dtype: str) -> Array:
+        return jnp.zeros(shape, self.dtype(dtype), device=self.device)
+
+    def from_numpy(self, array: np.ndarray) -> Array:
+        self.dtype(array.dtype.name)
+        return jax.device_put(array, self.device)
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        host = np.array(jax.device_get(array))
+        return host.astype(np.float32) if host.dtype == jnp.bfloat16 else host
+
+    def host_view(self, array: Array) -> np.ndarray | None:  # noqa: ARG002
+        return None
+
+    def take(self, array: Array, rows: Array) -> Array:
+        return array.at[rows].get(mode="promise_in_bounds")
+
+    def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
+        # Sizes are rounded up to powers of four, so that few programs are compiled; the rows that
+        # fill up lie past the end, where the write drops them.
+        size = len(rows)
+        padded = 1
+        while padded < size:
+            padded *= 4
+        past_the_end = next(iter(columns.values())).shape[0]
+        index = np.full(padded, past_the_end, np.int32)
+        index[:size] = rows
+        filled = {name: _padded(value, padded) for name, value in values.items()}
+        return _write(columns, index, filled)
+
+    def compile(
+        self, function: Callable[..., Any], *, donate: Sequence[int] = ()
+    ) -> Callable[..., Any]:
+        return jax.jit(function, donate_argnums=tuple(donate))
+
+    def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        differentiated = jax.value_and_grad(partial(function, jnp), has_aux=True)
+
+        def evaluate(params: Params, *args: Any) -> tuple[Array, Any, Params]:
+            (loss, aux), grads = differentiated(params, *args)
+            return loss, aux, grads
+
+        return evaluate
+
+    def adam(
+        self,
+        params: Params,
+        grads: Params,
+        state: Params,
+        learning_rate: float,
+        epsilon: float,
+    ) -> tuple[Params, Params]:
+        return adam.step(jnp, params, grads, state, learning_rate, epsilon)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _write(columns: Params, rows: Array, values: Params) -> Params:
+    return {
+        name: column.at[rows].set(values[name], mode="drop") if name in values else column
+        for name, column in columns.items()
+    }
+
+
+def _padded(value: np.ndarray, size: int) -> np.ndarray:
+    """Return a fresh array of ``size`` rows that begins with ``value``."""
+    filled = np.zeros((size, *value.shape[1:]), value.dtype)
+    filled[: len(value)] = value
+    return filled
+
+
+def _has_64_bits() -> bool:
+    return bool(jax.dtypes.canonicalize_dtype(np.int64) == np.int64)
+
+
+def _name(device: Any) -> str:
+    return f"{device.platform}:{device.id}"
+
+
+def _find_device(name: Any) -> Any:
+    if name is None:
+        return jax.devices()[0]
+    platform, _, index = str(name).partition(":")
+    try:
+        return jax.devices(platform)[int(index or 0)]
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise BackendError(
+            f"device={name!r} can't be used by JAX; present are: {', '.join(JaxBackend.devices())}"
+        ) from error

@@ -1,0 +1,136 @@
+"""The PyTorch backend: tensors on any device, autograd, fused Adam, torch.compile."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import array_api_compat.torch as xp
+import numpy as np
+import torch
+
+from trifolium.backend import Array, Backend, Capabilities, Params
+from trifolium.errors import BackendError
+
+__all__ = ["TorchBackend"]
+
+
+class TorchBackend(Backend):
+    """Arrays are ``torch.Tensor`` on one device."""
+
+    name = "torch"
+    framework = "torch"
+    version = str(torch.__version__)
+    xp = xp
+    capabilities = Capabilities(train=True, compile=True, donate=True, float64=True)
+    default_int = "int64"
+
+    def __init__(self, device: Any = None) -> None:
+        try:
+            self.device = torch.empty(0, device=device or torch.get_default_device()).device
+        except (RuntimeError, AssertionError, TypeError) as error:
+            raise BackendError(
+                f"device={device!r} can't be used by torch ({str(error).splitlines()[0]}); "
+                f"present are: {', '.join(self.devices())}"
+            ) from error
+
+    @staticmethod
+    def devices() -> list[str]:
+        found = ["cpu"]
+        if torch.accelerator.is_available():
+            kind = torch.accelerator.current_accelerator()
+            found += [f"{kind}:{index}" for index in range(torch.accelerator.device_count())]
+        return found
+
+    def dtype(self, name: str) -> torch.dtype:
+        found = getattr(torch, name, None)
+        if not isinstance(found, torch.dtype):
+            raise BackendError(f"dtype {name!r} is not one of torch's")
+        if found in (torch.uint16, torch.uint32, torch.uint64):
+            raise BackendError(
+                f"dtype {name!r} can't be gathered by torch (no index_select for it); "
+                "use uint8 or a signed integer"
+            )
+        return found
+
+    def zeros(self, shape: Sequence[int], dtype: str) -> Array:
+        return torch.zeros(tuple(shape), dtype=self.dtype(dtype), device=self.device)
+
+    def from_numpy(self, array: np.ndarray) -> Array:
+        return torch.from_numpy(array).to(self.device)
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        host = array.detach().cpu()
+        if host.dtype == torch.bfloat16:
+            host = host.float()
+        return np.array(host.numpy())
+
+    def host_view(self, array: Array) -> np.ndarray | None:
+        return np.asarray(array.numpy()) if array.device.type == "cpu" else None
+
+    def take(self, array: Array, rows: Array) -> Array:
+        return array.index_select(0, rows)
+
+    def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
+        index = torch.tensor(rows, device=self.device)
+        for name, value in values.items():
+            columns[name].index_copy_(0, index, torch.tensor(value, device=self.device))
+        return columns
+
+    def compile(
+        self,
+        function: Callable[..., Any],
+        *,
+        donate: Sequence[int] = (),  # noqa: ARG002 (updates are in place already)
+    ) -> Callable[..., Any]:
+        # torch.compile takes seconds and a C++ compiler: it is for users to ask for
+        def on_device(*args: Any) -> Any:
+            return function(*map(self._moved, args))
+
+        return on_device
+
+    def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def evaluate(params: Params, *args: Any) -> tuple[Array, Any, Params]:
+            leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+            with torch.enable_grad():
+                loss, aux = function(xp, leaves, *args)
+            grads = torch.autograd.grad(loss, list(leaves.values()))
+            return loss.detach(), _detached(aux), dict(zip(leaves, grads, strict=True))
+
+        return evaluate
+
+    def adam(
+        self,
+        params: Params,
+        grads: Params,
+        state: Params,
+        learning_rate: float,
+        epsilon: float,
+    ) -> tuple[Params, Params]:
+        names = list(params)
+        torch._fused_adam_(
+            [params[name] for name in names],
+            [grads[name] for name in names],
+            [state[f"mean.{name}"] for name in names],
+            [state[f"square.{name}"] for name in names],
+            [],
+            [state["step"].add_(1)] * len(names),
+            lr=float(learning_rate),
+            beta1=0.9,
+            beta2=0.999,
+            weight_decay=0.0,
+            eps=epsilon,
+            amsgrad=False,
+            maximize=False,
+        )
+        return params, state
+
+    def _moved(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            return self.from_numpy(value)
+        if isinstance(value, tuple):
+            moved = map(self._moved, value)
+            return type(value)(*moved) if hasattr(value, "_fields") else tuple(moved)
+        return value
+
+
+def _detached(value: Any) -> Any:
+    return value.detach() if isinstance(value, torch.Tensor) else value

@@ -1,0 +1,313 @@
+"""The Backend protocol, and the registry that finds backends through entry points.
+
+A backend is everything that differs between array frameworks: how rows are written and gathered, how
+a gradient is taken, how a function is compiled. All else in trifolium is written once against the
+Python array API standard and is handed a backend.
+
+Backends are plug-ins of the entry-point group ``trifolium.backends``. The three that come with
+trifolium (numpy, torch, jax) are found the same way as anybody else's.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+
+from trifolium.errors import BackendError, BackendNotInstalled, UnknownBackend
+
+__all__ = [
+    "Array",
+    "Backend",
+    "BackendInfo",
+    "Capabilities",
+    "Params",
+    "as_numpy",
+    "backends",
+    "get_backend",
+]
+
+GROUP = "trifolium.backends"
+
+Array: TypeAlias = Any
+"""An array of any framework: the standard defines no type that all of them share."""
+
+Params: TypeAlias = dict[str, Array]
+"""Named arrays: network parameters, optimizer moments, storage columns."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do; tests and the table in the docs are both made from this.
+
+    Attributes:
+        train: it can take gradients, so the prebuilt models learn on it.
+        compile: ``compile`` makes a function faster instead of returning it as it is.
+        donate: writes reuse the memory of arrays that would otherwise be copied.
+        float64: 64-bit dtypes are available now.
+
+    """
+
+    train: bool
+    compile: bool
+    donate: bool
+    float64: bool
+
+    def __str__(self) -> str:
+        return ", ".join(f.name for f in fields(self) if getattr(self, f.name)) or "none"
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What a framework must bring to carry trifolium's memory and models.
+
+    Attributes:
+        name: the name it is registered under.
+        framework: import name of the framework, as in ``"torch"``.
+        version: version of that framework.
+        xp: an array namespace that follows the array API standard.
+        device: where arrays are placed, in the framework's own type.
+        capabilities: see :class:`Capabilities`.
+        default_int: name of the dtype that holds actions, ``"int64"`` or ``"int32"``.
+
+    """
+
+    name: str
+    framework: str
+    version: str
+    xp: Any
+    device: Any
+    capabilities: Capabilities
+    default_int: str
+
+    def __init__(self, device: Any = None) -> None:
+        """Place arrays on ``device`` (a name or the framework's own type; None: its default)."""
+
+    @staticmethod
+    def devices() -> list[str]:
+        """Names of the devices present, the default first."""
+        ...
+
+    def dtype(self, name: str) -> Any:
+        """Return the framework's dtype of that name; `BackendError` if it has none."""
+        ...
+
+    def zeros(self, shape: Sequence[int], dtype: str) -> Array:
+        """Return zeros of ``shape`` on the device."""
+        ...
+
+    def from_numpy(self, array: np.ndarray) -> Array:
+        """Return a host array on the device, dtype kept.
+
+        The caller gives ``array`` up: its memory may be taken over, so it must not be written again.
+        """
+        ...
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """Return a copy of ``array`` on the host; one that takes part in a gradient is detached.
+
+        A dtype that NumPy lacks (bfloat16) comes back as float32.
+        """
+        ...
+
+    def host_view(self, array: Array) -> np.ndarray | None:
+        """Return a writable NumPy view of ``array``, or None where host writes could be missed."""
+        ...
+
+    def take(self, array: Array, rows: Array) -> Array:
+        """Return ``array[rows]`` along axis 0 for integer ``rows`` [B] that are all in range."""
+        ...
+
+    def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
+        """Write ``values[name]`` [N, ...] to ``rows`` [N] of each column and return the columns.
+
+        The columns given must not be used again: their memory may be reused.
+        """
+        ...
+
+    def compile(
+        self, function: Callable[..., Any], *, donate: Sequence[int] = ()
+    ) -> Callable[..., Any]:
+        """Return ``function`` compiled, reusing the memory of the arguments at ``donate``.
+
+        A backend without a compiler runs ``function`` as it is. Either way arguments may be host
+        arrays, or (named) tuples of host arrays and None: they reach ``function`` on the device, and
+        the caller gives them up as with :meth:`from_numpy`.
+        """
+        ...
+
+    def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Differentiate ``function(xp, params, *args) -> (loss, aux)`` by its dict ``params``.
+
+        The result, called with ``(params, *args)``, returns ``(loss, aux, grads)``, detached. The
+        function computes with the ``xp`` it is handed, which records the gradient.
+        """
+        ...
+
+    def adam(
+        self,
+        params: Params,
+        grads: Params,
+        state: Params,
+        learning_rate: float,
+        epsilon: float,
+    ) -> tuple[Params, Params]:
+        """Take one Adam step and return the new (params, state).
+
+        ``state`` is as :func:`trifolium.models.adam.init` makes it. What was given must not be used
+        again: a backend may update it in place.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class BackendInfo:
+    """One line of :func:`backends`.
+
+    Attributes:
+        name: registered name.
+        installed: whether its framework can be imported.
+        version: the framework's version, "" if it is not installed.
+        devices: names of its devices, the default first.
+        capabilities: what it can do, None if it is not installed.
+        hint: what to do to get it, "" if it is installed.
+
+    """
+
+    name: str
+    installed: bool
+    version: str = ""
+    devices: tuple[str, ...] = ()
+    capabilities: Capabilities | None = None
+    hint: str = ""
+
+
+def get_backend(backend: "str | Backend" = "numpy", *, device: Any = None) -> Backend:
+    """Return the backend of that name, on ``device``.
+
+    Args:
+        backend: a registered name, or a Backend, which is returned as it is.
+        device: a device name such as ``"cuda:0"``, or the framework's own device object; None for
+            the framework's default.
+
+    Raises:
+        UnknownBackend: no such name; the message lists those there are.
+        BackendNotInstalled: the framework is missing; the message says what to install.
+        BackendError: the device does not exist, or ``device`` contradicts the Backend given.
+
+    >>> get_backend("numpy").zeros((2,), "float32")
+    array([0., 0.], dtype=float32)
+
+    """
+    if not isinstance(backend, str):
+        return _checked_instance(backend, device)
+    return _build(backend, device)
+
+
+@cache
+def _build(name: str, device: Any) -> Backend:
+    """One object per name and device, so that what is compiled for a backend is compiled once."""
+    return _load(name)(device)
+
+
+def backends() -> dict[str, BackendInfo]:
+    """Tell, for every registered backend, whether it is installed and what it can do.
+
+    This imports every framework that is installed.
+
+    >>> backends()["numpy"].installed
+    True
+    """
+    return {name: _describe(name) for name in _registered()}
+
+
+def as_numpy(value: Any) -> np.ndarray:
+    """Return ``value``, an array of any framework or anything NumPy takes, as a host array.
+
+    It may alias ``value``. Arrays of a framework that has a backend go through that backend, which
+    knows about gradients, other devices and dtypes that NumPy lacks.
+
+    >>> as_numpy([1, 2])
+    array([1, 2])
+    """
+    if isinstance(value, list | tuple) and value and not isinstance(value[0], int | float):
+        return np.stack([as_numpy(item) for item in value])
+    if isinstance(value, np.ndarray | np.generic | int | float | list | tuple):
+        return np.asarray(value)
+    owner = _owner(type(value).__module__.partition(".")[0])
+    return np.asarray(value) if owner is None else owner.to_numpy(value)
+
+
+@cache
+def _registered() -> dict[str, EntryPoint]:
+    return {point.name: point for point in sorted(entry_points(group=GROUP))}
+
+
+def _load(name: str) -> type[Backend]:
+    points = _registered()
+    if name not in points:
+        raise UnknownBackend(f"backend={name!r} is not known; known are: {', '.join(points)}")
+    try:
+        loaded: type[Backend] = points[name].load()
+    except ModuleNotFoundError as error:
+        raise BackendNotInstalled(
+            f"backend={name!r} needs the package {error.name!r}, which is not installed; "
+            f"{_hint(points[name])}. Ready now: {', '.join(_ready(points)) or 'none'}"
+        ) from error
+    return loaded
+
+
+def _hint(point: EntryPoint) -> str:
+    distribution = point.dist.name if point.dist else point.module
+    return f"pip install '{distribution}[{point.name}]' brings it"
+
+
+def _ready(points: Mapping[str, EntryPoint]) -> list[str]:
+    ready = []
+    for name, point in points.items():
+        try:
+            point.load()
+        except ModuleNotFoundError:
+            continue
+        ready.append(name)
+    return ready
+
+
+def _describe(name: str) -> BackendInfo:
+    try:
+        backend = _build(name, None)
+    except BackendNotInstalled:
+        return BackendInfo(name, installed=False, hint=_hint(_registered()[name]))
+    return BackendInfo(
+        name,
+        installed=True,
+        version=backend.version,
+        devices=tuple(backend.devices()),
+        capabilities=backend.capabilities,
+    )
+
+
+def _checked_instance(backend: Any, device: Any) -> Backend:
+    if not isinstance(backend, Backend):
+        raise BackendError(
+            f"backend={backend!r} is a {type(backend).__name__}; "
+            f"expected a Backend or one of the names {', '.join(_registered())}"
+        )
+    if device is not None and str(device) != str(backend.device):
+        raise BackendError(
+            f"device={device!r} contradicts backend={backend.name!r}, which is on "
+            f"{str(backend.device)!r}; give a name and a device, or a Backend alone"
+        )
+    return backend
+
+
+@cache
+def _owner(root: str) -> Backend | None:
+    """Return the backend whose framework defines types in the package ``root``, if it has one."""
+    framework = root.removesuffix("lib")  # JAX defines its arrays in jaxlib
+    if framework in _registered() and framework in sys.modules:
+        return _build(framework, None)
+    return None

@@ -1,0 +1,97 @@
+"""Named arrays and a manifest in one safetensors file, written so that it is whole or not there.
+
+The manifest is JSON in the file's metadata. Nothing is pickled, so loading runs no code.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trifolium.errors import CheckpointError
+
+__all__ = ["read", "write", "write_text"]
+
+FORMAT = 1
+_KEY = "trifolium"
+
+
+def write(
+    path: str | os.PathLike[str],
+    kind: str,
+    manifest: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+) -> None:
+    """Write ``arrays`` and ``manifest`` to ``path``, atomically.
+
+    Args:
+        path: the file; its folder is made if it is missing.
+        kind: what the file holds ("model", "buffer"), checked when it is read.
+        manifest: anything that JSON can hold.
+        arrays: name to host array.
+
+    """
+    from safetensors.numpy import save
+
+    document = {"format": FORMAT, "kind": kind, **manifest}
+    # safetensors writes the memory of a strided array as it lies, in silence
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    contiguous = {name: array.reshape(shapes[name]) for name, array in contiguous.items()}
+    _replace(Path(path), save(contiguous, metadata={_KEY: json.dumps(document)}))
+
+
+def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read what :func:`write` wrote: (manifest, arrays).
+
+    Raises:
+        CheckpointError: the file is damaged, of another kind, foreign, or of a newer version.
+        FileNotFoundError: there is no such file.
+
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no file {str(path)!r}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        manifest = json.loads(metadata[_KEY])
+        found, version = manifest["kind"], manifest["format"]
+    except KeyError as error:
+        raise CheckpointError(f"{path} is a safetensors file, but not one of trifolium's") from error
+    except (SafetensorError, ValueError, TypeError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
+    if found != kind:
+        raise CheckpointError(f"{path} holds a {found}; expected a {kind}")
+    if not isinstance(version, int) or version > FORMAT:
+        raise CheckpointError(
+            f"{path} has format {version!r}; this trifolium reads up to {FORMAT}: upgrade it"
+        )
+    return manifest, arrays
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` to ``path``, atomically."""
+    _replace(Path(path), text.encode())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp makes files private
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""Models that choose actions and learn."""

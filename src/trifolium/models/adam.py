@@ -1,0 +1,52 @@
+"""Adam (Kingma and Ba 2015, Algorithm 1) over a dict of arrays, in the array API.
+
+A backend whose framework has a faster Adam brings its own; this is the one for the others.
+"""
+
+from typing import Any
+
+from trifolium.backend import Params
+
+__all__ = ["init", "step"]
+
+BETA_1 = 0.9
+BETA_2 = 0.999
+
+
+def init(xp: Any, params: Params) -> Params:
+    """Return the state before the first step: both moments zero for each parameter, and the count.
+
+    Keys are ``mean.<name>``, ``square.<name>`` and ``step`` (float32, shape ()).
+    """
+    moments = {
+        f"{moment}.{name}": xp.zeros_like(value)
+        for moment in ("mean", "square")
+        for name, value in params.items()
+    }
+    any_param = next(iter(params.values()))
+    return moments | {"step": xp.zeros((), dtype=xp.float32, device=any_param.device)}
+
+
+def step(
+    xp: Any,
+    params: Params,
+    grads: Params,
+    state: Params,
+    learning_rate: float,
+    epsilon: float,
+) -> tuple[Params, Params]:
+    """Return (params, state) after one step.
+
+    ``theta - learning_rate * m_hat / (sqrt(v_hat) + epsilon)``, with m_hat and v_hat the moments
+    corrected for their start at zero.
+    """
+    count = state["step"] + 1
+    mean_scale = learning_rate / (1 - BETA_1**count)
+    square_scale = 1 / (1 - BETA_2**count)
+    new_params, new_state = {}, {"step": count}
+    for name, grad in grads.items():
+        mean = BETA_1 * state[f"mean.{name}"] + (1 - BETA_1) * grad
+        square = BETA_2 * state[f"square.{name}"] + (1 - BETA_2) * (grad * grad)
+        new_state[f"mean.{name}"], new_state[f"square.{name}"] = mean, square
+        new_params[name] = params[name] - mean_scale * mean / (xp.sqrt(square * square_scale) + epsilon)
+    return new_params, new_state

@@ -1,0 +1,60 @@
+"""The minibatch that a buffer hands out."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from trifolium.backend import Array
+
+__all__ = ["Batch"]
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """Sampled transitions; unpacks into the first six fields.
+
+    B stands for the batch size, F for the number of frames in a stack. A batch of sequences has a
+    time axis after B in every field but ``indices``, which then tells the first row of each.
+
+    Attributes:
+        states: [B, F * prod(obs_shape)], or [B, F, *obs_shape] unflattened; oldest frame first.
+        actions: [B, 1], or [B, *action_shape].
+        rewards: [B, 1] float32, the sum of up to n discounted rewards.
+        next_states: as ``states``; the stack that ``discounts`` bootstraps from. It has no meaning
+            where ``dones`` is 1.
+        dones: [B, 1] float32, 1 where the last step summed terminated the episode.
+        valid: [B, 1] float32, 0 where the row must stay out of the loss.
+        discounts: [B, 1] float32, gamma ** k for the k rewards summed.
+        weights: [B, 1] float32, importance weights; 1 when drawn uniformly.
+        indices: [B] int64 on the host; what ``update_priorities`` takes.
+        extras: name to [B, ...].
+
+    The target of one row is ``rewards + discounts * (1 - dones) * value(next_states)``.
+
+    >>> from trifolium import Buffer
+    >>> buffer = Buffer(8, (2,), seed=0)
+    >>> for step in range(5):
+    ...     buffer.add([step, step], action=0, reward=1.0, done=False)
+    >>> states, actions, rewards, next_states, dones, valid = buffer.sample(3)
+    >>> states.shape, actions.shape
+    ((3, 2), (3, 1))
+
+    """
+
+    states: Array
+    actions: Array
+    rewards: Array
+    next_states: Array
+    dones: Array
+    valid: Array
+    discounts: Array
+    weights: Array
+    indices: np.ndarray
+    extras: Mapping[str, Array]
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter((self.states, self.actions, self.rewards, self.next_states, self.dones, self.valid))
+
+    def __len__(self) -> int:
+        return len(self.indices)

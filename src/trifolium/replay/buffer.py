@@ -1,0 +1,451 @@
+"""Buffer: the replay memory."""
+
+import operator
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trifolium.backend import Array, Backend, Params, as_numpy, get_backend
+from trifolium.replay import checks, saving
+from trifolium.replay.assemble import Gathered, Plan, assembler
+from trifolium.replay.batch import Batch
+from trifolium.replay.intake import Intake
+from trifolium.replay.ring import BLANK, TERMINATED
+from trifolium.replay.rows import Rows
+from trifolium.replay.samplers import Sampler, Uniform, draw_runs
+from trifolium.replay.spec import BufferSpec
+from trifolium.replay.storage import Lazily
+
+__all__ = ["Buffer"]
+
+
+class Buffer:
+    """A ring of transitions that hands out minibatches of the backend's own arrays.
+
+    Each observation is stored once: the successor of a step is the row after it. One host generator
+    draws every row, so one seed gives the same minibatches, bit for bit, on every backend.
+
+    Args:
+        capacity: rows held; older ones are overwritten. At least (n_frames + 1) * n_streams, and a
+            multiple of n_streams.
+        obs_shape: shape of one observation.
+        n_frames: observations stacked to a state.
+        backend: name of a backend, or a Backend.
+        device: where observations lie, such as "cuda:0"; None for the backend's default.
+        seed: of the generator that draws rows; None for a random one.
+        obs_dtype: dtype that observations are stored and sampled in; uint8 images take a byte a pixel.
+        action_shape: shape of one action.
+        action_dtype: dtype of actions; None for the backend's default integer.
+        extras: further columns: name to dtype, or to (shape, dtype).
+        n_streams: parallel environments or agents; each has a ring of capacity / n_streams rows.
+        n_step: how many rewards are summed.
+        gamma: discount of one step, in [0, 1].
+        boundary: what becomes of a stack that would hold frames of an earlier episode: "mask" makes
+            the row invalid, "pad" puts zeros in their place.
+        sampler: how rows are drawn; None for `Uniform()`.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong; the message names it.
+        BackendError: the backend is unknown or missing, or lacks the device or a dtype.
+
+    >>> buffer = Buffer(100, (2,), seed=0)
+    >>> for step in range(10):
+    ...     buffer.add([step, 0], action=step % 2, reward=1.0, done=step == 9)
+    >>> states, actions, rewards, next_states, dones, valid = buffer.sample(4)
+    >>> bool((next_states[:, 0] == states[:, 0] + 1).all())
+    True
+
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        obs_shape: int | Sequence[int],
+        n_frames: int = 1,
+        *,
+        backend: str | Backend = "numpy",
+        device: Any = None,
+        seed: int | None = None,
+        obs_dtype: Any = "float32",
+        action_shape: int | Sequence[int] = (),
+        action_dtype: Any = None,
+        extras: Mapping[str, Any] | None = None,
+        n_streams: int = 1,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        boundary: str = "mask",
+        sampler: Sampler | None = None,
+    ) -> None:
+        self.backend = get_backend(backend, device=device)
+        self.spec = BufferSpec.checked(
+            self.backend,
+            capacity=capacity,
+            obs_shape=obs_shape,
+            n_frames=n_frames,
+            obs_dtype=obs_dtype,
+            action_shape=action_shape,
+            action_dtype=action_dtype,
+            extras=extras,
+            n_streams=n_streams,
+            n_step=n_step,
+            gamma=gamma,
+            boundary=boundary,
+        )
+        self.sampler = Uniform() if sampler is None else sampler
+        self.rng = np.random.Generator(np.random.Philox(checks.seed(seed)))
+        self._rows = Rows(self.backend, self.spec)
+        self._intake = Intake(self.spec)
+
+    # Writing
+
+    def add(
+        self,
+        obs: Any,
+        action: Any,
+        reward: Any,
+        done: Any,
+        *,
+        truncated: Any = False,
+        next_obs: Any = None,
+        stream: int | None = None,
+        **extras: Any,
+    ) -> None:
+        """Store one step, or one step of every stream.
+
+        With several streams and no ``stream`` given, every argument has a leading axis [n_streams].
+        Arrays may be of any framework; they are copied. Leading axes of length 1 are dropped.
+
+        Args:
+            obs: [*obs_shape], what the agent saw.
+            action: [*action_shape], what it did.
+            reward: what that earned.
+            done: whether that terminated the episode, so that there is nothing to bootstrap from.
+            truncated: whether the episode was cut off after the step, by a time limit say; where
+                ``done`` is set too, ``done`` counts.
+            next_obs: [*obs_shape], the observation after the step. It is read only where the step was
+                truncated: elsewhere the next ``add`` brings it. A truncated step without it comes
+                out of ``sample`` as invalid.
+            stream: the stream that the step belongs to.
+            **extras: a value for each of the buffer's extras.
+
+        Raises:
+            ValueError, TypeError: an argument has the wrong shape, dtype or name; the buffer is as
+                it was before.
+
+        >>> buffer = Buffer(100, (2,))
+        >>> buffer.add([0.0, 1.0], 1, 0.5, done=False, truncated=True, next_obs=[0.0, 2.0])
+        >>> len(buffer)  # the step, and the observation after it
+        2
+
+        """
+        step = (obs, action, reward, done, truncated, next_obs, extras)
+        if stream is None and self.spec.n_streams > 1:
+            self._rows.put_each(self._intake.each(*step))
+        else:
+            stream = self._checked_stream(stream or 0)
+            self._rows.put(stream, self._intake.one(*step))
+
+    def add_empty(self, stream: int | None = None) -> None:
+        """End the episode, and leave n_frames - 1 rows of zeros that the next one begins with.
+
+        The newest step, unless it was terminated or truncated, becomes one without a known successor.
+
+        Args:
+            stream: the stream whose episode ends; None for all of them.
+
+        """
+        for each in self._checked_streams(stream):
+            self._rows.ring.end_episode(each)
+            for _ in range(self.n_frames - 1):
+                self._rows.put_idle(each, BLANK, {})
+
+    def add_from_buffer(self, other: "Buffer") -> None:
+        """Append all rows of another buffer, oldest first; it may be on another backend.
+
+        Its streams go to the streams of the same number; a buffer of one stream takes them one after
+        another. No sample joins a row of one buffer to a row of the other: the episode that was open
+        in either ends there.
+
+        Raises:
+            TypeError, ValueError: ``other`` is no Buffer, or its rows look different.
+
+        """
+        self._check_same_rows(other)
+        for source in range(other.n_streams):
+            self._rows.put_stream(source if self.n_streams > 1 else 0, other._rows, source)
+
+    def clear(self) -> None:
+        """Forget all rows. The generator goes on where it is."""
+        self._rows.ring.clear()
+        self.sampler.clear()
+
+    def update_priorities(self, indices: Any, td: Any) -> None:
+        """Tell the sampler the temporal-difference errors of rows.
+
+        Rows that were overwritten since they were drawn are passed over.
+
+        Args:
+            indices: [B], ``Batch.indices``.
+            td: [B] or [B, 1], errors; their absolute values are the priorities.
+
+        Raises:
+            ValueError, TypeError: lengths differ, or an error is not finite.
+
+        """
+        which = checks.Field("indices", (), "int64").rows(indices, len(indices))
+        errors = as_numpy(td)
+        if errors.shape not in (which.shape, (*which.shape, 1)):
+            raise ValueError(
+                f"td has shape {errors.shape}; expected {which.shape}, one for each of indices"
+            )
+        priorities = np.abs(errors.reshape(-1).astype(np.float64))
+        if not np.isfinite(priorities).all():
+            raise ValueError("td holds values that are not finite; expected finite errors")
+        rows, stored = self._rows.ring.current_rows(which)
+        self.sampler.update(rows[stored], priorities[stored])
+
+    # Sampling
+
+    def sample(self, batch_size: int, *, flatten: bool = True) -> Batch:
+        """Draw a minibatch.
+
+        Args:
+            batch_size: rows to draw, at least 1.
+            flatten: whether the frames of a state form one axis [B, n_frames * prod(obs_shape)], or
+                keep theirs: [B, n_frames, *obs_shape].
+
+        Raises:
+            NotEnoughTransitions: more rows than can be drawn; it tells both numbers.
+
+        """
+        columns, plan, indices = self.draw(batch_size)
+        gathered = self._assembler(flatten)(columns, plan)
+        return gathered.batch(indices)
+
+    def sample_sequences(self, batch_size: int, length: int, *, flatten: bool = True) -> Batch:
+        """Draw runs of ``length`` consecutive rows of a stream, uniformly and all different.
+
+        A run may go on into the next episode; each of its rows is valid or not as in :meth:`sample`.
+
+        Args:
+            batch_size: runs to draw, at least 1.
+            length: rows in each, at least 1.
+            flatten: as in :meth:`sample`.
+
+        Returns:
+            A batch with a time axis: [B, length, ...].
+
+        Raises:
+            NotEnoughTransitions: more runs than can be drawn; it tells both numbers.
+
+        """
+        batch_size = checks.integer("batch_size", batch_size, 1)
+        length = checks.integer("length", length, 1)
+        streams, firsts = draw_runs(self._rows.ring, self.rng, batch_size, span=length)
+        serials = (firsts[:, None] + np.arange(length)).reshape(-1)
+        plan = self._rows.plan(np.repeat(streams, length), serials)
+        gathered = self._assembler(flatten)(self._rows.storage.arrays, plan)
+
+        def timed(array: Array) -> Array:
+            return self.backend.xp.reshape(array, (batch_size, length, *array.shape[1:]))
+
+        return gathered.batch(self._rows.ring.indices(streams, firsts), timed)
+
+    def draw(self, batch_size: int) -> tuple[Params, Plan, np.ndarray]:
+        """Draw what :meth:`sample` gathers, for a compiled function that gathers for itself.
+
+        Returns:
+            The stored columns, the plan for :func:`trifolium.replay.assemble.assemble`, and the
+            batch's indices. The columns are the storage itself: they are to be read at once, and
+            neither written nor kept.
+
+        """
+        batch_size = checks.integer("batch_size", batch_size, 1)
+        drawn = self.sampler.draw(self._rows, self.rng, batch_size)
+        plan = self._rows.plan(drawn.streams, drawn.serials, drawn.weights)
+        indices = self._rows.ring.indices(drawn.streams, drawn.serials)
+        return self._rows.storage.arrays, plan, indices
+
+    # Reading
+
+    def current_state(self, stream: int = 0) -> Array:
+        """Return the frames to put before the newest observation: [n_frames - 1, *obs_shape].
+
+        Frames of earlier episodes are zero.
+        """
+        frames = self._rows.recent(self._checked_stream(stream), self.n_frames - 1)
+        return self.backend.from_numpy(frames)
+
+    def last_transition(self, offset: int = 0, stream: int = 0) -> tuple[Any, float, bool] | None:
+        """Return the (action, reward, done) of the step ``offset`` steps before the newest, if stored.
+
+        The action is an int or a float, or a host array where actions have a shape.
+        """
+        offset = checks.integer("offset", offset, 0)
+        row = self._rows.ring.step_row(self._checked_stream(stream), offset)
+        return None if row is None else self._outcome(row)
+
+    def __len__(self) -> int:
+        """Rows stored, of all streams; blank and boundary rows count."""
+        return self.size
+
+    def __getitem__(self, index: int | slice) -> tuple[Any, Any, Any, Any]:
+        """Return (obs, action, reward, done) of stored rows, stream after stream, oldest first.
+
+        A slice gives native arrays with a leading axis.
+        """
+        stored = map(self._rows.ring.stored_rows, range(self.n_streams))
+        rows = np.concatenate(list(stored))
+        if isinstance(index, slice):
+            chosen = rows[index]
+            outcomes = (self._host_column(name)[chosen] for name in ("action", "reward", "done"))
+            obs = self._rows.storage.read("obs", chosen)
+            return (self._native(obs), *map(self._native, outcomes))
+        try:
+            row = int(rows[operator.index(index)])
+        except IndexError:
+            raise IndexError(f"index={index} is out of range: {len(rows)} rows are stored") from None
+        obs = self._rows.storage.read("obs", np.array([row]))[0]
+        return (self._native(obs), *self._outcome(row))
+
+    @property
+    def states(self) -> Array:
+        """Every observation, in ring order: a copy [capacity, *obs_shape]."""
+        return self._copied("obs")
+
+    @property
+    def actions(self) -> Array:
+        """Every action, in ring order: a copy [capacity, *action_shape]."""
+        return self._native(self._host_column("action"))
+
+    @property
+    def rewards(self) -> Array:
+        """Every reward, in ring order: a copy [capacity] float32."""
+        return self._native(self._host_column("reward"))
+
+    @property
+    def dones(self) -> Array:
+        """Every done, in ring order: a copy [capacity] float32."""
+        return self._native(self._host_column("done"))
+
+    @property
+    def extra_data(self) -> Mapping[str, Array]:
+        """The extras by name, in ring order: a copy [capacity, ...], made when a name is looked up."""
+        return Lazily([name for name, _, _ in self.spec.extras], self._copied)
+
+    @property
+    def capacity(self) -> int:
+        """Rows held at most, of all streams together."""
+        return self.spec.capacity
+
+    @property
+    def obs_shape(self) -> tuple[int, ...]:
+        """Shape of one observation."""
+        return self.spec.obs_shape
+
+    @property
+    def n_frames(self) -> int:
+        """Observations in a state."""
+        return self.spec.n_frames
+
+    @property
+    def n_streams(self) -> int:
+        """Streams, each with a ring of its own."""
+        return self.spec.n_streams
+
+    @property
+    def size(self) -> int:
+        """Rows stored, of all streams together; blank and boundary rows count."""
+        return int(self._rows.ring.sizes.sum())
+
+    @property
+    def idx(self) -> int:
+        """Row that the next ``add`` writes; of the first stream, where there are several."""
+        return self._rows.ring.newest_row(0, -1)
+
+    def getidx(self) -> int:
+        """Return :attr:`idx`."""
+        return self.idx
+
+    def __repr__(self) -> str:
+        return (
+            f"Buffer({self.capacity}, {self.obs_shape}, n_frames={self.n_frames}, "
+            f"backend={self.backend.name!r}, size={self.size})"
+        )
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the rows, the options, the sampler and the generator to one safetensors file."""
+        saving.save(path, self.spec, self.backend, self._rows, self.sampler, self.rng)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        sampler: Sampler | None = None,
+    ) -> "Buffer":
+        """Return the buffer saved at ``path``; it goes on to draw what the saved one would have.
+
+        Args:
+            path: the file.
+            backend: another backend than it was saved from; None for the same.
+            device: as for the constructor.
+            sampler: needed for a buffer that was saved with a sampler of your own.
+
+        Raises:
+            CheckpointError: the file is damaged, or holds no buffer.
+            FileNotFoundError: there is no such file.
+
+        """
+        return saving.load(cls, path, backend, device, sampler)
+
+    # Helpers
+
+    def _assembler(self, flatten: bool) -> Callable[[Params, Plan], Gathered]:
+        return assembler(self.backend, flatten=flatten)  # type: ignore[arg-type]
+
+    def _copied(self, name: str) -> Array:
+        return self.backend.xp.asarray(self._rows.storage.arrays[name], copy=True)
+
+    def _host_column(self, name: str) -> np.ndarray:
+        if name == "done":
+            return ((self._rows.ring.marks & TERMINATED) != 0).astype(np.float32)
+        return (self._rows.actions if name == "action" else self._rows.rewards).copy()
+
+    def _native(self, array: np.ndarray) -> Array:
+        return self.backend.from_numpy(array)
+
+    def _outcome(self, row: int) -> tuple[Any, float, bool]:
+        action = self._rows.actions[row]
+        return (
+            action.copy() if self.spec.action_shape else action.item(),
+            float(self._rows.rewards[row]),
+            bool(self._rows.ring.marks[row] & TERMINATED),
+        )
+
+    def _checked_stream(self, stream: int) -> int:
+        found = checks.integer("stream", stream, 0)
+        if found >= self.n_streams:
+            raise ValueError(f"stream={found} does not exist; expected 0 to {self.n_streams - 1}")
+        return found
+
+    def _checked_streams(self, stream: int | None) -> Sequence[int]:
+        return range(self.n_streams) if stream is None else [self._checked_stream(stream)]
+
+    def _check_same_rows(self, other: Any) -> None:
+        if not isinstance(other, Buffer):
+            raise TypeError(f"other is a {type(other).__name__}; expected a Buffer")
+        for option in ("obs_shape", "obs_dtype", "action_shape", "extras"):
+            theirs, ours = getattr(other.spec, option), getattr(self.spec, option)
+            if theirs != ours:
+                raise ValueError(f"other has {option}={theirs!r}; expected {ours!r}, as here")
+        if self.n_streams not in (1, other.n_streams):
+            raise ValueError(
+                f"other has n_streams={other.n_streams}; expected {self.n_streams}, as here"
+            )

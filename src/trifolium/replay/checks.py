@@ -1,0 +1,165 @@
+"""Checks of arguments: each returns what it was given in its final type, or raises naming it."""
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from trifolium.backend import as_numpy
+
+__all__ = [
+    "Field",
+    "dtype_name",
+    "flag",
+    "flags",
+    "fraction",
+    "integer",
+    "is_single_flag",
+    "positive",
+    "seed",
+    "shape",
+]
+
+
+def integer(name: str, value: Any, minimum: int) -> int:
+    """Return ``value`` as an int of at least ``minimum``."""
+    try:
+        if isinstance(value, bool | np.bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}; expected an integer") from None
+    if number < minimum:
+        raise ValueError(f"{name}={number} is too small; expected an integer of at least {minimum}")
+    return number
+
+
+def positive(name: str, value: Any) -> float:
+    """Return ``value`` as a finite float above 0."""
+    number = _real(name, value)
+    if not 0.0 < number < math.inf:
+        raise ValueError(f"{name}={value!r}; expected a finite number above 0")
+    return number
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return ``value`` as a float from 0 to 1."""
+    number = _real(name, value)
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(f"{name}={value!r}; expected a number from 0 to 1")
+    return number
+
+
+def _real(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}={value!r} is a {type(value).__name__}; expected a number") from None
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return ``value``, a truth value or 0 or 1 in an array of any framework, as a bool."""
+    if value is True or value is False:
+        return value
+    return bool(flags(name, value, 1)[0])
+
+
+def is_single_flag(value: Any) -> bool:
+    """Return whether ``value`` is one truth value, for all streams."""
+    return isinstance(value, bool | np.bool)
+
+
+def flags(name: str, value: Any, count: int) -> np.ndarray:
+    """Return ``value`` as [count] bool."""
+    array = Field(name, (), "float32").rows(np.atleast_1d(as_numpy(value)), count)
+    if not np.all((array == 0) | (array == 1)):
+        raise ValueError(f"{name}={value!r:.80}; expected truth values, or 0 and 1")
+    return array.astype(bool)
+
+
+def seed(value: Any) -> int | None:
+    """Return ``value`` as a seed."""
+    return None if value is None else integer("seed", value, 0)
+
+
+def shape(name: str, value: Any) -> tuple[int, ...]:
+    """Return ``value``, an int or integers, as a shape."""
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return tuple(integer(f"{name}[{axis}]", size, 1) for axis, size in enumerate(value))
+    return (integer(name, value, 1),)
+
+
+def dtype_name(name: str, value: Any) -> str:
+    """Return the name of a dtype that NumPy has, given as a name or as any framework's dtype."""
+    # torch.uint8 prints as "torch.uint8", and NumPy can't read it
+    text = str(value).rpartition(".")[2] if "." in str(value) else value
+    try:
+        found = np.dtype(text)
+    except TypeError:
+        found = np.dtype(object)
+    if found.kind not in "biufc":
+        raise TypeError(f"{name}={value!r}; expected a numeric or bool dtype that NumPy has")
+    return found.name
+
+
+class Field:
+    """What one column of a buffer takes: checks and converts values for it.
+
+    Args:
+        name: the argument that errors name.
+        shape: of one row.
+        dtype: name of a NumPy dtype.
+
+    """
+
+    __slots__ = ("dtype", "name", "shape")
+
+    def __init__(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
+        self.name = name
+        self.shape = shape
+        self.dtype = np.dtype(dtype)
+
+    def row(self, value: Any) -> np.ndarray:
+        """Return ``value`` as one row [*shape]; leading axes of length 1 are dropped."""
+        if type(value) is np.ndarray and value.shape == self.shape and value.dtype == self.dtype:
+            return value
+        return self._converted(value, self.shape)
+
+    def rows(self, value: Any, count: int) -> np.ndarray:
+        """Return ``value`` as rows [count, *shape]; further leading axes of length 1 are dropped."""
+        return self._converted(value, (count, *self.shape))
+
+    def named(self, name: str) -> "Field":
+        """Return the same field under the name of another argument."""
+        return Field(name, self.shape, self.dtype.name)
+
+    def _converted(self, value: Any, expected: tuple[int, ...]) -> np.ndarray:
+        try:
+            array = as_numpy(value)
+        except ValueError as error:  # a ragged list
+            raise ValueError(f"{self.name} can't be made an array: {error}") from None
+        if array.dtype.kind not in "biufc":
+            raise TypeError(
+                f"{self.name} is {value!r:.80} ({type(value).__name__}); expected numbers "
+                f"of shape {expected} and dtype {self.dtype}"
+            )
+        if array.shape != expected:
+            extra = array.ndim - len(expected)
+            if extra < 0 or array.shape[extra:] != expected or array.shape[:extra] != (1,) * extra:
+                raise ValueError(f"{self.name} has shape {array.shape}; expected {expected}")
+            array = array.reshape(expected)
+        return array if array.dtype == self.dtype else self._cast(array)
+
+    def _cast(self, array: np.ndarray) -> np.ndarray:
+        if array.dtype.kind in "iub" and self.dtype.kind in "iub":
+            cast = array.astype(self.dtype)
+            if np.array_equal(cast, array):  # no value was cut off
+                return cast
+        elif np.can_cast(array.dtype, self.dtype, "same_kind"):
+            return array.astype(self.dtype)
+        raise TypeError(
+            f"{self.name} has dtype {array.dtype}, which can't be stored as {self.dtype} "
+            f"without changing values; expected {self.dtype}, or convert it first"
+        )

@@ -1,0 +1,122 @@
+"""What ``add`` is given, checked and converted before anything is written."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from trifolium.replay import checks
+from trifolium.replay.checks import Field
+from trifolium.replay.ring import TERMINATED, TRUNCATED, UNKNOWN
+from trifolium.replay.spec import BufferSpec
+
+__all__ = ["Intake", "Step", "Steps"]
+
+
+class Step(NamedTuple):
+    """One step, ready to be written.
+
+    Attributes:
+        mark: what the row is.
+        columns: "obs" and the extras, each one row.
+        action, reward: of the step.
+        last: the observation after a truncated step, if it is known.
+
+    """
+
+    mark: int
+    columns: dict[str, np.ndarray]
+    action: np.ndarray
+    reward: np.ndarray
+    last: np.ndarray | None
+
+
+class Steps(NamedTuple):
+    """One step of every stream, ready to be written: :class:`Step` with a leading axis [n_streams].
+
+    ``last`` holds rows of the streams in ``cut`` alone.
+    """
+
+    marks: np.ndarray
+    columns: dict[str, np.ndarray]
+    actions: np.ndarray
+    rewards: np.ndarray
+    last: np.ndarray
+    cut: np.ndarray
+
+
+class Intake:
+    """Checks steps against the options of a buffer.
+
+    Args:
+        spec: those options.
+
+    """
+
+    def __init__(self, spec: BufferSpec) -> None:
+        self.n_streams = spec.n_streams
+        self._columns = {field.name: field for field in spec.columns}
+        self._obs = self._columns["obs"]
+        self._next_obs = self._obs.named("next_obs")
+        self._action = Field("action", spec.action_shape, spec.action_dtype)
+        self._reward = Field("reward", (), "float32")
+
+    def one(
+        self,
+        obs: Any,
+        action: Any,
+        reward: Any,
+        done: Any,
+        truncated: Any,
+        next_obs: Any,
+        extras: Mapping[str, Any],
+    ) -> Step:
+        """Return one step; the arguments are those of :meth:`trifolium.Buffer.add`."""
+        columns = {"obs": self._obs.row(obs)}
+        if extras or len(self._columns) > 1:
+            self._check_names(extras)
+            columns |= {name: self._columns[name].row(value) for name, value in extras.items()}
+        mark = TERMINATED if checks.flag("done", done) else 0
+        last = None
+        if checks.flag("truncated", truncated) and not mark:
+            last = None if next_obs is None else self._next_obs.row(next_obs)
+            mark = TRUNCATED | UNKNOWN if last is None else TRUNCATED
+        return Step(mark, columns, self._action.row(action), self._reward.row(reward), last)
+
+    def each(
+        self,
+        obs: Any,
+        action: Any,
+        reward: Any,
+        done: Any,
+        truncated: Any,
+        next_obs: Any,
+        extras: Mapping[str, Any],
+    ) -> Steps:
+        """Return one step of every stream."""
+        n = self.n_streams
+        self._check_names(extras)
+        columns = {"obs": self._obs.rows(obs, n)}
+        columns |= {name: self._columns[name].rows(value, n) for name, value in extras.items()}
+        if checks.is_single_flag(truncated):
+            truncated = [truncated] * n
+        terminated = checks.flags("done", done, n)
+        cut = checks.flags("truncated", truncated, n) & ~terminated
+        known = cut if next_obs is not None else np.zeros(n, bool)
+        last = self._obs.rows(obs, n) if next_obs is None else self._next_obs.rows(next_obs, n)
+        marks = TERMINATED * terminated + TRUNCATED * cut + UNKNOWN * (cut & ~known)
+        actions, rewards = self._action.rows(action, n), self._reward.rows(reward, n)
+        where = np.flatnonzero(known)
+        return Steps(marks.astype(np.uint8), columns, actions, rewards, last[where], where)
+
+    def _check_names(self, extras: Mapping[str, Any]) -> None:
+        expected = self._columns.keys() - {"obs"}
+        unknown = sorted(extras.keys() - expected)
+        missing = sorted(expected - extras.keys())
+        if unknown or missing:
+            problems = [f"unknown: {', '.join(unknown)}"] * bool(unknown)
+            problems += [f"missing: {', '.join(missing)}"] * bool(missing)
+            raise TypeError(
+                f"extras given to add are wrong ({'; '.join(problems)}); "
+                f"this buffer's extras are: {', '.join(sorted(expected)) or 'none'}"
+            )

@@ -1,0 +1,175 @@
+"""The rows of a buffer: what is where, how it is written, what a draw needs."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from trifolium.backend import Backend
+from trifolium.replay.assemble import Plan
+from trifolium.replay.checks import Field
+from trifolium.replay.intake import Step, Steps
+from trifolium.replay.ring import BOUNDARY, FIRST, LOST, Ring
+from trifolium.replay.spec import BufferSpec
+from trifolium.replay.storage import make_storage
+from trifolium.replay.windows import stack, valid, windows
+
+__all__ = ["Rows"]
+
+
+class Rows:
+    """Observations and extras on the backend; marks, actions and rewards on the host.
+
+    Keeping the small columns on the host makes n-step sums the same to the bit on every backend, and
+    leaves the device with one gather per large column.
+
+    Args:
+        backend: where the large columns lie.
+        spec: the buffer's options.
+
+    Attributes:
+        ring: cursors and marks.
+        storage: "obs" and the extras.
+        actions: [capacity, *action_shape].
+        rewards: [capacity] float32.
+
+    """
+
+    def __init__(self, backend: Backend, spec: BufferSpec) -> None:
+        self.window = spec.window
+        self.ring = Ring(spec.capacity, spec.n_streams, spec.n_frames, pad=self.window.pad)
+        self.storage = make_storage(backend, spec.capacity, spec.columns, self.ring.length)
+        self.actions = np.zeros((spec.capacity, *spec.action_shape), spec.action_dtype)
+        self.rewards = np.zeros(spec.capacity, np.float32)
+        self._columns = spec.columns
+        self._column_names = [field.name for field in spec.columns]
+        self._action = Field("action", spec.action_shape, spec.action_dtype)
+        self._powers = spec.gamma ** np.arange(spec.n_step + 1)
+
+    # Writing
+
+    def put(self, stream: int, step: Step) -> None:
+        """Write one step, and the observation after it where a truncation made it known."""
+        row = self.ring.append(stream, step.mark)
+        self.storage.put(row, step.columns)
+        self.actions[row] = step.action
+        self.rewards[row] = step.reward
+        if step.last is not None:
+            self.put_idle(stream, BOUNDARY, {"obs": step.last})
+
+    def put_idle(self, stream: int, mark: int, columns: dict[str, np.ndarray]) -> None:
+        """Write a row that is no step: zeros in every column that is not given."""
+        row = self.ring.append(stream, mark)
+        self.storage.put(row, columns)
+        self.actions[row] = 0
+        self.rewards[row] = 0.0
+
+    def put_each(self, steps: Steps) -> None:
+        """Write one step of every stream."""
+        rows = self.ring.append_each(np.arange(self.ring.n_streams), steps.marks)
+        self.storage.put_many(rows, steps.columns)
+        self.actions[rows] = steps.actions
+        self.rewards[rows] = steps.rewards
+        for stream, last in zip(steps.cut.tolist(), steps.last, strict=True):
+            self.put_idle(stream, BOUNDARY, {"obs": last})
+
+    def put_stream(self, stream: int, other: "Rows", source: int) -> None:
+        """Append the newest rows of stream ``source`` of ``other``, as many as fit."""
+        rows = other.ring.stored_rows(source)[-self.ring.length :]
+        if not len(rows):
+            return
+        marks, actions, rewards = other.ring.marks[rows], other.actions[rows], other.rewards[rows]
+        columns = {name: other.storage.read(name, rows) for name in self._column_names}
+        if not marks[0] & FIRST:
+            marks[0] |= LOST
+        self.ring.end_episode(stream)
+        written = self.ring.append_run(stream, marks)
+        self.ring.end_episode(stream)
+        self.storage.put_many(written, columns)
+        self.actions[written] = actions
+        self.rewards[written] = rewards
+
+    # Reading
+
+    def plan(self, streams: np.ndarray, serials: np.ndarray, weights: np.ndarray | None = None) -> Plan:
+        """Return what makes a batch of the rows with these ``serials`` [N] of ``streams`` [N]."""
+        rows, older, newer = self._places(streams, serials)
+        found = windows(np, self.ring.marks, rows, older, newer, self.window)
+        scalars = np.empty((5, len(rows)), np.float32)
+        scalars[0] = self._summed_rewards(found.tail.rows, found.tail.summed)
+        scalars[1] = found.tail.terminated
+        scalars[2] = found.valid
+        scalars[3] = self._powers.take(found.tail.count)
+        scalars[4] = 1.0 if weights is None else weights
+        actions = self.actions.take(rows, axis=0)
+        return Plan(
+            found.states.rows,
+            found.states.kept,
+            found.next_states.rows,
+            found.next_states.kept,
+            actions if actions.ndim > 1 else actions[:, None],
+            scalars,
+        )
+
+    def valid_rows(self, streams: np.ndarray, serials: np.ndarray) -> np.ndarray:
+        """Return [N] bool: which drawable rows would come out of ``sample`` as valid."""
+        rows, older, _ = self._places(streams, serials)
+        whole = stack(np, self.ring.marks, rows, older, self.window).whole
+        found: np.ndarray = valid(np, self.ring.marks, rows, whole)
+        return found
+
+    def recent(self, stream: int, count: int) -> np.ndarray:
+        """Return the newest ``count`` observations, oldest first; zeros for earlier episodes."""
+        obs = self._columns[0]
+        frames = np.zeros((count, *obs.shape), obs.dtype)
+        rows = self.ring.open_episode_rows(stream, count)
+        if len(rows):
+            frames[count - len(rows) :] = self.storage.read("obs", rows)
+        return frames
+
+    # Files
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the stored rows, stream after stream and oldest first, and the cursors."""
+        ring = self.ring
+        rows = np.concatenate([ring.stored_rows(stream) for stream in range(ring.n_streams)])
+        columns = {f"column.{name}": self.storage.read(name, rows) for name in self._column_names}
+        return columns | {
+            "marks": ring.marks[rows],
+            "actions": self.actions[rows],
+            "rewards": self.rewards[rows],
+            "written": ring.written.copy(),
+            "sizes": ring.sizes.copy(),
+        }
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up what :meth:`state` returned; raise ValueError or KeyError where it does not fit."""
+        ring = self.ring
+        ring.restore(state["written"], state["sizes"])
+        rows = np.concatenate([ring.stored_rows(stream) for stream in range(ring.n_streams)])
+        actions, rewards, marks = state["actions"], state["rewards"], state["marks"]
+        columns = {
+            field.name: field.rows(state[f"column.{field.name}"], len(rows)) for field in self._columns
+        }
+        self.actions[rows] = self._action.rows(actions, len(rows))
+        self.rewards[rows] = rewards.reshape(len(rows))
+        ring.marks[rows] = marks.reshape(len(rows))
+        if len(rows):
+            self.storage.put_many(rows, columns)
+
+    # Helpers
+
+    def _places(
+        self, streams: np.ndarray, serials: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        ring = self.ring
+        one = ring.n_streams == 1
+        written = ring.written[0] if one else ring.written[streams]
+        size = ring.sizes[0] if one else ring.sizes[streams]
+        newer = written - 1 - serials
+        return ring.rows(streams, serials), size - 1 - newer, newer
+
+    def _summed_rewards(self, rows: np.ndarray, summed: np.ndarray) -> np.ndarray:
+        if rows.shape[1] == 1:
+            return self.rewards.take(rows[:, 0])
+        discounted = self.rewards[rows] * self._powers[:-1]
+        return np.where(summed, discounted, 0.0).sum(axis=1)

@@ -1,0 +1,173 @@
+"""What a sampled row is made of: its stack, its successor's stack, its n-step tail, its validity.
+
+Pure functions over the array API: the buffer calls them with NumPy, and they can be traced. Rows are
+numbers of buffer rows; ``older`` and ``newer`` count the rows of the same stream that are stored
+before and after a row.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from trifolium.backend import Array
+from trifolium.replay.ring import (
+    FIRST,
+    LOST,
+    NO_TRANSITION,
+    TERMINATED,
+    TRUNCATED,
+    UNKNOWN,
+)
+
+__all__ = ["Shape", "Stack", "Tail", "Windows", "stack", "tail", "valid", "windows"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The options that shape a window.
+
+    Attributes:
+        length: rows in a stream's ring.
+        n_frames: frames in a stack.
+        n_step: steps in a tail, at most.
+        pad: whether frames of earlier episodes are replaced by zeros; if not, a stack that holds
+            some is not whole.
+
+    """
+
+    length: int
+    n_frames: int = 1
+    n_step: int = 1
+    pad: bool = False
+
+
+class Stack(NamedTuple):
+    """The frames that end at a row, oldest first.
+
+    Attributes:
+        rows: [B, n_frames] int, buffer rows.
+        kept: [B, n_frames] bool, False where padding replaces the frame; None where none is replaced.
+        whole: [B] bool, whether the stack is one that could have been seen while acting.
+
+    """
+
+    rows: Array
+    kept: Array | None
+    whole: Array
+
+
+class Tail(NamedTuple):
+    """The steps whose rewards a row sums up.
+
+    Attributes:
+        rows: [B, n_step] int, buffer rows.
+        summed: [B, n_step] bool, which of them count: the first always, then as far as the
+            episode and the stored rows go.
+        count: [B] int, how many count, k.
+        terminated: [B] bool, whether the last that counts ended its episode.
+
+    """
+
+    rows: Array
+    summed: Array
+    count: Array
+    terminated: Array
+
+
+class Windows(NamedTuple):
+    """All that a batch is gathered from.
+
+    Attributes:
+        states: the stacks that end at the rows drawn.
+        next_states: the stacks that end where the tails end.
+        tail: the steps summed.
+        valid: [B] bool, which rows may be learned from.
+
+    """
+
+    states: Stack
+    next_states: Stack
+    tail: Tail
+    valid: Array
+
+
+def windows(xp: Any, marks: Array, rows: Array, older: Array, newer: Array, shape: Shape) -> Windows:
+    """Return the windows of ``rows`` [B].
+
+    Args:
+        xp: array namespace.
+        marks: [capacity] uint8, what each row is.
+        rows: [B] int.
+        older: [B] int, rows stored before each in its stream.
+        newer: [B] int >= 1, rows stored after each in its stream.
+        shape: options.
+
+    """
+    states = stack(xp, marks, rows, older, shape)
+    steps = tail(xp, marks, rows, newer, shape)
+    next_rows = _moved(rows, steps.count, shape.length)
+    next_states = stack(xp, marks, next_rows, older + steps.count, shape)
+    return Windows(states, next_states, steps, valid(xp, marks, rows, states.whole))
+
+
+def stack(xp: Any, marks: Array, rows: Array, older: Array, shape: Shape) -> Stack:
+    """Return the stacks that end at ``rows`` [B], before which ``older`` [B] rows are stored."""
+    n_frames = shape.n_frames
+    kept = [xp.ones(rows.shape, dtype=xp.bool)]
+    if n_frames == 1:
+        return Stack(rows[:, None], None, kept[0])
+    frames = _moved(rows[:, None], _steps(xp, rows, 1 - n_frames, 1), shape.length)
+    first = _is_marked(xp, marks, frames, FIRST)
+    lost = _is_marked(xp, marks, frames, LOST)
+    whole = kept[0]
+    for frame in range(n_frames - 1, 0, -1):  # from the newest back; kept[0] speaks of `frame`
+        reaches_back = kept[0] & ~first[:, frame]
+        is_stored = ~lost[:, frame] & (older >= n_frames - frame)
+        whole = whole & (is_stored | ~reaches_back)
+        kept.insert(0, reaches_back)
+    if shape.pad:
+        return Stack(frames, xp.stack(kept, axis=1), whole)
+    return Stack(frames, None, whole & kept[0])
+
+
+def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: Shape) -> Tail:
+    """Return the n-step tails that begin at ``rows`` [B], of which ``newer`` [B] >= 1 rows follow.
+
+    A tail goes on until it has ``n_step`` steps, has ended its episode, or would take in a step whose
+    successor is not known.
+    """
+    summed = [xp.ones(rows.shape, dtype=xp.bool)]
+    if shape.n_step == 1:
+        one = xp.ones_like(rows)
+        terminated = _is_marked(xp, marks, rows, TERMINATED)
+        return Tail(rows[:, None], summed[0][:, None], one, terminated)
+    steps = _moved(rows[:, None], _steps(xp, rows, 0, shape.n_step), shape.length)
+    terminated = _is_marked(xp, marks, steps, TERMINATED)
+    ends = _is_marked(xp, marks, steps, TERMINATED | TRUNCATED)
+    unknown = _is_marked(xp, marks, steps, UNKNOWN)
+    for step in range(1, shape.n_step):
+        goes_on = summed[-1] & ~ends[:, step - 1]
+        summed.append(goes_on & ~unknown[:, step] & (newer > step))
+    counted = xp.stack(summed, axis=1)
+    count = xp.sum(xp.astype(counted, rows.dtype), axis=1, dtype=rows.dtype)
+    return Tail(steps, counted, count, xp.any(terminated & counted, axis=1))
+
+
+def valid(xp: Any, marks: Array, rows: Array, whole: Array) -> Array:
+    """Return [B] bool: the stack is whole, and its last row is a step with a known successor."""
+    return whole & ~_is_marked(xp, marks, rows, NO_TRANSITION | UNKNOWN)
+
+
+def _steps(xp: Any, rows: Array, start: int, stop: int) -> Array:
+    return xp.arange(start, stop, dtype=rows.dtype)[None, :]
+
+
+def _moved(rows: Array, places: Array, length: int) -> Array:
+    """Return ``rows`` moved on by ``places``, round the ring that each belongs to."""
+    place = rows % length
+    return rows - place + (place + places) % length
+
+
+def _is_marked(xp: Any, marks: Array, rows: Array, mark: int) -> Array:
+    """Return whether ``rows`` (any shape) carry any of the bits of ``mark``: bool of that shape."""
+    found = xp.take(marks, xp.reshape(rows, (-1,)), axis=0)
+    return xp.reshape((found & mark) != 0, rows.shape)
