@@ -11,13 +11,17 @@ from trifolium.errors import (
     UnknownBackend,
     WorldError,
 )
+from trifolium.models import DDQN, BaseModel, RandomModel
 from trifolium.replay import Batch, Buffer, Prioritized, Sampler, Uniform
+from trifolium.version import __version__
 
 __all__ = [
+    "DDQN",
     "Backend",
     "BackendError",
     "BackendInfo",
     "BackendNotInstalled",
+    "BaseModel",
     "Batch",
     "Buffer",
     "Capabilities",
@@ -25,11 +29,13 @@ __all__ = [
     "LossTypeError",
     "NotEnoughTransitions",
     "Prioritized",
+    "RandomModel",
     "Sampler",
     "TrifoliumError",
     "Uniform",
     "UnknownBackend",
     "WorldError",
+    "__version__",
     "backends",
     "get_backend",
 ]

@@ -27,6 +27,7 @@ __all__ = [
     "Params",
     "as_numpy",
     "backends",
+    "device_of",
     "get_backend",
 ]
 
@@ -48,7 +49,6 @@ class Capabilities:
         compile: ``compile`` makes a function faster instead of returning it as it is.
         donate: writes reuse the memory of arrays that would otherwise be copied.
         float64: 64-bit dtypes are available now.
-
     """
 
     train: bool
@@ -72,7 +72,6 @@ class Backend(Protocol):
         device: where arrays are placed, in the framework's own type.
         capabilities: see :class:`Capabilities`.
         default_int: name of the dtype that holds actions, ``"int64"`` or ``"int32"``.
-
     """
 
     name: str
@@ -90,6 +89,12 @@ class Backend(Protocol):
     def devices() -> list[str]:
         """Names of the devices present, the default first."""
         ...
+
+    def set_threads(self, count: int) -> None:
+        """Let this process use ``count`` threads for one operation on the host, where that can be set.
+
+        Small networks are fastest on one thread, by far so on a busy machine.
+        """
 
     def dtype(self, name: str) -> Any:
         """Return the framework's dtype of that name; `BackendError` if it has none."""
@@ -111,6 +116,14 @@ class Backend(Protocol):
 
         A dtype that NumPy lacks (bfloat16) comes back as float32.
         """
+        ...
+
+    def is_array(self, value: Any) -> bool:
+        """Return whether ``value`` is an array of this framework, on whatever device."""
+        ...
+
+    def detach(self, array: Array) -> Array:
+        """Return ``array`` on this backend's device, out of any gradient that it takes part in."""
         ...
 
     def host_view(self, array: Array) -> np.ndarray | None:
@@ -174,7 +187,6 @@ class BackendInfo:
         devices: names of its devices, the default first.
         capabilities: what it can do, None if it is not installed.
         hint: what to do to get it, "" if it is installed.
-
     """
 
     name: str
@@ -200,7 +212,6 @@ def get_backend(backend: "str | Backend" = "numpy", *, device: Any = None) -> Ba
 
     >>> get_backend("numpy").zeros((2,), "float32")
     array([0., 0.], dtype=float32)
-
     """
     if not isinstance(backend, str):
         return _checked_instance(backend, device)
@@ -241,6 +252,14 @@ def as_numpy(value: Any) -> np.ndarray:
     return np.asarray(value) if owner is None else owner.to_numpy(value)
 
 
+def device_of(array: Array) -> Any:
+    """Return what to pass as ``device=`` for an array beside ``array``.
+
+    That is None for arrays that are being traced: their device is chosen when the trace is compiled.
+    """
+    return getattr(array, "device", None)
+
+
 @cache
 def _registered() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=GROUP))}
@@ -261,8 +280,11 @@ def _load(name: str) -> type[Backend]:
 
 
 def _hint(point: EntryPoint) -> str:
-    distribution = point.dist.name if point.dist else point.module
-    return f"pip install '{distribution}[{point.name}]' brings it"
+    if point.dist is None:
+        return f"install what {point.module!r} needs"
+    extras = point.dist.metadata.get_all("Provides-Extra") or []
+    extra = f"[{point.name}]" if point.name in extras else ""
+    return f"pip install '{point.dist.name}{extra}' brings it"
 
 
 def _ready(points: Mapping[str, EntryPoint]) -> list[str]:
@@ -296,7 +318,7 @@ def _checked_instance(backend: Any, device: Any) -> Backend:
             f"backend={backend!r} is a {type(backend).__name__}; "
             f"expected a Backend or one of the names {', '.join(_registered())}"
         )
-    if device is not None and str(device) != str(backend.device):
+    if device is not None and type(backend)(device).device != backend.device:
         raise BackendError(
             f"device={device!r} contradicts backend={backend.name!r}, which is on "
             f"{str(backend.device)!r}; give a name and a device, or a Backend alone"

@@ -39,15 +39,19 @@ class JaxBackend(Backend):
         found = [_name(device) for device in jax.devices()]
         return found if jax.default_backend() == "cpu" else [*found, "cpu:0"]
 
+    def set_threads(self, count: int) -> None:  # noqa: ARG002
+        pass  # XLA's pool is sized when JAX starts
+
     def dtype(self, name: str) -> Any:
         try:
             found = jnp.dtype(name)
+            narrowed = jax.dtypes.canonicalize_dtype(found)
         except TypeError:
             raise BackendError(f"dtype {name!r} is not one of JAX's") from None
-        if found.itemsize == 8 and found.kind in "iuf" and not _has_64_bits():
+        if narrowed != found:
             raise BackendError(
-                f"dtype {name!r} has 64 bits, which JAX would narrow to 32; call "
-                "jax.config.update('jax_enable_x64', True) first, or ask for 32 bits"
+                f"dtype {name!r} is one that JAX narrows to {narrowed} now; call "
+                f"jax.config.update('jax_enable_x64', True) first, or ask for {narrowed.name!r}"
             )
         return found
 
@@ -61,6 +65,12 @@ class JaxBackend(Backend):
     def to_numpy(self, array: Array) -> np.ndarray:
         host = np.array(jax.device_get(array))
         return host.astype(np.float32) if host.dtype == jnp.bfloat16 else host
+
+    def is_array(self, value: Any) -> bool:
+        return isinstance(value, jax.Array)
+
+    def detach(self, array: Array) -> Array:
+        return array if array.device == self.device else jax.device_put(array, self.device)
 
     def host_view(self, array: Array) -> np.ndarray | None:  # noqa: ARG002
         return None

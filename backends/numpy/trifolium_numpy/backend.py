@@ -32,6 +32,11 @@ class NumpyBackend(Backend):
     def devices() -> list[str]:
         return ["cpu"]
 
+    def set_threads(self, count: int) -> None:
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415 (an extra brings it)
+
+        threadpool_limits(count, user_api="blas")
+
     def dtype(self, name: str) -> Any:
         try:
             return np.dtype(name)
@@ -46,6 +51,12 @@ class NumpyBackend(Backend):
 
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.array(array)
+
+    def is_array(self, value: Any) -> bool:
+        return isinstance(value, np.ndarray | np.generic)
+
+    def detach(self, array: Array) -> Array:
+        return np.asarray(array)
 
     def host_view(self, array: Array) -> np.ndarray | None:
         return np.asarray(array)
@@ -83,7 +94,7 @@ class NumpyBackend(Backend):
                 return loss
 
             pull_back, loss = make_vjp(loss_only, params)
-            return loss, aux, pull_back(vspace(loss).ones())
+            return np.asarray(loss), aux, pull_back(vspace(loss).ones())
 
         return evaluate
 

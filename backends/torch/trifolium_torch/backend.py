@@ -20,12 +20,13 @@ class TorchBackend(Backend):
     framework = "torch"
     version = str(torch.__version__)
     xp = xp
-    capabilities = Capabilities(train=True, compile=True, donate=True, float64=True)
+    capabilities = Capabilities(train=True, compile=False, donate=True, float64=True)
     default_int = "int64"
 
     def __init__(self, device: Any = None) -> None:
         try:
-            self.device = torch.empty(0, device=device or torch.get_default_device()).device
+            wanted = torch.get_default_device() if device is None else device
+            self.device = torch.empty(0, device=wanted).device
         except (RuntimeError, AssertionError, TypeError) as error:
             raise BackendError(
                 f"device={device!r} can't be used by torch ({str(error).splitlines()[0]}); "
@@ -39,6 +40,9 @@ class TorchBackend(Backend):
             kind = torch.accelerator.current_accelerator()
             found += [f"{kind}:{index}" for index in range(torch.accelerator.device_count())]
         return found
+
+    def set_threads(self, count: int) -> None:
+        torch.set_num_threads(count)
 
     def dtype(self, name: str) -> torch.dtype:
         found = getattr(torch, name, None)
@@ -55,13 +59,24 @@ class TorchBackend(Backend):
         return torch.zeros(tuple(shape), dtype=self.dtype(dtype), device=self.device)
 
     def from_numpy(self, array: np.ndarray) -> Array:
-        return torch.from_numpy(array).to(self.device)
+        if not array.flags.writeable:
+            array = array.copy()  # torch warns of memory that it must not write
+        try:
+            return torch.from_numpy(array).to(self.device)
+        except ValueError:  # torch has no negative strides
+            return torch.from_numpy(array.copy()).to(self.device)
 
     def to_numpy(self, array: Array) -> np.ndarray:
         host = array.detach().cpu()
         if host.dtype == torch.bfloat16:
             host = host.float()
         return np.array(host.numpy())
+
+    def is_array(self, value: Any) -> bool:
+        return isinstance(value, torch.Tensor)
+
+    def detach(self, array: Array) -> Array:
+        return array.detach().to(self.device)
 
     def host_view(self, array: Array) -> np.ndarray | None:
         return np.asarray(array.numpy()) if array.device.type == "cpu" else None
@@ -92,7 +107,7 @@ class TorchBackend(Backend):
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
             with torch.enable_grad():
                 loss, aux = function(xp, leaves, *args)
-            grads = torch.autograd.grad(loss, list(leaves.values()))
+            grads = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
             return loss.detach(), _detached(aux), dict(zip(leaves, grads, strict=True))
 
         return evaluate

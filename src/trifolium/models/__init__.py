@@ -1,1 +1,7 @@
 """Models that choose actions and learn."""
+
+from trifolium.models.base import BaseModel
+from trifolium.models.ddqn import DDQN
+from trifolium.models.random_model import RandomModel
+
+__all__ = ["DDQN", "BaseModel", "RandomModel"]

@@ -5,7 +5,7 @@ A backend whose framework has a faster Adam brings its own; this is the one for 
 
 from typing import Any
 
-from trifolium.backend import Params
+from trifolium.backend import Params, device_of
 
 __all__ = ["init", "step"]
 
@@ -24,7 +24,7 @@ def init(xp: Any, params: Params) -> Params:
         for name, value in params.items()
     }
     any_param = next(iter(params.values()))
-    return moments | {"step": xp.zeros((), dtype=xp.float32, device=any_param.device)}
+    return moments | {"step": xp.zeros((), dtype=xp.float32, device=device_of(any_param))}
 
 
 def step(

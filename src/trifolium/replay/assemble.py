@@ -21,7 +21,6 @@ class Plan(NamedTuple):
         next_frames, next_kept: likewise of each next state.
         actions: [N, ...], as they come out.
         scalars: [5, N] float32: rewards, dones, valid, discounts, weights.
-
     """
 
     frames: Array
@@ -46,7 +45,7 @@ class Gathered(NamedTuple):
     extras: Params
 
     def batch(self, indices: np.ndarray, each: Callable[[Array], Array] = lambda a: a) -> Batch:
-        """Return the batch of the rows with these ``indices``, after passing arrays through ``each``."""
+        """Return the batch of the rows with these ``indices``, ``each`` array passed through that."""
         return Batch(
             states=each(self.states),
             actions=each(self.actions),
@@ -70,7 +69,6 @@ def assemble(backend: Backend, columns: Params, plan: Plan, *, flatten: bool = T
         plan: on the backend's device.
         flatten: whether states are [N, n_frames * prod(obs_shape)] instead of
             [N, n_frames, *obs_shape].
-
     """
     rewards, dones, valid, discounts, weights = (plan.scalars[row, :, None] for row in range(5))
     newest = plan.frames[:, -1]

@@ -39,7 +39,6 @@ class Batch:
     >>> states, actions, rewards, next_states, dones, valid = buffer.sample(3)
     >>> states.shape, actions.shape
     ((3, 2), (3, 1))
-
     """
 
     states: Array

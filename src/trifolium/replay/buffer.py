@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, Backend, Params, as_numpy, get_backend
+from trifolium.backend import Array, Backend, Params, get_backend
 from trifolium.replay import checks, saving
 from trifolium.replay.assemble import Gathered, Plan, assembler
 from trifolium.replay.batch import Batch
@@ -56,7 +56,6 @@ class Buffer:
     >>> states, actions, rewards, next_states, dones, valid = buffer.sample(4)
     >>> bool((next_states[:, 0] == states[:, 0] + 1).all())
     True
-
     """
 
     def __init__(
@@ -138,7 +137,6 @@ class Buffer:
         >>> buffer.add([0.0, 1.0], 1, 0.5, done=False, truncated=True, next_obs=[0.0, 2.0])
         >>> len(buffer)  # the step, and the observation after it
         2
-
         """
         step = (obs, action, reward, done, truncated, next_obs, extras)
         if stream is None and self.spec.n_streams > 1:
@@ -154,7 +152,6 @@ class Buffer:
 
         Args:
             stream: the stream whose episode ends; None for all of them.
-
         """
         for each in self._checked_streams(stream):
             self._rows.ring.end_episode(each)
@@ -170,7 +167,6 @@ class Buffer:
 
         Raises:
             TypeError, ValueError: ``other`` is no Buffer, or its rows look different.
-
         """
         self._check_same_rows(other)
         for source in range(other.n_streams):
@@ -192,15 +188,11 @@ class Buffer:
 
         Raises:
             ValueError, TypeError: lengths differ, or an error is not finite.
-
         """
-        which = checks.Field("indices", (), "int64").rows(indices, len(indices))
-        errors = as_numpy(td)
-        if errors.shape not in (which.shape, (*which.shape, 1)):
-            raise ValueError(
-                f"td has shape {errors.shape}; expected {which.shape}, one for each of indices"
-            )
-        priorities = np.abs(errors.reshape(-1).astype(np.float64))
+        which = checks.vector("indices", indices, "int64")
+        priorities = np.abs(checks.vector("td", td, "float64"))
+        if len(priorities) != len(which):
+            raise ValueError(f"td has {len(priorities)} errors; expected {len(which)}, as of indices")
         if not np.isfinite(priorities).all():
             raise ValueError("td holds values that are not finite; expected finite errors")
         rows, stored = self._rows.ring.current_rows(which)
@@ -218,7 +210,6 @@ class Buffer:
 
         Raises:
             NotEnoughTransitions: more rows than can be drawn; it tells both numbers.
-
         """
         columns, plan, indices = self.draw(batch_size)
         gathered = self._assembler(flatten)(columns, plan)
@@ -239,7 +230,6 @@ class Buffer:
 
         Raises:
             NotEnoughTransitions: more runs than can be drawn; it tells both numbers.
-
         """
         batch_size = checks.integer("batch_size", batch_size, 1)
         length = checks.integer("length", length, 1)
@@ -260,7 +250,6 @@ class Buffer:
             The stored columns, the plan for :func:`trifolium.replay.assemble.assemble`, and the
             batch's indices. The columns are the storage itself: they are to be read at once, and
             neither written nor kept.
-
         """
         batch_size = checks.integer("batch_size", batch_size, 1)
         drawn = self.sampler.draw(self._rows, self.rng, batch_size)
@@ -361,6 +350,11 @@ class Buffer:
         return int(self._rows.ring.sizes.sum())
 
     @property
+    def drawable(self) -> int:
+        """Rows that can be drawn now, valid or not."""
+        return int(self._rows.ring.drawable().sum())
+
+    @property
     def idx(self) -> int:
         """Row that the next ``add`` writes; of the first stream, where there are several."""
         return self._rows.ring.newest_row(0, -1)
@@ -401,7 +395,6 @@ class Buffer:
         Raises:
             CheckpointError: the file is damaged, or holds no buffer.
             FileNotFoundError: there is no such file.
-
         """
         return saving.load(cls, path, backend, device, sampler)
 
@@ -445,6 +438,7 @@ class Buffer:
             theirs, ours = getattr(other.spec, option), getattr(self.spec, option)
             if theirs != ours:
                 raise ValueError(f"other has {option}={theirs!r}; expected {ours!r}, as here")
+        self._rows.check_actions(other._rows)
         if self.n_streams not in (1, other.n_streams):
             raise ValueError(
                 f"other has n_streams={other.n_streams}; expected {self.n_streams}, as here"

@@ -20,6 +20,7 @@ __all__ = [
     "positive",
     "seed",
     "shape",
+    "vector",
 ]
 
 
@@ -93,15 +94,32 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
 
 def dtype_name(name: str, value: Any) -> str:
     """Return the name of a dtype that NumPy has, given as a name or as any framework's dtype."""
-    # torch.uint8 prints as "torch.uint8", and NumPy can't read it
-    text = str(value).rpartition(".")[2] if "." in str(value) else value
+    # torch.uint8 is nothing that NumPy knows, but prints as "torch.uint8"
+    for kind in (value, str(value).rpartition(".")[2]):
+        try:
+            found = np.dtype(kind)
+        except TypeError:
+            continue
+        if value is not None and found.kind in "biufc":
+            return found.name
+    raise TypeError(f"{name}={value!r}; expected a numeric or bool dtype that NumPy has")
+
+
+def vector(name: str, value: Any, dtype: str) -> np.ndarray:
+    """Return ``value`` [N] or [N, 1] as [N] of ``dtype``."""
+    array = _as_array(name, value)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"{name} has shape {array.shape}; expected [N] or [N, 1]")
+    return Field(name, (), dtype).rows(array, len(array))
+
+
+def _as_array(name: str, value: Any) -> np.ndarray:
     try:
-        found = np.dtype(text)
-    except TypeError:
-        found = np.dtype(object)
-    if found.kind not in "biufc":
-        raise TypeError(f"{name}={value!r}; expected a numeric or bool dtype that NumPy has")
-    return found.name
+        return as_numpy(value)
+    except ValueError as error:  # a ragged list
+        raise ValueError(f"{name} can't be made an array: {error}") from None
 
 
 class Field:
@@ -111,7 +129,6 @@ class Field:
         name: the argument that errors name.
         shape: of one row.
         dtype: name of a NumPy dtype.
-
     """
 
     __slots__ = ("dtype", "name", "shape")
@@ -136,10 +153,7 @@ class Field:
         return Field(name, self.shape, self.dtype.name)
 
     def _converted(self, value: Any, expected: tuple[int, ...]) -> np.ndarray:
-        try:
-            array = as_numpy(value)
-        except ValueError as error:  # a ragged list
-            raise ValueError(f"{self.name} can't be made an array: {error}") from None
+        array = _as_array(self.name, value)
         if array.dtype.kind not in "biufc":
             raise TypeError(
                 f"{self.name} is {value!r:.80} ({type(value).__name__}); expected numbers "

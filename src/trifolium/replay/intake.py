@@ -21,7 +21,6 @@ class Step(NamedTuple):
         columns: "obs" and the extras, each one row.
         action, reward: of the step.
         last: the observation after a truncated step, if it is known.
-
     """
 
     mark: int
@@ -50,7 +49,6 @@ class Intake:
 
     Args:
         spec: those options.
-
     """
 
     def __init__(self, spec: BufferSpec) -> None:

@@ -58,7 +58,6 @@ class Ring:
     [0, 1, 2, 3, 0]
     >>> ring.drawable().tolist()  # the newest row waits for its successor
     [3]
-
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class Ring:
         start = stream * self.length
         row = start + written % self.length
         if size == 0 or self.marks[start + (written - 1) % self.length] & ENDED:
-            mark |= FIRST
+            mark |= 0 if mark & BOUNDARY else FIRST  # a boundary row ends the episode it follows
         self.marks[row] = mark
         self.written[stream] = written + 1
         if size < self.length:

@@ -31,7 +31,6 @@ class Rows:
         storage: "obs" and the extras.
         actions: [capacity, *action_shape].
         rewards: [capacity] float32.
-
     """
 
     def __init__(self, backend: Backend, spec: BufferSpec) -> None:
@@ -71,6 +70,12 @@ class Rows:
         self.rewards[rows] = steps.rewards
         for stream, last in zip(steps.cut.tolist(), steps.last, strict=True):
             self.put_idle(stream, BOUNDARY, {"obs": last})
+
+    def check_actions(self, other: "Rows") -> None:
+        """Raise TypeError if some action of ``other`` can't be stored here without change."""
+        for source in range(other.ring.n_streams):
+            actions = other.actions[other.ring.stored_rows(source)]
+            self._action.rows(actions, len(actions))
 
     def put_stream(self, stream: int, other: "Rows", source: int) -> None:
         """Append the newest rows of stream ``source`` of ``other``, as many as fit."""
@@ -146,13 +151,16 @@ class Rows:
         ring = self.ring
         ring.restore(state["written"], state["sizes"])
         rows = np.concatenate([ring.stored_rows(stream) for stream in range(ring.n_streams)])
-        actions, rewards, marks = state["actions"], state["rewards"], state["marks"]
-        columns = {
-            field.name: field.rows(state[f"column.{field.name}"], len(rows)) for field in self._columns
-        }
-        self.actions[rows] = self._action.rows(actions, len(rows))
-        self.rewards[rows] = rewards.reshape(len(rows))
-        ring.marks[rows] = marks.reshape(len(rows))
+        stored = {f"column.{field.name}": field for field in self._columns}
+        stored |= {"rewards": Field("rewards", (), "float32"), "marks": Field("marks", (), "uint8")}
+        for name, field in stored.items():
+            if state[name].dtype != field.dtype:
+                raise TypeError(f"{name} has dtype {state[name].dtype}; expected {field.dtype}")
+        found = {name: field.rows(state[name], len(rows)) for name, field in stored.items()}
+        columns = {name: found[f"column.{name}"] for name in self._column_names}
+        self.actions[rows] = self._action.rows(state["actions"], len(rows))
+        self.rewards[rows] = found["rewards"]
+        ring.marks[rows] = found["marks"]
         if len(rows):
             self.storage.put_many(rows, columns)
 

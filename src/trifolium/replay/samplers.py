@@ -24,7 +24,6 @@ class Draw(NamedTuple):
         streams: [B] int64, the stream of each.
         serials: [B] int64, the serial number of each in its stream.
         weights: [B] float32, importance weights; None where all are 1.
-
     """
 
     streams: np.ndarray
@@ -79,7 +78,6 @@ class Uniform:
 
     >>> from trifolium import Buffer
     >>> buffer = Buffer(8, (2,), seed=0, sampler=Uniform(replacement=True))
-
     """
 
     def __init__(self, *, replacement: bool = False) -> None:
@@ -141,7 +139,6 @@ class Prioritized:
 
     >>> from trifolium import Buffer
     >>> buffer = Buffer(8, (2,), seed=0, sampler=Prioritized(alpha=0.6, beta=0.4))
-
     """
 
     def __init__(self, alpha: float = 0.6, beta: float = 0.4, *, epsilon: float = 1e-6) -> None:
@@ -171,10 +168,12 @@ class Prioritized:
         return Draw(*source.ring.identify(rows), weights.astype(np.float32))
 
     def update(self, rows: np.ndarray, priorities: np.ndarray) -> None:
-        if self._tree is None or not len(rows):
+        if not len(rows):
             return
         raw = priorities + self.epsilon
         self._largest = max(self._largest, float(raw.max()))
+        if self._tree is None:
+            return
         has_mass = self._tree.values(rows) > 0.0
         self._tree.assign(rows[has_mass], raw[has_mass] ** self.alpha)
 
@@ -192,13 +191,15 @@ class Prioritized:
         }
 
     def restore(self, source: Drawable, state: Mapping[str, np.ndarray]) -> None:
-        self._largest = float(state["largest"][0])
+        ring = source.ring
+        self._largest = positive("largest", _sound(state, "largest", np.zeros(1))[0])
         self._tree = None
         if "leaves" in state:
-            self._tree = SumTree(source.ring.capacity)
-            self._tree.assign(np.arange(source.ring.capacity), state["leaves"])
-            self._known_from = state["known_from"].copy()
-            self._known_to = state["known_to"].copy()
+            self._known_from = _sound(state, "known_from", ring.written)
+            self._known_to = _sound(state, "known_to", ring.written)
+            self._tree = SumTree(ring.capacity)
+            leaves = _sound(state, "leaves", self._tree.leaves)
+            self._tree.assign(np.arange(ring.capacity), leaves)
 
     def _synchronised(self, source: Drawable) -> SumTree:
         """Return the tree after taking in the rows that came and went since the last draw."""
@@ -239,3 +240,13 @@ class Prioritized:
                 valid = source.valid_rows(np.full(len(serials), stream), serials)
                 rows = source.ring.rows(stream, serials[~valid])
                 self._tree.assign(rows, np.zeros(len(rows)))
+
+
+def _sound(state: Mapping[str, np.ndarray], name: str, like: np.ndarray) -> np.ndarray:
+    """Return a copy of a saved array, or raise ValueError where it can't be what was saved."""
+    found = state[name]
+    if found.shape != like.shape or found.dtype != like.dtype:
+        raise ValueError(f"{name} has shape {found.shape} and dtype {found.dtype}")
+    if not np.all(np.isfinite(found) & (found >= 0)):
+        raise ValueError(f"{name} holds values that are not finite, or below 0")
+    return found.copy()

@@ -17,6 +17,16 @@ from trifolium.replay.spec import BufferSpec
 __all__ = ["generator_state", "load", "restore_generator", "save"]
 
 B = TypeVar("B")
+# what unsound values lead to, sizes that can't be allocated included
+_UNSOUND = (
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+    RuntimeError,
+)
 _OWN_SAMPLERS: dict[str, type[Sampler]] = {"Uniform": Uniform, "Prioritized": Prioritized}
 
 
@@ -51,7 +61,7 @@ def load(
     manifest, arrays = files.read(path, "buffer")
     try:
         options = dict(manifest["spec"])
-        chosen = get_backend(manifest["backend"] if backend is None else backend, device=device)
+        chosen = get_backend(str(manifest["backend"]) if backend is None else backend, device=device)
         options["action_dtype"] = _supported(chosen, options["action_dtype"])
         options["extras"] = {name: (tuple(shape), dtype) for name, shape, dtype in options["extras"]}
         if sampler is None:
@@ -62,7 +72,7 @@ def load(
         restore_generator(buffer.rng, manifest["generator"])
     except BackendError:
         raise
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError, MemoryError) as error:
+    except _UNSOUND as error:
         raise CheckpointError(f"{path} does not hold a sound buffer: {error!r}") from error
     return buffer
 
@@ -79,6 +89,8 @@ def generator_state(rng: np.random.Generator) -> dict[str, Any]:
 
 def restore_generator(rng: np.random.Generator, state: dict[str, Any]) -> None:
     """Put a Philox generator in the state that :func:`generator_state` returned."""
+    if state["buffer_pos"] not in range(len(rng.bit_generator.state["buffer"]) + 1):
+        raise ValueError(f"buffer_pos={state['buffer_pos']!r}")  # NumPy would read past its memory
     rng.bit_generator.state = {
         **state,
         "state": {k: np.array(v, np.uint64) for k, v in state["state"].items()},

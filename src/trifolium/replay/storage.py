@@ -19,7 +19,6 @@ class HostStorage:
     Args:
         arrays: name to the backend's array.
         views: name to a writable NumPy view of it.
-
     """
 
     def __init__(self, arrays: Params, views: dict[str, np.ndarray]) -> None:
@@ -57,7 +56,6 @@ class StagedStorage:
         fields: the shape and dtype of each column.
         max_rows: rows of one stage at most; no row may be staged twice before it is written, and a
             ring of that length makes sure of it.
-
     """
 
     def __init__(
@@ -119,7 +117,6 @@ class Lazily(Mapping[str, Array]):
     Args:
         names: its keys.
         make: called with a key.
-
     """
 
     def __init__(self, names: Sequence[str], make: Callable[[str], Array]) -> None:

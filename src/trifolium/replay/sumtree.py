@@ -20,7 +20,6 @@ class SumTree:
     >>> tree.assign(np.array([0, 3]), np.array([1.0, 2.0]))
     >>> tree.total, tree.find(np.array([0.5, 1.5])).tolist()
     (3.0, [0, 3])
-
     """
 
     def __init__(self, capacity: int) -> None:

@@ -8,7 +8,7 @@ before and after a row.
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from trifolium.backend import Array
+from trifolium.backend import Array, device_of
 from trifolium.replay.ring import (
     FIRST,
     LOST,
@@ -31,7 +31,6 @@ class Shape:
         n_step: steps in a tail, at most.
         pad: whether frames of earlier episodes are replaced by zeros; if not, a stack that holds
             some is not whole.
-
     """
 
     length: int
@@ -47,7 +46,6 @@ class Stack(NamedTuple):
         rows: [B, n_frames] int, buffer rows.
         kept: [B, n_frames] bool, False where padding replaces the frame; None where none is replaced.
         whole: [B] bool, whether the stack is one that could have been seen while acting.
-
     """
 
     rows: Array
@@ -64,7 +62,6 @@ class Tail(NamedTuple):
             episode and the stored rows go.
         count: [B] int, how many count, k.
         terminated: [B] bool, whether the last that counts ended its episode.
-
     """
 
     rows: Array
@@ -81,7 +78,6 @@ class Windows(NamedTuple):
         next_states: the stacks that end where the tails end.
         tail: the steps summed.
         valid: [B] bool, which rows may be learned from.
-
     """
 
     states: Stack
@@ -100,7 +96,6 @@ def windows(xp: Any, marks: Array, rows: Array, older: Array, newer: Array, shap
         older: [B] int, rows stored before each in its stream.
         newer: [B] int >= 1, rows stored after each in its stream.
         shape: options.
-
     """
     states = stack(xp, marks, rows, older, shape)
     steps = tail(xp, marks, rows, newer, shape)
@@ -112,7 +107,7 @@ def windows(xp: Any, marks: Array, rows: Array, older: Array, newer: Array, shap
 def stack(xp: Any, marks: Array, rows: Array, older: Array, shape: Shape) -> Stack:
     """Return the stacks that end at ``rows`` [B], before which ``older`` [B] rows are stored."""
     n_frames = shape.n_frames
-    kept = [xp.ones(rows.shape, dtype=xp.bool)]
+    kept = [xp.ones_like(rows, dtype=xp.bool)]
     if n_frames == 1:
         return Stack(rows[:, None], None, kept[0])
     frames = _moved(rows[:, None], _steps(xp, rows, 1 - n_frames, 1), shape.length)
@@ -135,7 +130,7 @@ def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: Shape) -> Tail
     A tail goes on until it has ``n_step`` steps, has ended its episode, or would take in a step whose
     successor is not known.
     """
-    summed = [xp.ones(rows.shape, dtype=xp.bool)]
+    summed = [xp.ones_like(rows, dtype=xp.bool)]
     if shape.n_step == 1:
         one = xp.ones_like(rows)
         terminated = _is_marked(xp, marks, rows, TERMINATED)
@@ -158,7 +153,7 @@ def valid(xp: Any, marks: Array, rows: Array, whole: Array) -> Array:
 
 
 def _steps(xp: Any, rows: Array, start: int, stop: int) -> Array:
-    return xp.arange(start, stop, dtype=rows.dtype)[None, :]
+    return xp.arange(start, stop, dtype=rows.dtype, device=device_of(rows))[None, :]
 
 
 def _moved(rows: Array, places: Array, length: int) -> Array:

@@ -1,0 +1,207 @@
+"""BaseModel: whatever chooses actions, with a memory of its own."""
+
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from trifolium import files
+from trifolium.backend import Array, Backend, as_numpy, get_backend
+from trifolium.errors import CheckpointError
+from trifolium.models.loss_value import normalised_loss
+from trifolium.replay import Buffer, checks
+from trifolium.replay.saving import generator_state, restore_generator
+
+__all__ = ["BaseModel"]
+
+
+class BaseModel(ABC):
+    """Wraps anything that chooses actions: a network, a fixed rule, a person.
+
+    A subclass must have :meth:`take_action`. One that learns overrides :meth:`train_step` too.
+
+    Args:
+        input_size: shape of one observation; an int n stands for (n,).
+        action_space: number of actions, which are 0 to action_space - 1.
+        memory_size: capacity of the replay memory.
+        epsilon: probability of a random action, in [0, 1]; it is up to the model to use it.
+        backend: name of a backend, or a Backend.
+        device: where arrays lie, such as "cuda:0"; None for the backend's default.
+        seed: of all of the model's randomness, its memory's included; None for a random one.
+        n_frames: observations stacked to a state.
+        **memory_options: further options of :class:`~trifolium.Buffer`.
+
+    Attributes:
+        memory: the replay memory, a :class:`~trifolium.Buffer`.
+        epsilon: probability of a random action.
+        loss_names: names of the last losses, where train_step returned a mapping.
+        rng: the host generator that all of the model's own randomness comes from.
+
+    >>> class Left(BaseModel):
+    ...     def take_action(self, state):
+    ...         return 0
+    >>> model = Left(input_size=4, action_space=2, memory_size=100)
+    >>> model.take_action([0.0, 0.0, 0.0, 0.0]), float(model.train_step())
+    (0, 0.0)
+    """
+
+    memory: Buffer
+    epsilon: float
+    loss_names: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        input_size: int | Sequence[int],
+        action_space: int,
+        memory_size: int,
+        epsilon: float = 0.0,
+        *,
+        backend: str | Backend = "numpy",
+        device: Any = None,
+        seed: int | None = None,
+        n_frames: int = 1,
+        **memory_options: Any,
+    ) -> None:
+        self.backend = get_backend(backend, device=device)
+        self.input_size = input_size
+        self.action_space = checks.integer("action_space", action_space, 1)
+        self.epsilon = checks.fraction("epsilon", epsilon)
+        own, memorys = np.random.SeedSequence(checks.seed(seed)).spawn(2)
+        self.rng = np.random.Generator(np.random.Philox(own))
+        self.memory = Buffer(
+            checks.integer("memory_size", memory_size, 1),
+            checks.shape("input_size", input_size),
+            n_frames,
+            backend=self.backend,
+            seed=int(memorys.generate_state(1, np.uint64)[0]),
+            **memory_options,
+        )
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "train_step" in cls.__dict__:
+            cls.train_step = _normalising(cls.train_step)  # type: ignore[method-assign]
+
+    @abstractmethod
+    def take_action(self, state: Any) -> int:
+        """Return the action to take.
+
+        Args:
+            state: the stacked observations, oldest first, of any shape that has
+                n_frames * prod(input_size) elements; an array of any framework.
+        """
+
+    def train_step(self) -> Array:
+        """Learn from the memory once and return the loss; a model that doesn't learn returns 0.
+
+        An override may return a loss of any type: None, a number, an array of any framework, or a
+        sequence, iterator or mapping of these. Its caller gets a floating array of the model's backend,
+        detached, of shape () for one loss and (k,) for several. The names of a mapping's losses are in
+        ``loss_names``.
+
+        Raises:
+            LossTypeError: what an override returned is no loss.
+        """
+        return normalised_loss(None, self.backend)[0]
+
+    def set_epsilon(self, new_epsilon: float) -> None:
+        """Replace epsilon; it must be in [0, 1]."""
+        self.epsilon = checks.fraction("new_epsilon", new_epsilon)
+
+    def epsilon_decay(self, rate: float) -> None:
+        """Multiply epsilon by 1 - ``rate``, a number in [0, 1]."""
+        self.epsilon *= 1.0 - checks.fraction("rate", rate)
+
+    def start_epoch_action(self, **kwargs: Any) -> None:
+        """Run before each epoch; an experiment passes ``epoch=``. Does nothing unless overridden."""
+
+    def end_epoch_action(self, **kwargs: Any) -> None:
+        """Run after each epoch; an experiment passes ``epoch=``. Does nothing unless overridden."""
+
+    def reset(self) -> None:
+        """Run when an episode begins. Does nothing unless overridden."""
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model's class."""
+        return type(self).__name__
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model, without its memory, to one safetensors file.
+
+        What is written: :meth:`state`, epsilon, and the state of the generator.
+        """
+        manifest = {
+            "model": self.model_name,
+            "epsilon": self.epsilon,
+            "generator": generator_state(self.rng),
+        }
+        files.write(path, "model", manifest, self.state())
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Take up what :meth:`save` wrote, on whatever backend it was.
+
+        Raises:
+            CheckpointError: the file is damaged, holds another kind of model, or one of other sizes;
+                the model is as it was before.
+            FileNotFoundError: there is no such file.
+        """
+        manifest, arrays = files.read(path, "model")
+        if manifest.get("model") != self.model_name:
+            raise CheckpointError(
+                f"{path} holds a {manifest.get('model')!r}; expected a {self.model_name!r}"
+            )
+        expected = self.state()
+        for name in sorted(expected.keys() | arrays.keys()):
+            found = arrays[name].shape if name in arrays else "nothing"
+            wanted = expected[name].shape if name in expected else "nothing"
+            if found != wanted:
+                raise CheckpointError(f"{path} has {found} as {name!r}; this model has {wanted}")
+        try:
+            epsilon = checks.fraction("epsilon", manifest["epsilon"])
+            restore_generator(self.rng, manifest["generator"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{path} has a bad manifest: {error!r}") from error
+        self.epsilon = epsilon
+        self.restore(arrays)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that the model has learned, as named host arrays: what :meth:`save` writes."""
+        return {}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Take up what :meth:`state` returned: the same names, each of the same shape."""
+
+    # For subclasses
+
+    @property
+    def state_size(self) -> int:
+        """Elements of one state: n_frames * prod(input_size)."""
+        return self.memory.n_frames * math.prod(self.memory.obs_shape)
+
+    def flat_state(self, state: Any) -> np.ndarray:
+        """Return ``state`` on the host as [state_size] float32, or raise ValueError."""
+        array = as_numpy(state)
+        if array.size != self.state_size:
+            raise ValueError(
+                f"state has shape {array.shape}; expected {self.state_size} elements: "
+                f"n_frames={self.memory.n_frames} observations of shape {self.memory.obs_shape}"
+            )
+        return array.reshape(-1).astype(np.float32, copy=False)
+
+
+def _normalising(train_step: Callable[..., Any]) -> Callable[..., Array]:
+    """Return an overridden train_step that brings whatever it returns into one type."""
+
+    @wraps(train_step)
+    def normalised(self: BaseModel, *args: Any, **kwargs: Any) -> Array:
+        loss, self.loss_names = normalised_loss(train_step(self, *args, **kwargs), self.backend)
+        return loss
+
+    return normalised

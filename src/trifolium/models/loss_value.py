@@ -1,0 +1,109 @@
+"""Losses of any type, brought into one."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from trifolium.backend import Array, Backend, as_numpy
+from trifolium.errors import LossTypeError
+
+__all__ = ["normalised_loss"]
+
+
+def normalised_loss(loss: Any, backend: Backend) -> tuple[Array, tuple[str, ...]]:
+    """Return ``loss`` as a floating array of ``backend``, and the names of its parts.
+
+    The array is detached, of shape () where there is one loss and (k,) where there are several, in the
+    order in which they came. Arrays that are the backend's own stay on its device all the way.
+
+    Args:
+        loss: None (which is 0), a number, an array of any framework, dtype and shape, or a sequence,
+            iterator or mapping of such, nested as you like.
+        backend: owner of the array returned.
+
+    Returns:
+        The array, and a name for each of its elements if the losses came in a mapping, else no names.
+        Nested names are joined by dots, and elements of an array counted: "critic.0".
+
+    Raises:
+        LossTypeError: something in it is no loss.
+
+    >>> from trifolium import get_backend
+    >>> normalised_loss({"actor": 1.0, "critic": [2, 3]}, get_backend("numpy"))
+    (array([1., 2., 3.], dtype=float32), ('actor', 'critic.0', 'critic.1'))
+    """
+    xp = backend.xp
+    if backend.is_array(loss) and loss.shape == () and xp.isdtype(loss.dtype, "real floating"):
+        return backend.detach(loss), ()  # the usual case, without a detour
+    parts: list[Array] = []
+    names: list[str] = []
+    for name, part in _leaves("", loss):
+        flat = _flat(part, backend)
+        parts.append(flat)
+        count = flat.shape[0]
+        names += [name] if count == 1 else [_joined(name, index) for index in range(count)]
+    if not parts:
+        raise LossTypeError(f"train_step returned {loss!r}, which holds no loss; expected at least one")
+    whole = parts[0] if len(parts) == 1 else xp.concat(_of_one_dtype(xp, parts))
+    if whole.shape[0] == 1:
+        whole = xp.reshape(whole, ())
+    return whole, tuple(names) if isinstance(loss, Mapping) else ()
+
+
+def _leaves(name: str, loss: Any) -> Iterable[tuple[str, Any]]:
+    """Yield (name, number or array) for everything in ``loss``, in order."""
+    if loss is None:
+        yield name, 0.0
+    elif isinstance(loss, Mapping):
+        for key, value in loss.items():
+            yield from _leaves(_joined(name, key), value)
+    elif _is_collection(loss):
+        for index, value in enumerate(loss):
+            yield from _leaves(_joined(name, index), value)
+    else:
+        yield name, loss
+
+
+def _flat(part: Any, backend: Backend) -> Array:
+    """Return one number or array as a floating, detached array [n] of ``backend``."""
+    xp = backend.xp
+    if not backend.is_array(part):
+        return xp.reshape(backend.from_numpy(_host_numbers(part)), (-1,))
+    array = backend.detach(part)
+    if xp.isdtype(array.dtype, "integral"):
+        array = xp.astype(array, xp.float32)
+    elif not xp.isdtype(array.dtype, "real floating"):
+        raise LossTypeError(
+            f"train_step returned an array of dtype {array.dtype}; expected real numbers"
+        )
+    return xp.reshape(array, (-1,))
+
+
+def _host_numbers(part: Any) -> np.ndarray:
+    """Return a number, or an array of another framework, as float32 on the host."""
+    is_number = isinstance(part, int | float | np.generic) and not isinstance(part, bool | np.bool)
+    if not is_number and not hasattr(part, "shape"):
+        raise LossTypeError(
+            f"train_step returned {part!r:.80}, a {type(part).__name__}; expected a number, an array, "
+            "or a sequence, iterator or mapping of these"
+        )
+    array = as_numpy(part)
+    if array.dtype.kind not in "iuf":
+        raise LossTypeError(
+            f"train_step returned a {type(part).__name__} of dtype {array.dtype}; expected real numbers"
+        )
+    return array.astype(np.float32)
+
+
+def _of_one_dtype(xp: Any, parts: list[Array]) -> list[Array]:
+    dtype = xp.result_type(*(part.dtype for part in parts))
+    return [xp.astype(part, dtype) for part in parts]
+
+
+def _is_collection(loss: Any) -> bool:
+    return isinstance(loss, Sequence | Iterator) and not isinstance(loss, str | bytes)
+
+
+def _joined(name: str, key: Any) -> str:
+    return f"{name}.{key}" if name else str(key)
