@@ -1,0 +1,33 @@
+"""The progress of a run on a terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from trifolium.experiment.experiment import Progress
+
+__all__ = ["progress_bar"]
+
+
+@contextmanager
+def progress_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
+    """Show a live bar of ``steps`` on standard error; yields what to call after each episode."""
+    columns = (
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[text]}"),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("training", total=steps, text="")
+
+        def show(progress: Progress) -> None:
+            epsilon = progress.episode.epsilon
+            text = f"return {progress.recent_return:.1f}, epsilon {epsilon:.2f}"
+            bar.update(task, completed=progress.episode.step, text=text)
+
+        yield show

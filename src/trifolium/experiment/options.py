@@ -1,0 +1,124 @@
+"""TrainOptions: everything that a training run depends on."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from trifolium import files
+from trifolium.errors import CheckpointError
+from trifolium.replay import checks
+
+__all__ = ["MODELS", "TrainOptions"]
+
+MODELS = ("ddqn", "random")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """The options of a training run; the defaults solve CartPole-v1.
+
+    Attributes:
+        env: id of a Gymnasium environment.
+        model: "ddqn" or "random".
+        backend: name of a backend.
+        device: device name; None for the backend's default.
+        threads: host threads for one operation; small networks are fastest on one.
+        steps: environment steps in all.
+        seed: of the environment and the model.
+        memory_size: capacity of the replay memory.
+        n_frames: observations stacked to a state.
+        n_step: rewards summed for a target.
+        hidden: sizes of the hidden layers.
+        batch_size: rows of a minibatch.
+        learning_rate: of Adam, at the start; it falls linearly to 0 at the end.
+        gamma: discount of one step.
+        huber_delta: error at which the loss turns from quadratic to linear.
+        target_update: updates between two copies into the target network.
+        learning_starts: steps before the first update.
+        train_every: steps from one update to the next.
+        epsilon_start: probability of a random action at the start.
+        epsilon_end: probability of a random action once exploration is over.
+        exploration: part of the steps in which epsilon falls, linearly, from start to end.
+        eval_episodes: greedy episodes at the end.
+
+    >>> TrainOptions(env="CartPole-v1").train_every
+    2
+    """
+
+    env: str
+    model: str = "ddqn"
+    backend: str = "numpy"
+    device: str | None = None
+    threads: int = 1
+    steps: int = 50_000
+    seed: int = 0
+    memory_size: int = 50_000
+    n_frames: int = 1
+    n_step: int = 3
+    hidden: tuple[int, ...] = (128, 128)
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    gamma: float = 0.99
+    huber_delta: float = 1.0
+    target_update: int = 250
+    learning_starts: int = 1_000
+    train_every: int = 2
+    epsilon_start: float = 1.0
+    epsilon_end: float = 0.05
+    exploration: float = 0.3
+    eval_episodes: int = 20
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f"model={self.model!r} is not known; known are: {', '.join(MODELS)}")
+        for name in (
+            "threads",
+            "steps",
+            "memory_size",
+            "n_frames",
+            "n_step",
+            "batch_size",
+            "target_update",
+            "train_every",
+            "eval_episodes",
+        ):
+            checks.integer(name, getattr(self, name), 1)
+        for name in ("seed", "learning_starts"):
+            checks.integer(name, getattr(self, name), 0)
+        for name in ("gamma", "epsilon_start", "epsilon_end", "exploration"):
+            checks.fraction(name, getattr(self, name))
+        for name in ("learning_rate", "huber_delta"):
+            checks.positive(name, getattr(self, name))
+        object.__setattr__(self, "hidden", checks.shape("hidden", self.hidden))
+
+    def epsilon(self, step: int) -> float:
+        """Return the probability of a random action at ``step``."""
+        falling = self.exploration * self.steps
+        left = max(0.0, 1.0 - step / falling) if falling else 0.0
+        return self.epsilon_end + (self.epsilon_start - self.epsilon_end) * left
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate at ``step`` < ``steps``."""
+        return self.learning_rate * (1.0 - step / self.steps)
+
+    def save(self, path: Path) -> None:
+        """Write the options as JSON."""
+        files.write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainOptions":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: it is no JSON, or has options that are missing, unknown or wrong.
+            FileNotFoundError: there is no such file.
+        """
+        try:
+            found: Any = json.loads(path.read_text())
+            unknown = found.keys() - {field.name for field in fields(cls)}
+            if unknown:
+                raise ValueError(f"unknown options: {', '.join(sorted(unknown))}")
+            return cls(**found)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path} holds no training options: {error}") from error

@@ -1,0 +1,160 @@
+"""DDQN: learns, and does the same on every backend."""
+
+import numpy as np
+import pytest
+
+import trifolium as tri
+from trifolium.backend import as_numpy
+
+from .remember import remember
+
+OPTIONS = {
+    "plain": {},
+    "huber": {"huber_delta": 1.0},
+    "n-step 3": {"n_step": 3},
+    "frames": {"n_frames": 2},
+}
+
+
+def make(backend, seed=0, **options):
+    return tri.DDQN(4, 3, 1000, 0.1, backend=backend, seed=seed, batch_size=32, **options)
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_losses_agree_with_numpy_over_200_updates(learner, options):
+    def losses(backend):
+        model = make(backend, **options)
+        remember(model)
+        return np.array([as_numpy(model.train_step()) for _ in range(200)])
+
+    # twice the distance to NumPy bounds the distance between any two backends: 1e-3
+    np.testing.assert_allclose(losses(learner), losses(tri.get_backend("numpy")), rtol=5e-4)
+
+
+def test_loss_falls(learner):
+    model = make(learner, learning_rate=1e-3, gamma=0.5)
+    remember(model)
+    losses = [float(model.train_step()) for _ in range(300)]
+    assert np.mean(losses[-30:]) < 0.7 * np.mean(losses[:30])
+
+
+def test_loss_is_native_and_scalar(learner):
+    model = make(learner)
+    remember(model)
+    loss = model.train_step()
+    assert type(loss) is type(model.memory.states)
+    assert tuple(loss.shape) == ()
+
+
+def test_first_loss_against_a_slow_loop(learner):
+    model = make(learner, gamma=0.9)
+    remember(model)
+    state = model.state()
+    params = {k.removeprefix("params."): v for k, v in state.items() if k.startswith("params.")}
+
+    def values(row):
+        for layer in range(3):
+            row = row @ params[f"{layer}.weight"] + params[f"{layer}.bias"]
+            row = np.maximum(row, 0) if layer < 2 else row
+        return row
+
+    twin = make(learner, gamma=0.9)
+    remember(twin)
+    states, actions, rewards, next_states, dones, valid = map(as_numpy, twin.memory.sample(32))
+    total = count = 0.0
+    for row in range(32):
+        q_next = values(next_states[row])
+        target = rewards[row, 0] + 0.9 * (1 - dones[row, 0]) * q_next[np.argmax(q_next)]
+        error = values(states[row])[int(actions[row, 0])] - target
+        total += valid[row, 0] * error**2
+        count += valid[row, 0]
+    assert count < 32
+    assert float(model.train_step()) == pytest.approx(total / count, rel=1e-4)
+
+
+def test_nothing_is_learned_until_a_minibatch_can_be_drawn(learner):
+    model = make(learner)
+    remember(model, steps=32)
+    before = model.state()
+    assert float(model.train_step()) == 0.0
+    for name, array in model.state().items():
+        assert np.array_equal(array, before[name])
+
+
+def test_target_network_is_copied_every_target_update(learner):
+    model = make(learner, target_update=3)
+    remember(model)
+    equal = []
+    for _ in range(7):
+        model.train_step()
+        state = model.state()
+        equal.append(np.array_equal(state["params.0.weight"], state["target.0.weight"]))
+    assert equal == [False, False, True, False, False, True, False]
+
+
+def test_epsilon_one_is_uniform_and_zero_is_greedy(learner):
+    model = make(learner)
+    model.set_epsilon(1.0)
+    counts = np.bincount([model.take_action(np.zeros(4)) for _ in range(3000)], minlength=3)
+    assert np.sum((counts - 1000) ** 2 / 1000) < 13.8  # chi-square, 2 degrees, p = 0.001
+    model.set_epsilon(0.0)
+    for state in np.random.default_rng(0).normal(size=(50, 4)):
+        assert model.take_action(state) == np.argmax(model.action_values(state))
+
+
+def test_acting_follows_learning(learner):
+    model = make(learner)
+    remember(model)
+    before = model.action_values(np.ones(4))
+    model.train_step()
+    assert not np.array_equal(before, model.action_values(np.ones(4)))
+
+
+def test_saved_model_acts_and_learns_as_before_on_either_backend(learner, tmp_path):
+    model = make(learner)
+    remember(model)
+    for _ in range(60):
+        model.train_step()
+    model.save(tmp_path / "model")
+    states = np.random.default_rng(1).normal(size=(200, 4))
+    for backend in (learner, tri.get_backend("numpy")):
+        other = make(backend, seed=5)
+        other.load(tmp_path / "model")
+        other.epsilon = model.epsilon = 0.0
+        assert [other.take_action(s) for s in states] == [model.take_action(s) for s in states]
+        for name, array in model.state().items():
+            assert np.array_equal(array, other.state()[name]), name
+
+
+@pytest.mark.parametrize("other", [{"hidden": (8,)}, {"n_frames": 2}])
+def test_model_of_other_sizes_is_refused_and_changes_nothing(learner, tmp_path, other):
+    make(learner).save(tmp_path / "model")
+    model = make(learner, **other)
+    before = model.state()
+    with pytest.raises(tri.CheckpointError, match=r"this model has"):
+        model.load(tmp_path / "model")
+    for name, array in model.state().items():
+        assert np.array_equal(array, before[name])
+
+
+def test_model_of_another_class_is_refused(learner, tmp_path):
+    tri.RandomModel(4, 3, 100, backend=learner).save(tmp_path / "model")
+    with pytest.raises(tri.CheckpointError, match="'RandomModel'; expected a 'DDQN'"):
+        make(learner).load(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("learning_rate", 0.0), ("batch_size", 0), ("target_update", 0), ("hidden", (0,)), ("gamma", 2.0)],
+)
+def test_bad_options_are_named(learner, option, value):
+    with pytest.raises(ValueError, match=option):
+        tri.DDQN(4, 3, 1000, backend=learner, **{option: value})
+
+
+def test_backend_without_gradients_is_refused(backend):
+    if backend.capabilities.train:
+        make(backend)
+    else:
+        with pytest.raises(ValueError, match="takes no gradients"):
+            make(backend)
