@@ -8,16 +8,20 @@ Backends are plug-ins of the entry-point group ``trifolium.backends``. The three
 trifolium (numpy, torch, jax) are found the same way as anybody else's.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
 from trifolium.errors import BackendError, BackendNotInstalled, UnknownBackend
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = [
     "Array",
@@ -134,6 +138,10 @@ class Backend(Protocol):
         """Return ``array[rows]`` along axis 0 for integer ``rows`` [B] that are all in range."""
         ...
 
+    def unstack(self, array: Array) -> Sequence[Array]:
+        """Return ``array[0]``, ``array[1]`` and so on."""
+        ...
+
     def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
         """Write ``values[name]`` [N, ...] to ``rows`` [N] of each column and return the columns.
 
@@ -197,7 +205,7 @@ class BackendInfo:
     hint: str = ""
 
 
-def get_backend(backend: "str | Backend" = "numpy", *, device: Any = None) -> Backend:
+def get_backend(backend: str | Backend = "numpy", *, device: Any = None) -> Backend:
     """Return the backend of that name, on ``device``.
 
     Args:
@@ -262,6 +270,8 @@ def device_of(array: Array) -> Any:
 
 @cache
 def _registered() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
     return {point.name: point for point in sorted(entry_points(group=GROUP))}
 
 

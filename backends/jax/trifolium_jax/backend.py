@@ -39,7 +39,7 @@ class JaxBackend(Backend):
         found = [_name(device) for device in jax.devices()]
         return found if jax.default_backend() == "cpu" else [*found, "cpu:0"]
 
-    def set_threads(self, count: int) -> None:  # noqa: ARG002
+    def set_threads(self, count: int) -> None:
         pass  # XLA's pool is sized when JAX starts
 
     def dtype(self, name: str) -> Any:
@@ -77,6 +77,9 @@ class JaxBackend(Backend):
 
     def take(self, array: Array, rows: Array) -> Array:
         return array.at[rows].get(mode="promise_in_bounds")
+
+    def unstack(self, array: Array) -> Sequence[Array]:
+        return jnp.unstack(array)
 
     def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
         # Sizes are rounded up to powers of four, so that few programs are compiled; the rows that

@@ -33,7 +33,7 @@ class NumpyBackend(Backend):
         return ["cpu"]
 
     def set_threads(self, count: int) -> None:
-        from threadpoolctl import threadpool_limits  # noqa: PLC0415 (an extra brings it)
+        from threadpoolctl import threadpool_limits
 
         threadpool_limits(count, user_api="blas")
 
@@ -63,6 +63,9 @@ class NumpyBackend(Backend):
 
     def take(self, array: Array, rows: Array) -> Array:
         return array.take(rows, axis=0)
+
+    def unstack(self, array: Array) -> Sequence[Array]:
+        return tuple(array)
 
     def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
         for name, value in values.items():

@@ -84,6 +84,9 @@ class TorchBackend(Backend):
     def take(self, array: Array, rows: Array) -> Array:
         return array.index_select(0, rows)
 
+    def unstack(self, array: Array) -> Sequence[Array]:
+        return array.unbind()
+
     def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
         index = torch.tensor(rows, device=self.device)
         for name, value in values.items():

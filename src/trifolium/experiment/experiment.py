@@ -26,7 +26,7 @@ class Progress:
     """What a progress callback is told after each episode.
 
     Attributes:
-        episode: the line just written to metrics.csv.
+        episode: the one just played; only one that is over is written to metrics.csv.
         recent_return: mean return of the last 20 episodes.
     """
 
@@ -87,14 +87,17 @@ class Experiment:
         self.out.mkdir(parents=True, exist_ok=True)
         self.options.save(self._config)
         episodes: list[Episode] = []
+        step = 0
         with MetricsFile(self.out / "metrics.csv") as metrics:
-            while not episodes or episodes[-1].step < self.options.steps:
-                step = episodes[-1].step if episodes else 0
-                episodes.append(self._play_episode(step, number=len(episodes) + 1))
-                metrics.write(episodes[-1])
+            while step < self.options.steps:
+                played, is_over = self._play_episode(step, number=len(episodes) + 1)
+                step = played.step
+                if is_over:  # the return of one that the run's end cut off says little
+                    metrics.write(played)
+                    episodes.append(played)
                 if on_progress:
                     recent = [episode.episode_return for episode in episodes[-20:]]
-                    on_progress(Progress(episodes[-1], sum(recent) / len(recent)))
+                    on_progress(Progress(played, sum(recent) / max(len(recent), 1)))
         self.model.save(self._checkpoint)
         title = f"{self.options.model} on {self.options.env}, {self.options.backend}"
         draw_learning_curve(self.out / "learning_curve.png", episodes, title)
@@ -108,8 +111,12 @@ class Experiment:
             seed=self.options.seed + EVALUATION_SEED,
         )
 
-    def _play_episode(self, step: int, number: int) -> Episode:
-        """Play and learn from ``step`` until the episode ends, or the steps do."""
+    def _play_episode(self, step: int, number: int) -> tuple[Episode, bool]:
+        """Play and learn from ``step`` until the episode is over, or the steps are.
+
+        Returns:
+            The episode, and whether it is over.
+        """
         options, model, memory = self.options, self.model, self.model.memory
         frames = FrameStack(memory.n_frames)
         # the first episode seeds the environment, the others go on from there
@@ -131,7 +138,8 @@ class Experiment:
             if step > options.learning_starts and step % options.train_every == 0:
                 losses.append(self._learn(step))
         model.end_epoch_action(epoch=number)
-        return Episode(step, number, earned, step - start, model.epsilon, _mean(losses))
+        played = Episode(step, number, earned, step - start, model.epsilon, _mean(losses))
+        return played, over
 
     def _learn(self, step: int) -> Array:
         if isinstance(self.model, DDQN):

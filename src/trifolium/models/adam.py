@@ -3,6 +3,7 @@
 A backend whose framework has a faster Adam brings its own; this is the one for the others.
 """
 
+import math
 from typing import Any
 
 from trifolium.backend import Params, device_of
@@ -41,8 +42,9 @@ def step(
     corrected for their start at zero.
     """
     count = state["step"] + 1
-    mean_scale = learning_rate / (1 - BETA_1**count)
-    square_scale = 1 / (1 - BETA_2**count)
+    # 1 - beta**count, which in 32 bits would lose half of its digits
+    mean_scale = learning_rate / -xp.expm1(count * math.log(BETA_1))
+    square_scale = 1 / -xp.expm1(count * math.log(BETA_2))
     new_params, new_state = {}, {"step": count}
     for name, grad in grads.items():
         mean = BETA_1 * state[f"mean.{name}"] + (1 - BETA_1) * grad

@@ -1,5 +1,7 @@
 """Networks as pure functions of (namespace, parameters, input), in the array API."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any

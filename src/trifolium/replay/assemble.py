@@ -1,8 +1,8 @@
 """From drawn rows to a batch: what the host works out, and what the backend gathers."""
 
 from collections.abc import Callable
-from functools import cache, partial
-from typing import Any, NamedTuple
+from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,11 @@ class Plan(NamedTuple):
     """What a backend needs to make a batch, as host arrays; N rows.
 
     Attributes:
-        frames: [N, n_frames] int, rows of each state's frames, oldest first.
-        kept: [N, n_frames] bool, False where zeros replace a frame; None where nothing is replaced.
+        frames: [N * n_frames] int, rows of each state's frames, oldest first.
+        kept: [N * n_frames] bool, False where zeros replace a frame; None where nothing is replaced.
         next_frames, next_kept: likewise of each next state.
         actions: [N, ...], as they come out.
-        scalars: [5, N] float32: rewards, dones, valid, discounts, weights.
+        scalars: [5, N, 1] float32: rewards, dones, valid, discounts, weights.
     """
 
     frames: Array
@@ -70,21 +70,27 @@ def assemble(backend: Backend, columns: Params, plan: Plan, *, flatten: bool = T
         flatten: whether states are [N, n_frames * prod(obs_shape)] instead of
             [N, n_frames, *obs_shape].
     """
-    rewards, dones, valid, discounts, weights = (plan.scalars[row, :, None] for row in range(5))
-    newest = plan.frames[:, -1]
-    stacked = partial(_stacked, backend, columns["obs"], flatten=flatten)
+    rewards, dones, valid, discounts, weights = backend.unstack(plan.scalars)
+    count = plan.actions.shape[0]
+    n_frames = plan.frames.shape[0] // count
+    extras = {}
+    if len(columns) > 1:
+        newest = plan.frames[n_frames - 1 :: n_frames]
+        extras = {
+            name: backend.take(column, newest) for name, column in columns.items() if name != "obs"
+        }
+    observations = columns["obs"]
+    lead = (count,) if flatten else (count, n_frames)
     return Gathered(
-        states=stacked(plan.frames, plan.kept),
+        states=_stacked(backend, observations, plan.frames, plan.kept, lead),
         actions=plan.actions,
         rewards=rewards,
-        next_states=stacked(plan.next_frames, plan.next_kept),
+        next_states=_stacked(backend, observations, plan.next_frames, plan.next_kept, lead),
         dones=dones,
         valid=valid,
         discounts=discounts,
         weights=weights,
-        extras={
-            name: backend.take(column, newest) for name, column in columns.items() if name != "obs"
-        },
+        extras=extras,
     )
 
 
@@ -99,13 +105,15 @@ def assembler(backend: Backend, *, flatten: bool) -> Callable[[Params, Plan], Ga
 
 
 def _stacked(
-    backend: Backend, observations: Array, frames: Array, kept: Array | None, *, flatten: bool
+    backend: Backend, observations: Array, frames: Array, kept: Array | None, lead: tuple[int, ...]
 ) -> Array:
+    """Gather ``frames`` under the leading axes ``lead``: [N] to flatten, or [N, n_frames]."""
     xp = backend.xp
     shape = observations.shape[1:]
-    found = backend.take(observations, xp.reshape(frames, (-1,)))
+    found = backend.take(observations, frames)
     if kept is not None:
-        broadcast: Any = xp.reshape(kept, (-1, *(1,) * len(shape)))
-        found = xp.where(broadcast, found, xp.zeros_like(found))
-    count, n_frames = frames.shape
-    return xp.reshape(found, (count, -1) if flatten else (count, n_frames, *shape))
+        found = xp.where(xp.reshape(kept, (-1, *(1,) * len(shape))), found, xp.zeros_like(found))
+    wanted = (*lead, -1) if len(lead) == 1 else (*lead, *shape)
+    if len(wanted) == found.ndim and lead[0] == found.shape[0]:
+        return found  # one frame, one axis: it is that shape already
+    return xp.reshape(found, wanted)

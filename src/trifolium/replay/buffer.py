@@ -14,7 +14,7 @@ from trifolium.replay.batch import Batch
 from trifolium.replay.intake import Intake
 from trifolium.replay.ring import BLANK, TERMINATED
 from trifolium.replay.rows import Rows
-from trifolium.replay.samplers import Sampler, Uniform, draw_runs
+from trifolium.replay.samplers import LARGEST_PRIORITY, Sampler, Uniform, draw_runs
 from trifolium.replay.spec import BufferSpec
 from trifolium.replay.storage import Lazily
 
@@ -193,8 +193,8 @@ class Buffer:
         priorities = np.abs(checks.vector("td", td, "float64"))
         if len(priorities) != len(which):
             raise ValueError(f"td has {len(priorities)} errors; expected {len(which)}, as of indices")
-        if not np.isfinite(priorities).all():
-            raise ValueError("td holds values that are not finite; expected finite errors")
+        if not np.all(priorities <= LARGEST_PRIORITY):  # NaN is not
+            raise ValueError("td holds values that are not finite in float32; expected finite errors")
         rows, stored = self._rows.ring.current_rows(which)
         self.sampler.update(rows[stored], priorities[stored])
 
@@ -352,7 +352,7 @@ class Buffer:
     @property
     def drawable(self) -> int:
         """Rows that can be drawn now, valid or not."""
-        return int(self._rows.ring.drawable().sum())
+        return self._rows.ring.count_drawable()
 
     @property
     def idx(self) -> int:

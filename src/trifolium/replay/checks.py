@@ -131,15 +131,24 @@ class Field:
         dtype: name of a NumPy dtype.
     """
 
-    __slots__ = ("dtype", "name", "shape")
-
     def __init__(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
         self.name = name
         self.shape = shape
         self.dtype = np.dtype(dtype)
+        # the type of Python number that is one row, and the range that fits
+        kinds: dict[str, type] = {"i": int, "u": int, "f": float}
+        self._number: Any = None if shape else kinds.get(self.dtype.kind)
+        limits: Any = np.finfo if self._number is float else np.iinfo
+        low, high = (limits(dtype).min, limits(dtype).max) if self._number else (0, 0)
+        self._low, self._high = float(low), float(high)
 
-    def row(self, value: Any) -> np.ndarray:
-        """Return ``value`` as one row [*shape]; leading axes of length 1 are dropped."""
+    def row(self, value: Any) -> Any:
+        """Return ``value`` as one row [*shape]; leading axes of length 1 are dropped.
+
+        A Python number that fits is returned as it is: assigning it to a row converts it.
+        """
+        if type(value) is self._number and self._low <= value <= self._high:
+            return value
         if type(value) is np.ndarray and value.shape == self.shape and value.dtype == self.dtype:
             return value
         return self._converted(value, self.shape)

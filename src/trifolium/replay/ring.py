@@ -140,6 +140,14 @@ class Ring:
             return np.remainder(serials, self.length)
         return np.asarray(streams) * self.length + serials % self.length
 
+    def next_rows(self, rows: np.ndarray) -> np.ndarray:
+        """Return the rows [N] that come after ``rows`` [N] in their rings."""
+        after = rows + 1
+        if self.n_streams == 1:
+            after[after == self.length] = 0
+            return after
+        return after - self.length * (after % self.length == 0)
+
     def stored_rows(self, stream: int) -> np.ndarray:
         """Return the rows that ``stream`` holds, oldest first."""
         newest = int(self.written[stream])
@@ -178,14 +186,21 @@ class Ring:
         """
         return np.maximum(self.sizes - span - self.oldest_drawable, 0)
 
+    def count_drawable(self, span: int = 1) -> int:
+        """Return how many runs of ``span`` rows can be drawn from all streams together."""
+        if self.n_streams == 1:
+            return max(int(self.sizes[0]) - span - self.oldest_drawable, 0)
+        return int(self.drawable(span).sum())
+
     def locate(self, ordinals: np.ndarray, span: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Return (streams, serials), each [N], of the drawable runs numbered ``ordinals`` [N].
 
         They are numbered stream by stream, from the oldest.
         """
-        oldest = self.written - self.sizes + self.oldest_drawable
         if self.n_streams == 1:
-            return np.zeros_like(ordinals), ordinals + oldest[0]
+            first = int(self.written[0]) - int(self.sizes[0]) + self.oldest_drawable
+            return np.zeros(len(ordinals), np.int64), ordinals + first
+        oldest = self.written - self.sizes + self.oldest_drawable
         ends = np.cumsum(self.drawable(span))
         streams = np.searchsorted(ends, ordinals, side="right")
         starts = ends - self.drawable(span)

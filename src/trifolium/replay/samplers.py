@@ -4,6 +4,8 @@ A sampler lives on the host and sees a buffer's :class:`~trifolium.replay.ring.R
 arrays, so it draws the same rows on every backend.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -14,7 +16,9 @@ from trifolium.replay.checks import fraction, positive
 from trifolium.replay.ring import Ring
 from trifolium.replay.sumtree import SumTree
 
-__all__ = ["Draw", "Drawable", "Prioritized", "Sampler", "Uniform"]
+__all__ = ["LARGEST_PRIORITY", "Draw", "Drawable", "Prioritized", "Sampler", "Uniform"]
+
+LARGEST_PRIORITY = float(np.finfo(np.float32).max)  # so that no sum of float64 overflows
 
 
 class Draw(NamedTuple):
@@ -113,7 +117,7 @@ def draw_runs(
     replacement: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw runs of ``span`` rows uniformly: (streams, serials) of their first rows, each [B]."""
-    available = int(ring.drawable(span).sum())
+    available = ring.count_drawable(span)
     if available < (1 if replacement else batch_size):
         raise NotEnoughTransitions(
             batch_size, available, "transitions" if span == 1 else f"sequences of length {span}"
@@ -247,6 +251,6 @@ def _sound(state: Mapping[str, np.ndarray], name: str, like: np.ndarray) -> np.n
     found = state[name]
     if found.shape != like.shape or found.dtype != like.dtype:
         raise ValueError(f"{name} has shape {found.shape} and dtype {found.dtype}")
-    if not np.all(np.isfinite(found) & (found >= 0)):
+    if not np.all((found >= 0) & (found <= LARGEST_PRIORITY)):
         raise ValueError(f"{name} holds values that are not finite, or below 0")
     return found.copy()

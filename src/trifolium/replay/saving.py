@@ -1,5 +1,7 @@
 """Buffers in files."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from dataclasses import asdict

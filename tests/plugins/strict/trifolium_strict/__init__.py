@@ -35,6 +35,9 @@ class StrictBackend(Backend):
     def devices() -> list[str]:
         return ["cpu"]
 
+    def set_threads(self, count: int) -> None:
+        pass
+
     def dtype(self, name: str) -> Any:
         found = getattr(xp, name, None)
         if not isinstance(found, type(xp.float32)):
@@ -50,11 +53,20 @@ class StrictBackend(Backend):
     def to_numpy(self, array: Array) -> np.ndarray:
         return np.array(np.from_dlpack(array))
 
-    def host_view(self, array: Array) -> np.ndarray | None:  # noqa: ARG002
+    def is_array(self, value: Any) -> bool:
+        return isinstance(value, type(xp.empty(0)))
+
+    def detach(self, array: Array) -> Array:
+        return array
+
+    def host_view(self, array: Array) -> np.ndarray | None:
         return None
 
     def take(self, array: Array, rows: Array) -> Array:
         return xp.take(array, rows, axis=0)
+
+    def unstack(self, array: Array) -> Sequence[Array]:
+        return xp.unstack(array)
 
     def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
         written = {name: xp.asarray(column, copy=True) for name, column in columns.items()}
@@ -67,7 +79,7 @@ class StrictBackend(Backend):
         self,
         function: Callable[..., Any],
         *,
-        donate: Sequence[int] = (),  # noqa: ARG002
+        donate: Sequence[int] = (),
     ) -> Callable[..., Any]:
         def on_device(*args: Any) -> Any:
             return function(*map(self._moved, args))

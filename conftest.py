@@ -1,12 +1,18 @@
 """One run of the suite is for one backend: ``pytest --backend jax``.
 
 A backend that was asked for and can't be used ends the run with an error: nothing is skipped for the
-lack of it.
+lack of it. The tests in ``backends/`` are those of one backend each, and belong to its runs alone.
 """
+
+from pathlib import Path
 
 import pytest
 
 import trifolium as tri
+
+pytest.register_assert_rewrite("trifolium.testing")
+
+BACKENDS = Path(__file__).parent / "backends"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,6 +24,12 @@ def pytest_configure(config: pytest.Config) -> None:
         tri.get_backend(config.getoption("backend"))
     except tri.BackendError as error:
         raise pytest.UsageError(f"--backend: {error}") from None
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if BACKENDS not in collection_path.parents:
+        return None
+    return collection_path.relative_to(BACKENDS).parts[0] != config.getoption("backend") or None
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -32,3 +44,17 @@ def pytest_report_header(config: pytest.Config) -> str:
 def backend(request: pytest.FixtureRequest) -> tri.Backend:
     """Return the backend that this run is for."""
     return tri.get_backend(request.config.getoption("backend"))
+
+
+@pytest.fixture
+def learner(backend: tri.Backend) -> tri.Backend:
+    """Return the backend of the run, if it can take gradients."""
+    if not backend.capabilities.train:
+        pytest.skip(f"{backend.name} declares that it takes no gradients")
+    return backend
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            terminalreporter.write_line(f"{name}: {value} ({report.nodeid})")

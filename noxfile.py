@@ -1,0 +1,113 @@
+"""Every task of a developer: ``nox`` runs what CI runs, ``nox -l`` lists all, ``nox -s NAME`` runs one.
+
+A session's environment is made anew each time; ``nox -r`` keeps it, ``nox -R`` also skips installing.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = True
+nox.options.sessions = ["tests", "lint", "types", "build"]
+
+GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
+BACKENDS = ["numpy", "strict", "torch", "jax"]
+QUICKSTART = "train CartPole-v1 --model ddqn --steps 50000 --seed 0 --out runs/cartpole"
+
+LISTING = """
+import trifolium as tri
+found = tri.backends()
+print(*found.values(), sep="\\n")
+assert sorted(found) == ["jax", "numpy", "torch"], sorted(found)
+assert found["numpy"].installed
+for name in ("torch", "jax"):
+    assert not found[name].installed, name
+    assert f"pip install 'trifolium[{name}]'" in found[name].hint, found[name].hint
+"""
+
+
+@nox.session
+def quickstart(session: nox.Session) -> None:
+    """Train DDQN on CartPole; ``nox -s quickstart -- --backend torch`` does it on another backend."""
+    backend, rest = backend_and_rest(session)
+    install(session, "train", backend)
+    session.run("trifolium", *QUICKSTART.split(), "--backend", backend, *rest)
+
+
+@nox.session
+@nox.parametrize("backend", BACKENDS, ids=BACKENDS)
+def tests(session: nox.Session, backend: str) -> None:
+    """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
+    install(session, "train", "testing", backend)
+    session.run("pytest", "--backend", backend, *session.posargs)
+    if backend == "numpy" and not session.posargs:
+        session.run("pytest", "--doctest-modules", "src/trifolium")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the format and the rules of ruff."""
+    session.install("--constraint", "constraints.txt", *GROUPS["lint"])
+    session.run("ruff", "format", "--check")
+    session.run("ruff", "check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check the types of the core and of the backends, with every framework installed."""
+    install(session, "all", "testing")
+    session.install("--constraint", "constraints.txt", *GROUPS["types"])
+    session.run("mypy")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheel and look at what it brings to an environment that has nothing else."""
+    room = Path(session.create_tmp())
+    session.run("python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(room), ".")
+    wheel = max(room.glob("trifolium-*.whl"), key=os.path.getmtime)
+    session.run("python", "-m", "venv", "--clear", str(room / "clean"))
+    programs = room / "clean" / ("Scripts" if os.name == "nt" else "bin")
+    python, trifolium = str(programs / "python"), str(programs / "trifolium")
+    pip_install = (python, "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt")
+    session.run(*pip_install, str(wheel), external=True)
+    session.run(python, "-I", "-c", LISTING, external=True)
+    session.run(trifolium, "backends", external=True)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Compare the buffer with its reference over 100,000 random histories (``-- --backend jax``)."""
+    backend, rest = backend_and_rest(session)
+    install(session, "train", "testing", backend)
+    soaked = {"TRIFOLIUM_SOAK": "100000"}
+    session.run("pytest", "--backend", backend, "tests/replay", *rest, env=soaked)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Break the replay code in many small ways and see that the tests notice each."""
+    install(session, "train", "testing")
+    session.run("python", "tests/mutants.py", *session.posargs)
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """Install this checkout with ``extras``, at the tested versions.
+
+    The extra of a backend is its name. NumPy needs none; strict is a distribution of its own.
+    """
+    plugin = ["--editable", "tests/plugins/strict"] if "strict" in extras else []
+    own = ",".join(extra for extra in extras if extra not in ("numpy", "strict"))
+    session.install("--constraint", "constraints.txt", "--editable", f".[{own}]", *plugin)
+
+
+def backend_and_rest(session: nox.Session) -> tuple[str, list[str]]:
+    """Return the value of ``--backend`` after the ``--``, or "numpy", and the arguments left."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--backend", choices=BACKENDS, default="numpy")
+    options, rest = parser.parse_known_args(session.posargs)
+    return options.backend, rest

@@ -1,0 +1,41 @@
+"""The conformance suite, for whoever writes a backend.
+
+``pip install 'trifolium[testing]'`` brings what it needs: pytest and hypothesis. A test module that
+runs all of it::
+
+    import pytest
+    from my_package import MyBackend
+    from trifolium.testing import BackendSuite, BufferSuite
+
+
+    @pytest.fixture
+    def backend():
+        return MyBackend()
+
+
+    class TestBackend(BackendSuite):
+        pass
+
+
+    class TestBuffer(BufferSuite):
+        pass
+
+``pytest.register_assert_rewrite("trifolium.testing")`` in conftest.py makes failures tell their values.
+"""
+
+from trifolium.testing.backend_suite import BackendSuite
+from trifolium.testing.buffer_suite import BufferSuite
+from trifolium.testing.machine import run_machine
+from trifolium.testing.priorities import ReferencePriorities
+from trifolium.testing.reference import ReferenceBuffer
+from trifolium.testing.twin import Options, Twin
+
+__all__ = [
+    "BackendSuite",
+    "BufferSuite",
+    "Options",
+    "ReferenceBuffer",
+    "ReferencePriorities",
+    "Twin",
+    "run_machine",
+]

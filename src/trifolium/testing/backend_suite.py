@@ -1,0 +1,254 @@
+"""What a Backend promises, as tests."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from trifolium.backend import Array, Backend, Params, get_backend
+from trifolium.errors import BackendError
+from trifolium.models import adam
+from trifolium.testing.calculus import (
+    PlainAdam,
+    example_loss,
+    example_network,
+    finite_differences,
+    noise,
+)
+
+__all__ = ["BackendSuite"]
+
+ALWAYS = ("bool", "uint8", "int32", "float32")
+WIDE = ("int64", "float64")
+OPTIONAL = ("int8", "int16", "uint16", "uint32", "uint64", "float16", "complex64", "complex128")
+
+
+class Pair(NamedTuple):
+    """Arguments of a compiled function may be such tuples, with gaps."""
+
+    left: Array
+    right: Array | None
+
+
+class BackendSuite:
+    """Tests of a :class:`trifolium.Backend`; they take it from a fixture named ``backend``."""
+
+    def test_follows_the_protocol(self, backend: Backend) -> None:
+        """It has every attribute, and stands for itself where a backend is asked for."""
+        assert isinstance(backend, Backend)
+        assert backend.name
+        assert backend.version
+        assert get_backend(backend) is backend
+        assert get_backend(backend, device=backend.device) is backend
+
+    @pytest.mark.parametrize("name", ALWAYS)
+    def test_needed_dtypes_are_kept(self, backend: Backend, name: str) -> None:
+        """These every backend has."""
+        _check_dtype(backend, name)
+
+    @pytest.mark.parametrize("name", WIDE)
+    def test_wide_dtypes_are_as_declared(self, backend: Backend, name: str) -> None:
+        """``capabilities.float64`` tells whether 64 bits are kept or refused."""
+        check = _check_dtype if backend.capabilities.float64 else _check_refused
+        check(backend, name)
+
+    @pytest.mark.parametrize("name", OPTIONAL)
+    def test_other_dtypes_are_kept_or_refused(self, backend: Backend, name: str) -> None:
+        """Whatever ``dtype`` accepts is allocated, converted, written and read without change."""
+        check = _check_dtype if _has_dtype(backend, name) else _check_refused
+        check(backend, name)
+
+    def test_default_int_is_a_dtype(self, backend: Backend) -> None:
+        """Actions can be stored as the backend proposes."""
+        assert backend.default_int in ("int32", "int64")
+        _check_dtype(backend, backend.default_int)
+
+    def test_unknown_dtype_is_named(self, backend: Backend) -> None:
+        """A dtype that there is not is a BackendError that repeats its name."""
+        _check_refused(backend, "float33")
+
+    @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 0, 4), (2, 3, 4)])
+    def test_zeros_have_the_shape(self, backend: Backend, shape: tuple[int, ...]) -> None:
+        """Any rank, also with no elements."""
+        zeros = backend.zeros(shape, "float32")
+        assert tuple(zeros.shape) == shape
+        assert not backend.to_numpy(zeros).any()
+
+    @pytest.mark.parametrize(
+        "host",
+        [
+            np.arange(12, dtype=np.float32).reshape(3, 4).T,
+            np.arange(6, dtype=np.float32)[::-1],
+            np.arange(1, dtype=np.float32)[::-1],
+            np.arange(6, dtype=np.float32)[::2],
+            np.broadcast_to(np.float32(3), (2, 2)),
+            np.zeros((0, 2), np.float32),
+            np.array(3, np.float32),
+        ],
+        ids=["transposed", "reversed", "reversed one", "strided", "read-only", "empty", "0-d"],
+    )
+    def test_host_arrays_may_lie_anyhow(self, backend: Backend, host: np.ndarray) -> None:
+        """``from_numpy`` takes any strides, and memory that can't be written."""
+        expected = host.copy()
+        _same(backend.to_numpy(backend.from_numpy(host)), expected)
+
+    def test_host_copies_are_copies(self, backend: Backend) -> None:
+        """Writing to what ``to_numpy`` returned does not reach the array."""
+        array = backend.zeros((3,), "float32")
+        backend.to_numpy(array)[:] = 1
+        assert backend.to_numpy(array).tolist() == [0, 0, 0]
+
+    def test_host_views_reach_the_array(self, backend: Backend) -> None:
+        """``host_view`` gives None, or memory through which writes are seen."""
+        array = backend.zeros((4, 2), "float32")
+        view = backend.host_view(array)
+        if view is not None:
+            view[2] = 7
+            rows = backend.from_numpy(np.array([2], backend.default_int))
+            assert backend.to_numpy(backend.take(array, rows)).tolist() == [[7, 7]]
+
+    @pytest.mark.parametrize("rows", [[], [2], [4, 0, 0, 3]])
+    def test_take_gathers_rows(self, backend: Backend, rows: list[int]) -> None:
+        """Rows in any order, repeated or none at all."""
+        host = np.arange(30, dtype=np.float32).reshape(5, 3, 2)
+        index = backend.from_numpy(np.array(rows, backend.default_int))
+        _same(backend.to_numpy(backend.take(backend.from_numpy(host.copy()), index)), host[rows])
+
+    @pytest.mark.parametrize("count", [0, 1, 2, 5, 16])
+    def test_writes_touch_nothing_else(self, backend: Backend, count: int) -> None:
+        """Only the rows and columns given change, and the values given are copied."""
+        rng = np.random.default_rng(count)
+        before = {"a": rng.random((16, 3), np.float32), "b": np.arange(16, dtype=np.int32)}
+        rows, values = rng.permutation(16)[:count], rng.random((count, 3), np.float32)
+        expected = before["a"].copy()
+        expected[rows] = values
+        columns = backend.write(_on_device(backend, before), rows, {"a": values})
+        values[:], rows[:] = -1, 0
+        _same(backend.to_numpy(columns["a"]), expected)
+        _same(backend.to_numpy(columns["b"]), before["b"])
+
+    def test_what_was_taken_stays(self, backend: Backend) -> None:
+        """Writing to a row does not change what was taken from it before."""
+        row, ones = np.array([1]), np.ones((1, 3), np.float32)
+        columns = {"a": backend.zeros((2, 3), "float32")}
+        taken = backend.take(columns["a"], backend.from_numpy(row.astype(backend.default_int)))
+        backend.write(columns, row, {"a": ones})
+        assert backend.to_numpy(taken).tolist() == [[0, 0, 0]]
+
+    def test_compiled_functions_take_host_arrays(self, backend: Backend) -> None:
+        """Host arrays, also in tuples with gaps, reach a compiled function on the device."""
+
+        def summed(first: Array, pair: Pair, nested: tuple[Pair, None]) -> Array:
+            assert type(pair) is Pair
+            assert pair.right is None
+            assert nested[1] is None
+            return first + 2 * pair.left + nested[0].left * nested[0].right
+
+        one, two, three = (np.full(4, value, np.float32) for value in (1, 2, 3))
+        first = backend.zeros((4,), "float32")
+        found = backend.compile(summed)(first, Pair(one, None), (Pair(two, three), None))
+        assert type(found) is type(first)
+        assert backend.to_numpy(found).tolist() == [8, 8, 8, 8]
+
+    def test_compiled_functions_may_reuse_arguments(self, backend: Backend) -> None:
+        """What is returned for a donated argument is right."""
+        compiled = backend.compile(lambda held, more: held + more, donate=(0,))
+        held = backend.zeros((3,), "float32")
+        for _ in range(3):
+            held = compiled(held, np.ones(3, np.float32))
+        assert backend.to_numpy(held).tolist() == [3, 3, 3]
+
+    def test_gradients_are_those_of_finite_differences(self, backend: Backend) -> None:
+        """Loss, output and gradients are right; a parameter without a part in it gets zeros."""
+        host, inputs = example_network(), np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+        if not backend.capabilities.train:
+            with pytest.raises(NotImplementedError):
+                backend.value_and_grad(example_loss)
+            return
+        params = _on_device(backend, host)
+        evaluate = backend.value_and_grad(example_loss)
+        for _ in range(2):  # the first call leaves nothing behind
+            loss, output, grads = evaluate(params, backend.from_numpy(inputs.copy()))
+        expected_loss, expected_output = example_loss(np, host, inputs)
+        np.testing.assert_allclose(backend.to_numpy(loss), expected_loss, rtol=1e-5)
+        np.testing.assert_allclose(backend.to_numpy(output), expected_output, rtol=1e-5)
+        assert set(grads) == set(host)
+        for name, grad in grads.items():
+            expected = finite_differences(lambda at: example_loss(np, at, inputs)[0], host, name)
+            np.testing.assert_allclose(backend.to_numpy(grad), expected, rtol=1e-4, atol=1e-6)
+            _same(backend.to_numpy(params[name]), host[name])
+
+    @pytest.mark.parametrize("epsilon", [1e-8, 1e-2])
+    def test_adam_is_that_of_the_paper(self, backend: Backend, epsilon: float) -> None:
+        """Twenty steps are those of Adam in 64 bits."""
+        step = backend.adam if backend.capabilities.train else _array_api_adam(backend)
+        rng, host = np.random.default_rng(0), example_network()
+        params = _on_device(backend, host)
+        state = adam.init(backend.xp, params)
+        plain = PlainAdam(host)
+        for _ in range(20):
+            grads = {name: noise(rng, value.shape) for name, value in host.items()}
+            plain.step(grads, 0.01, epsilon)
+            params, state = step(params, _on_device(backend, grads), state, 0.01, epsilon)
+        for name, expected in plain.params.items():
+            np.testing.assert_allclose(backend.to_numpy(params[name]), expected, rtol=1e-6, atol=1e-6)
+
+    def test_devices_can_be_asked_for_by_name(self, backend: Backend) -> None:
+        """What ``devices`` lists can be used."""
+        assert backend.devices()
+        for name in backend.devices():
+            there = type(backend)(name)
+            assert there.to_numpy(there.zeros((2,), "float32")).tolist() == [0, 0]
+
+    def test_unknown_device_lists_those_there_are(self, backend: Backend) -> None:
+        """A device that there is not is a BackendError with its name and the others'."""
+        with pytest.raises(BackendError, match="no_such_device") as caught:
+            type(backend)("no_such_device")
+        assert backend.devices()[0] in str(caught.value)
+        with pytest.raises(BackendError, match="no_such_device"):
+            get_backend(backend, device="no_such_device")
+
+
+def _check_dtype(backend: Backend, name: str) -> None:
+    host = np.array([[0, 1], [1, 1], [1, 0]]).astype(name)
+    array = backend.from_numpy(host.copy())
+    assert array.dtype == backend.zeros((2,), name).dtype == backend.dtype(name)
+    _same(backend.to_numpy(array), host)
+    index = backend.from_numpy(np.array([2, 0], backend.default_int))
+    _same(backend.to_numpy(backend.take(array, index)), host[[2, 0]])
+    columns = backend.write({"a": backend.zeros((3, 2), name)}, np.array([1, 0, 2]), {"a": host})
+    _same(backend.to_numpy(columns["a"]), host[[1, 0, 2]])
+
+
+def _check_refused(backend: Backend, name: str) -> None:
+    with pytest.raises(BackendError, match=name):
+        backend.dtype(name)
+    with pytest.raises(BackendError, match=name):
+        backend.zeros((2,), name)
+
+
+def _has_dtype(backend: Backend, name: str) -> bool:
+    try:
+        backend.dtype(name)
+    except BackendError:
+        return False
+    return True
+
+
+def _array_api_adam(backend: Backend) -> Callable[..., tuple[Params, Params]]:
+    """Return the Adam that needs nothing but the standard, for a backend without gradients."""
+
+    def step(*args: Any) -> tuple[Params, Params]:
+        return adam.step(backend.xp, *args)
+
+    return step
+
+
+def _on_device(backend: Backend, arrays: dict[str, np.ndarray]) -> Params:
+    return {name: backend.from_numpy(array.copy()) for name, array in arrays.items()}
+
+
+def _same(found: np.ndarray, expected: np.ndarray) -> None:
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)

@@ -1,0 +1,193 @@
+"""The state machine: hypothesis makes up what happens to a Buffer and to its reference."""
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from trifolium.backend import Backend, get_backend
+from trifolium.testing.twin import Options, Twin
+
+__all__ = ["SOAK", "BufferMachine", "run_machine"]
+
+SOAK = "TRIFOLIUM_SOAK"  # how many rules to run at random, instead of the same few as ever
+RULES = 2_000
+RULES_PER_EXAMPLE = 50
+
+streams = st.integers(0, 3)
+ends = st.sampled_from(["", "", "done", "truncated", "unknown"])
+
+
+def _counted(method: Callable[..., None]) -> Callable[..., None]:
+    @wraps(method)
+    def run(self: "BufferMachine", **values: Any) -> None:
+        type(self).rules_run += 1
+        method(self, **values)
+
+    return run
+
+
+class BufferMachine(RuleBasedStateMachine):
+    """Anything that can be done to a Buffer, in any order.
+
+    Attributes:
+        backend: what the buffers are made on.
+        rules_run: how many rules all machines of the class have run.
+    """
+
+    backend: Backend
+    rules_run = 0
+
+    @initialize(
+        n_frames=st.integers(1, 5),
+        spare=st.sampled_from([1, 2, 6]),
+        n_streams=st.integers(1, 4),
+        n_step=st.integers(1, 5),
+        boundary=st.sampled_from(["mask", "pad"]),
+        prioritized=st.booleans(),
+        seed=st.integers(0, 99),
+    )
+    def make(self, spare: int, seed: int, n_frames: int, n_streams: int, **options: Any) -> None:
+        """Make an empty buffer whose rings are a few rows longer than a stack."""
+        capacity = (n_frames + spare) * n_streams
+        made = Options(capacity, n_frames=n_frames, n_streams=n_streams, **options)
+        self.twin = Twin(self.backend, made, seed)
+        self.drawn: list[int] = []
+
+    @property
+    def n_streams(self) -> int:
+        """Streams of the buffer."""
+        return self.twin.options.n_streams
+
+    @rule(stream=streams, steps=st.integers(1, 8), end=ends)
+    @_counted
+    def add(self, stream: int, steps: int, end: str) -> None:
+        """Add some steps of an episode, the last with any end."""
+        self.twin.add(*[""] * (steps - 1), end, stream=stream % self.n_streams)
+
+    @precondition(lambda self: self.n_streams > 1)
+    @rule(steps=st.integers(1, 5), closing=st.lists(ends, min_size=4, max_size=4), known=st.booleans())
+    @_counted
+    def add_each(self, steps: int, closing: list[str], known: bool) -> None:
+        """Add some steps to all streams at once, the last with any ends."""
+        cut = {"truncated": "truncated", "unknown": "truncated"} if known else {"truncated": "unknown"}
+        for _ in range(steps - 1):
+            self.twin.add_each([""] * self.n_streams)
+        self.twin.add_each([cut.get(end, end) for end in closing[: self.n_streams]])
+
+    @rule(stream=st.none() | streams)
+    @_counted
+    def add_empty(self, stream: int | None) -> None:
+        """End episodes by hand."""
+        self.twin.add_empty(None if stream is None else stream % self.n_streams)
+
+    @rule()
+    @_counted
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.twin.clear()
+
+    @rule(
+        on_numpy=st.booleans(),
+        n_frames=st.integers(1, 3),
+        n_streams=st.integers(1, 2),
+        steps=st.integers(0, 9),
+        end=ends,
+        blanks=st.booleans(),
+    )
+    @_counted
+    def merge(
+        self, on_numpy: bool, n_frames: int, n_streams: int, steps: int, end: str, blanks: bool
+    ) -> None:
+        """Append another buffer, with other options and perhaps on another backend."""
+        n_streams = n_streams if self.n_streams == 1 else self.n_streams
+        backend = get_backend("numpy") if on_numpy else self.backend
+        other = Twin(backend, Options(6 * n_streams, n_frames=n_frames, n_streams=n_streams))
+        for stream in range(n_streams):
+            other.add(*[""] * steps, end, *[""] * stream, stream=stream)
+        if blanks:
+            other.add_empty(0)
+        self.twin.add_from(other)
+
+    @rule(size=st.sampled_from([None, None, 1, 3]), flatten=st.booleans())
+    @_counted
+    def sample(self, size: int | None, flatten: bool) -> None:
+        """Draw a batch, or everything."""
+        self.drawn += self.twin.check_sample(size, flatten=flatten)
+
+    @rule(size=st.sampled_from([1, 2]), length=st.integers(1, 4))
+    @_counted
+    def sample_sequences(self, size: int, length: int) -> None:
+        """Draw runs."""
+        self.twin.check_sequences(size, length)
+
+    @precondition(lambda self: self.twin.options.prioritized and self.drawn)
+    @rule(size=st.integers(1, 8), error=st.integers(-9, 9))
+    @_counted
+    def update_priorities(self, size: int, error: int) -> None:
+        """Report errors of rows drawn a while ago."""
+        indices = self.drawn[-3 * size :: 3]
+        self.twin.update_priorities(indices, [error / 4 + n for n in range(len(indices))])
+
+    @rule(stream=streams, offset=st.integers(0, 4))
+    @_counted
+    def read(self, stream: int, offset: int) -> None:
+        """Read without drawing."""
+        self.twin.check_reads(stream % self.n_streams, offset)
+
+    @rule()
+    @_counted
+    def reload(self) -> None:
+        """Save and load."""
+        self.twin.reload()
+
+    @invariant()
+    def cursors_agree(self) -> None:
+        """Compare the cursors after every rule."""
+        self.twin.check_cursors()
+
+    def teardown(self) -> None:
+        """Leave no machine without a full comparison."""
+        if hasattr(self, "twin"):
+            self.twin.check_all()
+
+
+def run_machine(backend: Backend) -> int:
+    """Run the machine on a backend and return how many rules ran.
+
+    They are the same ones each time, at least 2,000; or, at random, as many as the environment
+    variable TRIFOLIUM_SOAK says.
+
+    Raises:
+        AssertionError: the buffer differs from the reference; hypothesis tells the shortest way there.
+    """
+    soak = int(os.environ.get(SOAK, "0"))
+    wanted = soak or RULES
+    machine: Any = type("Machine", (BufferMachine,), {"backend": backend, "rules_run": 0})
+    while machine.rules_run < wanted:
+        _run(machine, -(-(wanted - machine.rules_run) // RULES_PER_EXAMPLE), derandomize=not soak)
+    return int(machine.rules_run)
+
+
+def _run(machine: Any, examples: int, *, derandomize: bool) -> None:
+    chosen = settings(
+        max_examples=max(examples, 10),
+        stateful_step_count=RULES_PER_EXAMPLE,
+        derandomize=derandomize,
+        database=None,
+        report_multiple_bugs=False,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(machine, settings=chosen)

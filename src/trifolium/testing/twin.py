@@ -1,0 +1,224 @@
+"""A Buffer and its reference, to which the same things happen, and the comparison of the two."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trifolium.backend import Backend
+from trifolium.errors import NotEnoughTransitions
+from trifolium.replay import Buffer, Prioritized
+from trifolium.testing.compare import check_batch, check_weights, importance, tuples
+from trifolium.testing.priorities import ReferencePriorities
+from trifolium.testing.reference import ReferenceBuffer
+
+__all__ = ["Options", "Twin"]
+
+OBS_SIZE = 2
+GAMMA = 0.5  # with whole rewards, n-step sums are exact in any order
+ALPHA, BETA, EPSILON = 0.6, 0.4, 0.125
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of a Twin: those of :class:`trifolium.Buffer` that shape its transitions.
+
+    Attributes:
+        prioritized: whether rows are drawn by priority.
+    """
+
+    capacity: int
+    n_frames: int = 1
+    n_streams: int = 1
+    n_step: int = 1
+    boundary: str = "mask"
+    prioritized: bool = False
+
+
+class Twin:
+    """Drives a Buffer and a ReferenceBuffer; what is added is made up, unlike from row to row.
+
+    An ``end`` says what became of the episode with a step: "done", "truncated" (with the observation
+    after it), "unknown" (without), or "" where it goes on.
+
+    Args:
+        backend: of the Buffer.
+        options: of both.
+        seed: of the Buffer's draws.
+    """
+
+    def __init__(self, backend: Backend, options: Options, seed: int = 0) -> None:
+        self.backend = backend
+        self.options = options
+        self.buffer = Buffer(
+            options.capacity,
+            OBS_SIZE,
+            options.n_frames,
+            backend=backend,
+            seed=seed,
+            extras={"tag": "int32"},
+            n_streams=options.n_streams,
+            n_step=options.n_step,
+            gamma=GAMMA,
+            boundary=options.boundary,
+            sampler=Prioritized(ALPHA, BETA, epsilon=EPSILON) if options.prioritized else None,
+        )
+        self.reference = ReferenceBuffer(
+            options.capacity,
+            OBS_SIZE,
+            options.n_frames,
+            n_streams=options.n_streams,
+            n_step=options.n_step,
+            gamma=GAMMA,
+            boundary=options.boundary,
+        )
+        self.priorities = ReferencePriorities(self.reference, EPSILON)
+        self._steps = 0
+
+    # The same to both
+
+    def add(self, *ends: str, stream: int = 0) -> None:
+        """Add one step for each of ``ends`` to a stream."""
+        for end in ends:
+            step = self._step(end)
+            self.buffer.add(**step, stream=stream)
+            self._refer(stream, step, end)
+
+    def add_each(self, ends: Sequence[str]) -> None:
+        """Add one step to every stream in one call; "truncated" and "unknown" don't go together."""
+        steps = [self._step(end) for end in ends]
+        together: dict[str, Any] = {name: [step[name] for step in steps] for name in steps[0]}
+        if "unknown" in ends:
+            together["next_obs"] = None
+        self.buffer.add(**together)
+        for stream, (step, end) in enumerate(zip(steps, ends, strict=True)):
+            self._refer(stream, step, end)
+
+    def add_empty(self, stream: int | None = None) -> None:
+        """End the episode of one stream, or of each."""
+        self.buffer.add_empty(stream)
+        for each in range(self.options.n_streams) if stream is None else [stream]:
+            self.reference.add_empty(each)
+
+    def add_from(self, other: "Twin") -> None:
+        """Append all of another Twin."""
+        self.buffer.add_from_buffer(other.buffer)
+        self.reference.add_from_buffer(other.reference)
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.buffer.clear()
+        self.reference.clear()
+
+    def update_priorities(self, indices: Sequence[int], errors: Sequence[float]) -> None:
+        """Report errors of rows, some of which may be gone."""
+        self.buffer.update_priorities(indices, errors)
+        self.priorities.update(indices, errors)
+
+    # Comparisons
+
+    def check_cursors(self) -> None:
+        """Compare what is cheap to compare."""
+        assert len(self.buffer) == self.buffer.size == len(self.reference)
+        assert self.buffer.idx == self.reference.written[0] % self.reference.length
+
+    def check_all(self) -> None:
+        """Compare every transition that can be drawn, and all that can be read."""
+        self.check_cursors()
+        self.check_sample(None)
+        for stream in range(self.options.n_streams):
+            self.check_reads(stream, 0)
+
+    def check_sample(self, size: int | None, *, flatten: bool = True) -> list[int]:
+        """Draw ``size`` rows (None: as many as there are), compare them, and return their indices."""
+        expected = self.reference.transitions()
+        priorities = self.priorities.at_draw() if self.options.prioritized else None
+        available = len(expected if priorities is None else priorities)
+        size = max(available, 1) if size is None else size
+        if available < size and (priorities is None or not available):
+            with pytest.raises(NotEnoughTransitions) as caught:
+                self.buffer.sample(size)
+            assert (caught.value.requested, caught.value.available) == (size, available)
+            return []
+        batch = self.buffer.sample(size, flatten=flatten)
+        indices: list[int] = batch.indices.tolist()
+        assert len(indices) == size
+        if priorities is None:
+            assert len(set(indices)) == size
+            weights = [1.0] * size
+        else:
+            assert set(indices) <= priorities.keys()
+            drawn = [priorities[index] for index in indices]
+            weights = importance(drawn, list(priorities.values()), ALPHA, BETA)
+        assert set(indices) <= expected.keys()
+        found = [expected[index] for index in indices]
+        check_batch(self.backend, batch, found, (size,), flatten=flatten)
+        check_weights(self.backend, batch, weights)
+        return indices
+
+    def check_sequences(self, size: int, length: int) -> None:
+        """Draw ``size`` runs of ``length`` rows and compare them."""
+        expected = {run[0].row.index: run for run in self.reference.sequences(length)}
+        if len(expected) < size:
+            with pytest.raises(NotEnoughTransitions) as caught:
+                self.buffer.sample_sequences(size, length)
+            assert (caught.value.requested, caught.value.available) == (size, len(expected))
+            return
+        batch = self.buffer.sample_sequences(size, length)
+        indices = batch.indices.tolist()
+        assert len(set(indices)) == size
+        assert set(indices) <= expected.keys()
+        rows = [row for index in indices for row in expected[index]]
+        check_batch(self.backend, batch, rows, (size, length))
+
+    def check_reads(self, stream: int, offset: int) -> None:
+        """Compare what is read without drawing."""
+        state = self.buffer.current_state(stream)
+        assert state.shape == (self.options.n_frames - 1, OBS_SIZE)
+        assert tuples(self.backend, state) == self.reference.current_state(stream)
+        last = self.buffer.last_transition(offset, stream)
+        assert last == self.reference.last_transition(offset, stream)
+        rows = [row for rows in self.reference.streams for row in rows]
+        if offset < len(rows):
+            obs, *outcome = self.buffer[offset]
+            row = rows[offset]
+            assert tuple(self.backend.to_numpy(obs).tolist()) == row.obs
+            assert outcome == [row.action, row.reward, row.end == "done"]
+        obs, actions, _, _ = self.buffer[offset:]
+        assert tuples(self.backend, obs) == [row.obs for row in rows[offset:]]
+        assert self.backend.to_numpy(actions).tolist() == [row.action for row in rows[offset:]]
+
+    def reload(self) -> None:
+        """Go on with a copy that was in a file, once it draws what the original draws."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "buffer"
+            self.buffer.save(path)
+            loaded = Buffer.load(path, backend=self.backend)
+        indices = self.check_sample(None)
+        if indices:
+            assert loaded.sample(len(indices)).indices.tolist() == indices
+        self.buffer = loaded
+
+    # Helpers
+
+    def _step(self, end: str) -> dict[str, Any]:
+        self._steps += 1
+        n = self._steps
+        return {
+            "obs": [n, -n],
+            "action": n % 1000,
+            "reward": n * 7 % 11 - 3,
+            "done": end == "done",
+            # where a step is both, it is done; and next_obs is looked at only where it is truncated
+            "truncated": end in ("truncated", "unknown") or (end == "done" and n % 2 == 0),
+            "next_obs": None if end == "unknown" else [n + 0.5, -n - 0.5],
+            "tag": n,
+        }
+
+    def _refer(self, stream: int, step: dict[str, Any], end: str) -> None:
+        obs = tuple(map(float, step["obs"]))
+        next_obs = tuple(step["next_obs"] or ())
+        self.reference.add(stream, obs, step["action"], step["reward"], step["tag"], end, next_obs)

@@ -1,0 +1,259 @@
+"""Break the replay code in many small ways, one at a time, and see that the quick tests notice each.
+
+``python tests/mutants.py`` ends with an error if a mutant survives that docs/mutants.md leaves
+unexplained. ``--module windows`` takes one module, ``--match TEXT`` the mutants whose name holds a
+text, ``--jobs 2`` two at a time. No file is written: a mutant lives in a process of its own.
+"""
+
+import argparse
+import ast
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import spec_from_file_location
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+REPLAY = ROOT / "src" / "trifolium" / "replay"
+MODULES = ("ring", "windows", "samplers", "sumtree")
+EXPLAINED = ROOT / "docs" / "mutants.md"
+TIMEOUT = 120
+QUICK = [  # the quickest to notice first
+    "tests/replay/test_windows.py",
+    "tests/replay/test_planted_bugs.py::test_nothing_is_noticed_without_one",
+    "tests/replay/test_reading.py",
+    "tests/test_golden.py",
+    "tests/replay/test_bad_input.py",
+    "tests/replay/test_files.py",
+    "tests/replay/test_conformance.py",
+    "tests/replay/test_uniformity.py",
+]
+
+SWAPS: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.FloorDiv,
+    ast.Div: ast.Mult,
+    ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.FloorDiv,
+    ast.Pow: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.RShift: ast.LShift,
+    ast.LShift: ast.RShift,
+    ast.And: ast.Or,
+    ast.Or: ast.And,
+}
+NAMES = {
+    "maximum": "minimum",
+    "minimum": "maximum",
+    "max": "min",
+    "min": "max",
+    "any": "all",
+    "all": "any",
+}
+NAMES |= {"left": "right", "right": "left", "ones": "zeros", "zeros": "ones", "ones_like": "zeros_like"}
+
+
+def mutants(module: str) -> Iterator[tuple[str, ast.Module]]:
+    """Return every mutant of a module: what was changed where, and the changed module."""
+    source = (REPLAY / f"{module}.py").read_text()
+    original = ast.unparse(ast.parse(source))
+    seen = {original}
+    for at, (where, *_, node) in enumerate(list(places(ast.parse(source)))):
+        for variant in range(len(list(changes(node)))):
+            tree = ast.parse(source)
+            _, parent, field, index, node = list(places(tree))[at]
+            put(parent, field, index, list(changes(node))[variant])
+            changed = ast.unparse(ast.fix_missing_locations(tree))
+            if changed not in seen:
+                seen.add(changed)
+                yield f"{module}{where}: {difference(original, changed)}", tree
+
+
+def difference(original: str, changed: str) -> str:
+    """Return the line that differs, before and after."""
+    pairs = zip(original.splitlines(), changed.splitlines(), strict=True)
+    before, after = next(pair for pair in pairs if pair[0] != pair[1])
+    return f"`{before.strip()}` -> `{after.strip()}`"
+
+
+def places(tree: ast.Module) -> Iterator[tuple[str, ast.AST, str, int | None, Any]]:
+    """Return (qualified name, parent, field, index, node) of whatever can be changed."""
+
+    def walk(parent: ast.AST, where: str) -> Iterator[Any]:
+        if isinstance(parent, ast.FunctionDef | ast.ClassDef):
+            where = f"{where}.{parent.name}"
+        for field, value in ast.iter_fields(parent):
+            if field in ("annotation", "returns", "decorator_list", "exc", "bases"):
+                continue
+            for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
+                if isinstance(node, ast.AST) and not is_text(node):
+                    yield where, parent, field, index, node
+                    yield from walk(node, where)
+
+    return walk(tree, "")
+
+
+def is_text(node: ast.AST) -> bool:
+    """Return whether a node is a docstring, an import, or a list of names to export."""
+    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+        return True
+    documents = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    return documents or isinstance(node, ast.Import | ast.ImportFrom | ast.JoinedStr)
+
+
+def changes(node: Any) -> Iterator[ast.AST]:
+    """Return what may stand in the place of a node."""
+    match node:
+        case ast.BinOp(left, operator, right) if type(operator) in SWAPS:
+            yield ast.BinOp(left, SWAPS[type(operator)](), right)
+        case ast.AugAssign(target, operator, value):
+            yield ast.AugAssign(target, SWAPS[type(operator)](), value)
+            yield ast.Pass()
+        case ast.BoolOp(operator, values):
+            yield ast.BoolOp(SWAPS[type(operator)](), values)
+        case ast.Compare(left, [operator], [right]) if type(operator) in SWAPS:
+            yield ast.Compare(left, [SWAPS[type(operator)]()], [right])
+        case ast.UnaryOp(_, operand):
+            yield operand
+        case ast.Constant(bool() as value):
+            yield ast.Constant(not value)
+        case ast.Constant(int() as value):
+            yield ast.Constant(value + 1)
+            if value:
+                yield ast.Constant(value - 1)
+        case ast.Constant(float() as value):
+            yield ast.Constant(value + 1.0)
+        case ast.IfExp(test, body, otherwise):
+            yield ast.IfExp(ast.UnaryOp(ast.Not(), test), body, otherwise)
+        case ast.If(test, body, otherwise):
+            yield ast.If(ast.UnaryOp(ast.Not(), test), body, otherwise)
+        case ast.Assign([ast.Subscript() | ast.Attribute()]) | ast.Expr(ast.Call()):
+            yield ast.Pass()
+        case ast.Break():
+            yield ast.Continue()
+        case ast.Attribute(value, name) if name in NAMES:
+            yield ast.Attribute(value, NAMES[name], node.ctx)
+        case ast.Name(name) if name in NAMES:
+            yield ast.Name(NAMES[name], node.ctx)
+        case ast.Constant("left" | "right" as side):
+            yield ast.Constant(NAMES[side])
+
+
+def put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
+    if index is None:
+        setattr(parent, field, node)
+    else:
+        getattr(parent, field)[index] = node
+
+
+class Planted(MetaPathFinder):
+    """Gives out a changed module in the place of the one in the file."""
+
+    def __init__(self, module: str, tree: ast.Module) -> None:
+        self.name = f"trifolium.replay.{module}"
+        self.path = str(REPLAY / f"{module}.py")
+        self.code = compile(tree, self.path, "exec")
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if name != self.name:
+            return None
+        loader = Changed(name, self.path)
+        loader.changed = self.code
+        return spec_from_file_location(name, self.path, loader=loader)
+
+
+class Changed(SourceFileLoader):
+    changed: CodeType
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self.changed
+
+
+def survivors(chosen: list[tuple[str, str, ast.Module]], jobs: int) -> Iterator[str]:
+    """Run the quick tests on each mutant, and return the names of those that they don't notice."""
+    waiting = list(reversed(chosen))
+    running: dict[int, tuple[str, float]] = {}
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            module, name, tree = waiting.pop()
+            child = os.fork()
+            if not child:
+                run_quick_tests(module, tree)
+            running[child] = name, time.monotonic() + TIMEOUT
+        for child, (name, ends) in list(running.items()):
+            done, status = os.waitpid(child, os.WNOHANG)
+            if not done and time.monotonic() > ends:  # one that hangs is noticed
+                os.kill(child, signal.SIGKILL)
+                done, status = os.waitpid(child, 0)
+            if done:
+                del running[child]
+                if status == 0:
+                    yield name
+        time.sleep(0.02)
+
+
+def run_quick_tests(module: str, tree: ast.Module) -> None:
+    status = 1
+    try:
+        import pytest
+
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        sys.meta_path.insert(0, Planted(module, tree))
+        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *QUICK])
+    finally:
+        os._exit(int(status))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--module", choices=MODULES)
+    parser.add_argument("--match", default="")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--list", action="store_true", help="name the mutants, and run none")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    # once, before each mutant's process copies this one; plugins of pytest must not be among them
+    import numpy  # noqa: F401
+    import pytest  # noqa: F401
+
+    chosen = [
+        (module, name, tree)
+        for module in ([options.module] if options.module else MODULES)
+        for name, tree in mutants(module)
+        if options.match in name
+    ]
+    if options.list:
+        print(*(name for _, name, _ in chosen), sep="\n")
+        return 0
+    unbroken = ("ring", "unbroken", ast.parse((REPLAY / "ring.py").read_text()))
+    if not list(survivors([unbroken], 1)):
+        print("the quick tests fail on the code as it is: nothing can be told about mutants")
+        return 2
+    explained = EXPLAINED.read_text() if EXPLAINED.exists() else ""
+    alive = list(survivors(chosen, options.jobs))
+    unexplained = [name for name in alive if name not in explained]
+    print(f"{len(chosen)} mutants, {len(alive)} survived, {len(unexplained)} of them unexplained")
+    print(*unexplained, sep="\n")
+    return 1 if unexplained else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

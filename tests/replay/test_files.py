@@ -1,0 +1,213 @@
+"""Buffers in files: what is damaged, foreign or hostile is a CheckpointError, and nothing worse."""
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+import trifolium as tri
+from trifolium.testing.cases import fill, made
+
+KEY = "trifolium"
+JUNK = [None, -1, 10**30, 1.5, float("nan"), "junk", "\0", [], [1], {}, {"a": 1}, True, [[]] * 3]
+OPTIONS = {
+    "n_frames": 2,
+    "boundary": "pad",
+    "n_streams": 2,
+    "extras": {"tag": "int32"},
+    "sampler": tri.Prioritized,
+}
+
+
+@pytest.fixture
+def saved(backend: tri.Backend, tmp_path: Path) -> Path:
+    buffer = made(backend, OPTIONS)
+    fill(buffer, 40, seed=0)
+    batch = buffer.sample(6)
+    buffer.update_priorities(batch.indices, np.arange(6.0))
+    buffer.save(tmp_path / "saved")
+    return tmp_path / "saved"
+
+
+def test_a_save_leaves_one_file(saved: Path) -> None:
+    first = saved.read_bytes()
+    tri.Buffer.load(saved).save(saved)
+    assert saved.read_bytes() == first
+    assert [path.name for path in saved.parent.iterdir()] == ["saved"]
+
+
+def test_an_empty_buffer_is_kept(backend: tri.Backend, tmp_path: Path) -> None:
+    made(backend, OPTIONS).save(tmp_path / "empty")
+    loaded = tri.Buffer.load(tmp_path / "empty", backend=backend)
+    assert len(loaded) == 0
+    fill(loaded, 10, seed=0)
+    loaded.sample(2)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_a_file_is_for_every_backend(backend: tri.Backend, saved: Path, name: str) -> None:
+    if name != backend.name:
+        pytest.importorskip(name)
+    there = tri.Buffer.load(saved, backend=name)
+    here = tri.Buffer.load(saved, backend=backend)
+    assert there.backend.name == name
+    for part in range(3):
+        ours, theirs = here.sample(8), there.sample(8)
+        assert ours.indices.tolist() == theirs.indices.tolist()
+        for mine, other in zip(ours, theirs, strict=True):
+            assert backend.to_numpy(mine).tolist() == there.backend.to_numpy(other).tolist()
+        for buffer in (here, there):
+            fill(buffer, 10, seed=part)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        tri.Buffer.load(tmp_path / "nowhere")
+
+
+def test_a_file_cut_short(saved: Path) -> None:
+    content = saved.read_bytes()
+    for length in [*range(0, len(content), 61), len(content) - 1]:
+        saved.write_bytes(content[:length])
+        with pytest.raises(tri.CheckpointError, match="saved"):
+            tri.Buffer.load(saved)
+
+
+def test_a_file_with_a_damaged_header(saved: Path) -> None:
+    content = saved.read_bytes()
+    for at in range(0, int.from_bytes(content[:8], "little") + 8, 7):
+        saved.write_bytes(content[:at] + bytes([content[at] ^ 0x5A]) + content[at + 1 :])
+        loads_or_is_refused(saved)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {},
+        {KEY: ""},
+        {KEY: "{"},
+        {KEY: "[]"},
+        {KEY: "7"},
+        {KEY: "[" * 100_000},
+        {KEY: '{"kind": "buffer"}'},
+        {KEY: '{"kind": "model", "format": 1}'},
+        {KEY: '{"kind": "buffer", "format": 1}'},
+        {KEY: '{"kind": "buffer", "format": 99}'},
+        {KEY: '{"kind": "buffer", "format": "1"}'},
+    ],
+    ids=lambda metadata: str(metadata)[:40],
+)
+def test_a_foreign_file(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    save_file({"weights": np.zeros(3, np.float32)}, tmp_path / "foreign", metadata=metadata)
+    with pytest.raises(tri.CheckpointError, match="foreign"):
+        tri.Buffer.load(tmp_path / "foreign")
+
+
+def test_a_hostile_manifest(saved: Path) -> None:
+    """Each value of the manifest is taken away, and replaced by each kind of junk."""
+    manifest, arrays = parts(saved)
+    for path in list(paths(manifest)):
+        for junk in [KeyError, *JUNK]:
+            changed = copy.deepcopy(manifest)
+            *upper, last = path
+            at = changed
+            for key in upper:
+                at = at[key]
+            if junk is KeyError:
+                del at[last]
+            else:
+                at[last] = junk
+            rewrite(saved, changed, arrays)
+            loads_or_is_refused(saved)
+
+
+@pytest.mark.parametrize("capacity", [10**14, 10**18, 10**30])
+def test_a_capacity_that_no_machine_has(backend: tri.Backend, saved: Path, capacity: int) -> None:
+    manifest, arrays = parts(saved)
+    manifest["spec"]["capacity"] = capacity
+    rewrite(saved, manifest, arrays)
+    with pytest.raises(tri.CheckpointError, match="saved"):
+        tri.Buffer.load(saved, backend=backend)
+
+
+def test_hostile_arrays(saved: Path) -> None:
+    """Each array is taken away, and replaced by others."""
+    manifest, arrays = parts(saved)
+    for name, array in arrays.items():
+        flat = array.reshape(-1)
+        others = [array[:-1], np.concatenate([array, array]), array[None], flat[:0], array * 0]
+        others += [array.astype(dtype) for dtype in ("uint8", "int8", "float64")]
+        others += [np.full_like(array, value) for value in limits(array.dtype)]
+        for other in [None, *others]:
+            changed = {key: value for key, value in arrays.items() if key != name or other is not None}
+            if other is not None:
+                changed[name] = np.ascontiguousarray(other)
+            rewrite(saved, manifest, changed)
+            loads_or_is_refused(saved)
+
+
+def test_a_generator_can_not_read_past_its_memory(saved: Path) -> None:
+    manifest, arrays = parts(saved)
+    for position in (-1, -(10**6), 5, 10**6):
+        manifest["generator"]["buffer_pos"] = position
+        rewrite(saved, manifest, arrays)
+        with pytest.raises(tri.CheckpointError, match="buffer_pos"):
+            tri.Buffer.load(saved)
+
+
+def test_a_sampler_of_ones_own_is_given_again(backend: tri.Backend, tmp_path: Path) -> None:
+    class Mine(tri.Uniform):
+        pass
+
+    buffer = made(backend, {"sampler": Mine})
+    fill(buffer, 10, seed=0)
+    buffer.save(tmp_path / "mine")
+    with pytest.raises(tri.CheckpointError, match="Mine"):
+        tri.Buffer.load(tmp_path / "mine")
+    loaded = tri.Buffer.load(tmp_path / "mine", sampler=Mine())
+    assert loaded.sample(4).indices.tolist() == buffer.sample(4).indices.tolist()
+
+
+def loads_or_is_refused(path: Path) -> None:
+    """Assert that a file is refused as it must be, or holds a buffer that can be used."""
+    try:
+        buffer = tri.Buffer.load(path, backend="numpy")
+    except (tri.CheckpointError, tri.BackendError):
+        return
+    if buffer.drawable and buffer.capacity < 1000:
+        try:
+            buffer.sample(1)
+        except tri.NotEnoughTransitions:
+            return
+
+
+def parts(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return json.loads(file.metadata()[KEY]), arrays
+
+
+def rewrite(path: Path, manifest: Any, arrays: dict[str, np.ndarray]) -> None:
+    save_file(arrays, path, metadata={KEY: json.dumps(manifest)})
+
+
+def paths(value: Any) -> Iterator[tuple[Any, ...]]:
+    """Return the way to every value in nested dicts and lists."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, item in items:
+        yield (key,)
+        if isinstance(item, dict | list):
+            yield from ((key, *rest) for rest in paths(item))
+
+
+def limits(dtype: np.dtype) -> list[Any]:
+    if dtype.kind == "f":
+        return [np.nan, np.inf, -1.0, np.finfo(dtype).max]
+    return [np.iinfo(dtype).min, np.iinfo(dtype).max]

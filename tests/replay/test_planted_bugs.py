@@ -1,0 +1,124 @@
+"""The bugs that replay buffers are known for, planted one by one: the comparison must notice each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trifolium as tri
+from trifolium.replay import intake, ring, rows, samplers, storage, windows
+from trifolium.testing import Twin
+from trifolium.testing.history import HISTORIES, wander
+
+Plant = Callable[[pytest.MonkeyPatch], None]
+
+
+def constant(module: Any, name: str, value: Any = 0) -> Plant:
+    return lambda patch: patch.setattr(module, name, value)
+
+
+def changed(owner: Any, name: str, change: Callable[..., Any]) -> Plant:
+    """Put ``change(original, *args)`` in the place of a function."""
+    original = getattr(owner, name)
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(owner, name, lambda *args, **kwargs: change(original, *args, **kwargs))
+
+    return plant
+
+
+def from_the_first_row(original: Any, ring: Any, ordinals: Any, span: int = 1) -> Any:
+    streams, _ = original(ring, ordinals, span)
+    written = ring.written[streams]
+    return streams, written - written % ring.length + ordinals % ring.length
+
+
+def without_the_last_observation(original: Any, self: Any, *step: Any) -> Any:
+    found = original(self, *step)
+    return found if found.last is None else found._replace(last=None)
+
+
+def first_reward_only(original: Any, xp: Any, marks: Any, rows: Any, newer: Any, shape: Any) -> Any:
+    found = original(xp, marks, rows, newer, shape)
+    whole = found.count == shape.n_step
+    summed = found.summed & (whole[:, None] | (np.arange(shape.n_step) == 0))
+    return found._replace(summed=summed, count=np.where(whole, found.count, 1))
+
+
+PLANTED: dict[str, Plant] = {
+    "windows across the write head, draws from the first row of the ring": changed(
+        ring.Ring, "locate", from_the_first_row
+    ),
+    "windows across the write head, stacks go on past the oldest row": changed(
+        windows, "stack", lambda f, xp, marks, rows, older, shape: f(xp, marks, rows, older + 99, shape)
+    ),
+    "windows across the write head, tails go on past the newest row": changed(
+        windows, "tail", lambda f, xp, marks, rows, newer, shape: f(xp, marks, rows, newer + 99, shape)
+    ),
+    "the newest row is drawn": changed(
+        ring.Ring, "drawable", lambda f, self, span=1: np.where(self.sizes, f(self, span) + 1, 0)
+    ),
+    "stale frames, of the episode before": constant(windows, "FIRST"),
+    "stale frames, in current_state": changed(
+        ring.Ring,
+        "open_episode_rows",
+        lambda f, self, stream, n: self.stored_rows(stream)[::-1][:n][::-1],
+    ),
+    "stale frames, of before a merge": constant(windows, "LOST"),
+    "what was added last is not in what is sampled": changed(
+        rows.Rows, "put", lambda f, self, stream, step: f(self, stream, step._replace(columns={}))
+    ),
+    "truncation, bootstrapped from the next episode": changed(
+        intake.Intake, "one", without_the_last_observation
+    ),
+    "truncation, its last observation stacked on nothing": constant(ring, "BOUNDARY"),
+    "truncation, taken for a termination": constant(windows, "TERMINATED", ring.ENDED),
+    "truncation, valid without a successor": constant(windows, "UNKNOWN"),
+    "tails lost at the end of an episode": changed(windows, "tail", first_reward_only),
+    "tails leak past a termination": constant(windows, "TERMINATED"),
+    "tails leak past a truncation": constant(windows, "TRUNCATED"),
+    "blank rows are valid": constant(windows, "NO_TRANSITION"),
+    "priorities for rows overwritten since": changed(
+        ring.Ring, "current_rows", lambda f, *args: (f(*args)[0], np.ones(len(args[1]), bool))
+    ),
+    "priorities of overwritten rows stay": changed(
+        samplers.Prioritized, "_forget", lambda f, *args: None
+    ),
+    "priorities for stacks that were overwritten": changed(
+        samplers.Prioritized, "_drop_broken_stacks", lambda f, *args: None
+    ),
+    "priorities for rows that are invalid": changed(
+        rows.Rows, "valid_rows", lambda f, self, streams, serials: np.ones(len(serials), bool)
+    ),
+    "streams share their rows": changed(
+        ring.Ring, "rows", lambda f, self, streams, serials: f(self, 0, serials)
+    ),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED)
+def test_a_planted_bug_is_noticed(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        compare(tri.get_backend("numpy"))  # the code that is broken here is the same for all
+
+
+def test_nothing_is_noticed_without_one(backend: tri.Backend) -> None:
+    compare(backend)
+
+
+def test_a_stage_that_is_never_emptied_is_noticed(
+    backend: tri.Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage.StagedStorage, "arrays", property(lambda self: self._arrays))
+    buffer = tri.Buffer(8, (2,), backend=backend)
+    if isinstance(buffer._rows.storage, storage.HostStorage):
+        return  # it has no stage
+    with pytest.raises(AssertionError):
+        compare(backend)
+
+
+def compare(backend: tri.Backend) -> None:
+    for seed, options in enumerate(HISTORIES):
+        wander(Twin(backend, options, seed), seed, 60, Twin.check_all)

@@ -1,0 +1,117 @@
+"""What is read from a buffer without drawing, and what may be brought to it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trifolium as tri
+from trifolium.replay.samplers import Draw
+from trifolium.replay.sumtree import SumTree
+from trifolium.testing.cases import OPTIONS, fill, made
+
+
+def test_attributes_are_in_ring_order(backend: tri.Backend) -> None:
+    buffer = tri.Buffer(4, (1,), backend=backend, extras={"tag": "int32"})
+    for step in range(6):
+        buffer.add([step], step, 10.0 * step, done=step == 4, tag=-step)
+    assert backend.to_numpy(buffer.states).tolist() == [[4], [5], [2], [3]]
+    assert backend.to_numpy(buffer.actions).tolist() == [4, 5, 2, 3]
+    assert backend.to_numpy(buffer.rewards).tolist() == [40, 50, 20, 30]
+    assert backend.to_numpy(buffer.dones).tolist() == [1, 0, 0, 0]
+    assert backend.to_numpy(buffer.extra_data["tag"]).tolist() == [-4, -5, -2, -3]
+    assert (buffer.capacity, buffer.obs_shape, buffer.n_frames) == (4, (1,), 1)
+    assert (buffer.size, buffer.idx, buffer.getidx(), len(buffer)) == (4, 2, 2, 4)
+    assert f"backend='{backend.name}', size=4" in repr(buffer)
+
+
+def test_extra_data_is_a_mapping(backend: tri.Backend) -> None:
+    buffer = tri.Buffer(4, (1,), backend=backend, extras={"tag": "int32", "place": ((2,), "float32")})
+    found = buffer.extra_data
+    assert isinstance(found, Mapping)
+    assert (list(found), len(found)) == (["tag", "place"], 2)
+    assert "tag" in found
+    assert "obs" not in found
+    assert found["place"].shape == (4, 2)
+    with pytest.raises(KeyError, match="obs"):
+        _ = found["obs"]
+
+
+def test_indexing_is_in_order_of_age(backend: tri.Backend) -> None:
+    buffer = tri.Buffer(4, (1,), backend=backend)
+    for step in range(6):
+        buffer.add([step], step, 10.0 * step, done=step == 4)
+    obs, action, reward, done = buffer[0]
+    assert (backend.to_numpy(obs).tolist(), action, reward, done) == ([2], 2, 20.0, False)
+    assert buffer[-2][1:] == (4, 40.0, True)
+    obs, actions, rewards, dones = buffer[::2]
+    assert backend.to_numpy(obs).tolist() == [[2], [4]]
+    assert [backend.to_numpy(each).tolist() for each in (actions, rewards, dones)] == [
+        [2, 4],
+        [20, 40],
+        [0, 1],
+    ]
+    assert [backend.to_numpy(row[0]).tolist() for row in buffer] == [[2], [3], [4], [5]]
+
+
+def test_actions_with_a_shape_are_handed_out_as_copies(backend: tri.Backend) -> None:
+    buffer = made(backend, OPTIONS["action vector"])
+    fill(buffer, 3, seed=0)
+    _, action, *_ = buffer[0]
+    last = buffer.last_transition()
+    assert last is not None
+    expected = action.copy()
+    for held in (action, last[0]):
+        assert held.shape == (3,)
+        held[:] = -1
+    assert buffer[0][1].tolist() == expected.tolist()
+
+
+class Newest(tri.Uniform):
+    """Draws the newest rows that can be drawn: a sampler as a user would write it."""
+
+    def draw(self, source: Any, rng: np.random.Generator, batch_size: int) -> Draw:
+        ordinals = np.arange(int(source.ring.drawable().sum()))[-batch_size:]
+        return Draw(*source.ring.locate(ordinals))
+
+
+def test_a_sampler_of_ones_own(backend: tri.Backend) -> None:
+    buffer = tri.Buffer(8, (1,), backend=backend, sampler=Newest())
+    for step in range(11):
+        buffer.add([step], step, 0.0, False)
+    assert backend.to_numpy(buffer.sample(3).states).tolist() == [[7], [8], [9]]
+
+
+def test_seeds_tell_draws_apart(backend: tri.Backend) -> None:
+    def drawn(seed: int | None) -> list[int]:
+        buffer = tri.Buffer(1000, (1,), backend=backend, seed=seed)
+        buffer.add_from_buffer(filled)
+        return buffer.sample(50).indices.tolist()
+
+    filled = tri.Buffer(1000, (1,), backend=backend)
+    fill(filled, 900, seed=0)
+    assert drawn(1) == drawn(1)
+    assert len({tuple(drawn(seed)) for seed in (1, 2, None, None)}) == 4
+
+
+def test_the_tree_of_sums_against_plain_sums() -> None:
+    rng = np.random.default_rng(0)
+    for capacity in (1, 2, 3, 7, 8, 9, 100):
+        tree, plain = SumTree(capacity), np.zeros(capacity)
+        for _ in range(30):
+            leaves = rng.integers(0, capacity, 5)
+            masses = np.where(rng.random(5) < 0.3, 0.0, rng.random(5))
+            tree.assign(leaves, masses)
+            for leaf, mass in zip(leaves, masses, strict=True):
+                plain[leaf] = mass
+            assert tree.leaves.tolist() == plain.tolist()
+            assert tree.occupied == np.count_nonzero(plain)
+            assert tree.total == pytest.approx(plain.sum())
+            if tree.occupied:
+                targets = np.append(rng.random(20), [0.0, 1.0]) * tree.total
+                found = tree.find(targets)
+                assert (plain[found] > 0).all()
+                before = np.concatenate([[0.0], np.cumsum(plain)])
+                assert (targets >= before[found] - 1e-12).all()
+                assert (targets <= before[found + 1] + 1e-12).all()
