@@ -21,12 +21,13 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 REPLAY = ROOT / "src" / "trifolium" / "replay"
-MODULES = ("ring", "windows", "samplers", "sumtree")
+MODULES = ("ring", "windows", "rows", "samplers", "sumtree")
 EXPLAINED = ROOT / "docs" / "mutants.md"
 TIMEOUT = 120
 QUICK = [  # the quickest to notice first
     "tests/replay/test_windows.py",
     "tests/replay/test_planted_bugs.py::test_nothing_is_noticed_without_one",
+    "tests/replay/test_ring.py",
     "tests/replay/test_reading.py",
     "tests/test_golden.py",
     "tests/replay/test_bad_input.py",
@@ -248,10 +249,11 @@ def main() -> int:
         print("the quick tests fail on the code as it is: nothing can be told about mutants")
         return 2
     explained = EXPLAINED.read_text() if EXPLAINED.exists() else ""
-    alive = list(survivors(chosen, options.jobs))
-    unexplained = [name for name in alive if name not in explained]
-    print(f"{len(chosen)} mutants, {len(alive)} survived, {len(unexplained)} of them unexplained")
-    print(*unexplained, sep="\n")
+    alive, unexplained = [], []
+    for name in survivors(chosen, options.jobs):
+        (alive if name in explained else unexplained).append(name)
+        print(f"survived, {'explained' if name in explained else 'UNEXPLAINED'}: {name}", flush=True)
+    print(f"{len(chosen)} mutants; survived and explained: {len(alive)}, not: {len(unexplained)}")
     return 1 if unexplained else 0
 
 

@@ -153,6 +153,32 @@ def test_hostile_arrays(saved: Path) -> None:
             loads_or_is_refused(saved)
 
 
+def test_arrays_that_do_not_fit(saved: Path) -> None:
+    manifest, arrays = parts(saved)
+    for name, array in arrays.items():
+        others = [{name: array[:-1]}, {name: array.astype("complex64")}]
+        if name != "sampler.leaves":  # there are none before the first draw
+            others.append({})
+        for other in others:
+            kept = {key: value for key, value in arrays.items() if key != name}
+            rewrite(saved, manifest, kept | other)
+            with pytest.raises(tri.CheckpointError, match="saved"):
+                tri.Buffer.load(saved)
+
+
+@pytest.mark.parametrize("name", ["leaves", "known_from", "known_to", "largest"])
+@pytest.mark.parametrize("value", [-1.0, np.nan, np.inf, 1e39])
+def test_priorities_that_can_not_be(saved: Path, name: str, value: float) -> None:
+    manifest, arrays = parts(saved)
+    array = arrays[f"sampler.{name}"]
+    if array.dtype.kind == "i" and value != -1.0:
+        return
+    array[-1] = value
+    rewrite(saved, manifest, arrays)
+    with pytest.raises(tri.CheckpointError, match=name):
+        tri.Buffer.load(saved)
+
+
 def test_a_generator_can_not_read_past_its_memory(saved: Path) -> None:
     manifest, arrays = parts(saved)
     for position in (-1, -(10**6), 5, 10**6):

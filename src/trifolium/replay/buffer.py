@@ -174,7 +174,7 @@ class Buffer:
 
     def clear(self) -> None:
         """Forget all rows. The generator goes on where it is."""
-        self._rows.ring.clear()
+        self._rows.clear()
         self.sampler.clear()
 
     def update_priorities(self, indices: Any, td: Any) -> None:

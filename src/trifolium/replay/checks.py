@@ -62,18 +62,20 @@ def _real(name: str, value: Any) -> float:
 
 def flag(name: str, value: Any) -> bool:
     """Return ``value``, a truth value or 0 or 1 in an array of any framework, as a bool."""
-    if value is True or value is False:
-        return value
+    if is_single_flag(value):
+        return bool(value)
     return bool(flags(name, value, 1)[0])
 
 
 def is_single_flag(value: Any) -> bool:
-    """Return whether ``value`` is one truth value, for all streams."""
+    """Return whether ``value`` is a truth value by type, as opposed to an array of some."""
     return isinstance(value, bool | np.bool)
 
 
 def flags(name: str, value: Any, count: int) -> np.ndarray:
     """Return ``value`` as [count] bool."""
+    if type(value) is np.ndarray and value.dtype == np.bool and value.shape == (count,):
+        return value
     array = Field(name, (), "float32").rows(np.atleast_1d(as_numpy(value)), count)
     if not np.all((array == 0) | (array == 1)):
         raise ValueError(f"{name}={value!r:.80}; expected truth values, or 0 and 1")

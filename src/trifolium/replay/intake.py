@@ -12,6 +12,9 @@ from trifolium.replay.spec import BufferSpec
 
 __all__ = ["Intake", "Step", "Steps"]
 
+_TERMINATED, _TRUNCATED, _CUT = np.array([TERMINATED, TRUNCATED, TRUNCATED | UNKNOWN], np.uint8)
+_NO_STREAMS = np.zeros(0, np.int64)
+
 
 class Step(NamedTuple):
     """One step, ready to be written.
@@ -25,22 +28,22 @@ class Step(NamedTuple):
 
     mark: int
     columns: dict[str, np.ndarray]
-    action: np.ndarray
-    reward: np.ndarray
+    action: Any
+    reward: Any
     last: np.ndarray | None
 
 
 class Steps(NamedTuple):
     """One step of every stream, ready to be written: :class:`Step` with a leading axis [n_streams].
 
-    ``last`` holds rows of the streams in ``cut`` alone.
+    ``last`` holds rows for the streams in ``cut`` alone.
     """
 
     marks: np.ndarray
     columns: dict[str, np.ndarray]
     actions: np.ndarray
     rewards: np.ndarray
-    last: np.ndarray
+    last: np.ndarray | None
     cut: np.ndarray
 
 
@@ -93,19 +96,24 @@ class Intake:
     ) -> Steps:
         """Return one step of every stream."""
         n = self.n_streams
-        self._check_names(extras)
         columns = {"obs": self._obs.rows(obs, n)}
-        columns |= {name: self._columns[name].rows(value, n) for name, value in extras.items()}
-        if checks.is_single_flag(truncated):
-            truncated = [truncated] * n
+        if extras or len(self._columns) > 1:
+            self._check_names(extras)
+            columns |= {name: self._columns[name].rows(value, n) for name, value in extras.items()}
         terminated = checks.flags("done", done, n)
-        cut = checks.flags("truncated", truncated, n) & ~terminated
-        known = cut if next_obs is not None else np.zeros(n, bool)
-        last = self._obs.rows(obs, n) if next_obs is None else self._next_obs.rows(next_obs, n)
-        marks = TERMINATED * terminated + TRUNCATED * cut + UNKNOWN * (cut & ~known)
-        actions, rewards = self._action.rows(action, n), self._reward.rows(reward, n)
-        where = np.flatnonzero(known)
-        return Steps(marks.astype(np.uint8), columns, actions, rewards, last[where], where)
+        marks = terminated * _TERMINATED
+        last, cut = None, _NO_STREAMS
+        if truncated is not False:
+            if checks.is_single_flag(truncated):
+                truncated = [truncated] * n
+            is_cut = checks.flags("truncated", truncated, n) & ~terminated
+            marks += is_cut * (_CUT if next_obs is None else _TRUNCATED)
+            if next_obs is not None:
+                cut = np.flatnonzero(is_cut)
+                last = self._next_obs.rows(next_obs, n)[cut]
+        return Steps(
+            marks, columns, self._action.rows(action, n), self._reward.rows(reward, n), last, cut
+        )
 
     def _check_names(self, extras: Mapping[str, Any]) -> None:
         expected = self._columns.keys() - {"obs"}

@@ -33,6 +33,8 @@ LOST = 64  # the rows before it in its episode are not in this buffer
 ENDED = TERMINATED | TRUNCATED | BOUNDARY
 NO_TRANSITION = BOUNDARY | BLANK
 
+_FIRST, _ENDED = np.array([FIRST, ENDED], np.uint8)
+
 
 class Ring:
     """Cursors and row marks of a buffer, all on the host.
@@ -71,6 +73,7 @@ class Ring:
         self.marks = np.zeros(capacity, np.uint8)
         self.written = np.zeros(n_streams, np.int64)
         self.sizes = np.zeros(n_streams, np.int64)
+        self._starts = np.arange(n_streams) * self.length
 
     def append(self, stream: int, mark: int) -> int:
         """Claim the next row of ``stream``, mark it, and return its number."""
@@ -86,14 +89,14 @@ class Ring:
             self.sizes[stream] = size + 1
         return row
 
-    def append_each(self, streams: np.ndarray, marks: np.ndarray) -> np.ndarray:
-        """Claim the next row of each of ``streams`` [N], mark them, and return their numbers [N]."""
-        rows = self.rows(streams, self.written[streams])
-        newest = self.rows(streams, self.written[streams] - 1)
-        opens = (self.sizes[streams] == 0) | ((self.marks[newest] & ENDED) != 0)
-        self.marks[rows] = marks | np.where(opens, FIRST, 0).astype(np.uint8)
-        self.written[streams] += 1
-        self.sizes[streams] = np.minimum(self.sizes[streams] + 1, self.length)
+    def append_each(self, marks: np.ndarray) -> np.ndarray:
+        """Claim the next row of every stream, with these ``marks`` [n_streams], and return them."""
+        rows = self._starts + self.written % self.length
+        newest = self._starts + (self.written - 1) % self.length
+        opens = ((self.marks.take(newest) & _ENDED) != 0) | (self.sizes == 0)
+        self.marks[rows] = marks | opens * _FIRST
+        self.written += 1
+        np.minimum(self.sizes + 1, self.length, out=self.sizes)
         return rows
 
     def append_run(self, stream: int, marks: np.ndarray) -> np.ndarray:

@@ -69,12 +69,13 @@ class Rows:
 
     def put_each(self, steps: Steps) -> None:
         """Write one step of every stream."""
-        rows = self.ring.append_each(np.arange(self.ring.n_streams), steps.marks)
+        rows = self.ring.append_each(steps.marks)
         self.storage.put_many(rows, steps.columns)
         self.actions[rows] = steps.actions
         self.rewards[rows] = steps.rewards
-        for stream, last in zip(steps.cut.tolist(), steps.last, strict=True):
-            self.put_idle(stream, BOUNDARY, {"obs": last})
+        if steps.last is not None:
+            for stream, last in zip(steps.cut.tolist(), steps.last, strict=True):
+                self.put_idle(stream, BOUNDARY, {"obs": last})
 
     def check_actions(self, other: "Rows") -> None:
         """Raise TypeError if some action of ``other`` can't be stored here without change."""
@@ -97,6 +98,11 @@ class Rows:
         self.storage.put_many(written, columns)
         self.actions[written] = actions
         self.rewards[written] = rewards
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.ring.clear()
+        self.storage.clear()
 
     # Reading
 

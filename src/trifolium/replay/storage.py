@@ -44,6 +44,9 @@ class HostStorage:
         """Return a host copy of ``rows`` [N] of a column."""
         return self._views[name][rows]
 
+    def clear(self) -> None:
+        """Forget what is not written yet: nothing here."""
+
 
 class StagedStorage:
     """Columns out of the host's reach: rows gather in a stage and are written many at a time.
@@ -73,9 +76,7 @@ class StagedStorage:
     def arrays(self) -> Params:
         """The columns in the backend's arrays, all that was written included."""
         if self._staged:
-            count, self._staged = self._staged, 0
-            staged = {name: stage[:count] for name, stage in self._stage.items()}
-            self._arrays = self._backend.write(self._arrays, self._rows[:count], staged)
+            self._flush()
         return self._arrays
 
     def put(self, row: int, values: Mapping[str, np.ndarray]) -> None:
@@ -84,18 +85,40 @@ class StagedStorage:
         for name, stage in self._stage.items():
             stage[slot] = values.get(name, 0)
         self._rows[slot] = row
-        self._staged = slot + 1
-        if self._staged == len(self._rows):
-            _ = self.arrays
+        self._advance(1)
 
     def put_many(self, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
         """Write ``values[name]`` [N, ...] to ``rows`` [N], all different."""
-        self._arrays = self._backend.write(self.arrays, rows, values)
+        count = len(rows)
+        if count > len(self._rows):
+            self._arrays = self._backend.write(self.arrays, rows, values)
+            return
+        if self._staged + count > len(self._rows):
+            self._flush()
+        slots = slice(self._staged, self._staged + count)
+        for name, stage in self._stage.items():
+            stage[slots] = values[name]
+        self._rows[slots] = rows
+        self._advance(count)
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return a host copy of ``rows`` [N] of a column."""
         index = self._backend.from_numpy(rows.astype(self._backend.default_int))
         return self._backend.to_numpy(self._backend.take(self.arrays[name], index))
+
+    def clear(self) -> None:
+        """Forget what is staged: the rows that come next may be the same ones."""
+        self._staged = 0
+
+    def _advance(self, count: int) -> None:
+        self._staged += count
+        if self._staged == len(self._rows):
+            self._flush()
+
+    def _flush(self) -> None:
+        count, self._staged = self._staged, 0
+        staged = {name: stage[:count] for name, stage in self._stage.items()}
+        self._arrays = self._backend.write(self._arrays, self._rows[:count], staged)
 
 
 Storage = HostStorage | StagedStorage
