@@ -16,6 +16,7 @@ nox.options.sessions = ["tests", "lint", "types", "build"]
 
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 BACKENDS = ["numpy", "strict", "torch", "jax"]
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # threads that wait for a busy core make small matrices slow
 QUICKSTART = "train CartPole-v1 --model ddqn --steps 50000 --seed 0"
 
 LISTING = """
@@ -44,7 +45,7 @@ def quickstart(session: nox.Session) -> None:
 def tests(session: nox.Session, backend: str) -> None:
     """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
     install(session, "train", "testing", backend)
-    session.run("pytest", "--backend", backend, *session.posargs)
+    session.run("pytest", "--backend", backend, *session.posargs, env=ONE_THREAD)
     if backend == "numpy" and not session.posargs:
         session.run("pytest", "--doctest-modules", "src/trifolium")
 
@@ -94,6 +95,14 @@ def mutants(session: nox.Session) -> None:
     """Break the replay code in many small ways and see that the tests notice each."""
     install(session, "train", "testing")
     session.run("python", "tests/mutants.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Print what a row costs, in time and in bytes (``-- --backend jax``)."""
+    backend, rest = backend_and_rest(session)
+    install(session, backend)
+    session.run("python", "benchmarks/capacity.py", "--backend", backend, *rest)
 
 
 def install(session: nox.Session, *extras: str) -> None:
