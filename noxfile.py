@@ -17,6 +17,11 @@ nox.options.sessions = ["tests", "lint", "types", "build"]
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 BACKENDS = ["numpy", "strict", "torch", "jax"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # threads that wait for a busy core make small matrices slow
+EXAMPLES = {  # docstrings that are run, and the session that has what they need
+    "numpy": "src/trifolium",
+    "torch": "backends/torch/trifolium_torch",
+    "jax": "backends/jax/trifolium_jax",
+}
 QUICKSTART = "train CartPole-v1 --model ddqn --steps 50000 --seed 0"
 
 LISTING = """
@@ -46,8 +51,8 @@ def tests(session: nox.Session, backend: str) -> None:
     """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
     install(session, "train", "testing", backend)
     session.run("pytest", "--backend", backend, *session.posargs, env=ONE_THREAD)
-    if backend == "numpy" and not session.posargs:
-        session.run("pytest", "--doctest-modules", "src/trifolium")
+    if not session.posargs and backend in EXAMPLES:
+        session.run("pytest", "--doctest-modules", EXAMPLES[backend])
 
 
 @nox.session

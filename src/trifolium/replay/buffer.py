@@ -1,6 +1,5 @@
 """Buffer: the replay memory."""
 
-import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -11,17 +10,16 @@ from trifolium.backend import Array, Backend, Params, get_backend
 from trifolium.replay import checks, saving
 from trifolium.replay.assemble import Gathered, Plan, assembler
 from trifolium.replay.batch import Batch
+from trifolium.replay.contents import Contents
 from trifolium.replay.intake import Intake
-from trifolium.replay.ring import BLANK, TERMINATED
-from trifolium.replay.rows import Rows
+from trifolium.replay.ring import BLANK
 from trifolium.replay.samplers import LARGEST_PRIORITY, Sampler, Uniform, draw_runs
 from trifolium.replay.spec import BufferSpec
-from trifolium.replay.storage import Lazily
 
 __all__ = ["Buffer"]
 
 
-class Buffer:
+class Buffer(Contents):
     """A ring of transitions that hands out minibatches of the backend's own arrays.
 
     Each observation is stored once: the successor of a step is the row after it. One host generator
@@ -77,9 +75,9 @@ class Buffer:
         boundary: str = "mask",
         sampler: Sampler | None = None,
     ) -> None:
-        self.backend = get_backend(backend, device=device)
-        self.spec = BufferSpec.checked(
-            self.backend,
+        chosen = get_backend(backend, device=device)
+        spec = BufferSpec.checked(
+            chosen,
             capacity=capacity,
             obs_shape=obs_shape,
             n_frames=n_frames,
@@ -92,10 +90,10 @@ class Buffer:
             gamma=gamma,
             boundary=boundary,
         )
+        super().__init__(chosen, spec)
         self.sampler = Uniform() if sampler is None else sampler
         self.rng = np.random.Generator(np.random.Philox(checks.seed(seed)))
-        self._rows = Rows(self.backend, self.spec)
-        self._intake = Intake(self.spec)
+        self._intake = Intake(spec)
 
     # Writing
 
@@ -257,118 +255,6 @@ class Buffer:
         indices = self._rows.ring.indices(drawn.streams, drawn.serials)
         return self._rows.storage.arrays, plan, indices
 
-    # Reading
-
-    def current_state(self, stream: int = 0) -> Array:
-        """Return the frames to put before the newest observation: [n_frames - 1, *obs_shape].
-
-        Frames of earlier episodes are zero.
-        """
-        frames = self._rows.recent(self._checked_stream(stream), self.n_frames - 1)
-        return self.backend.from_numpy(frames)
-
-    def last_transition(self, offset: int = 0, stream: int = 0) -> tuple[Any, float, bool] | None:
-        """Return the (action, reward, done) of the step ``offset`` steps before the newest, if stored.
-
-        The action is an int or a float, or a host array where actions have a shape.
-        """
-        offset = checks.integer("offset", offset, 0)
-        row = self._rows.ring.step_row(self._checked_stream(stream), offset)
-        return None if row is None else self._outcome(row)
-
-    def __len__(self) -> int:
-        """Rows stored, of all streams; blank and boundary rows count."""
-        return self.size
-
-    def __getitem__(self, index: int | slice) -> tuple[Any, Any, Any, Any]:
-        """Return (obs, action, reward, done) of stored rows, stream after stream, oldest first.
-
-        A slice gives native arrays with a leading axis.
-        """
-        stored = map(self._rows.ring.stored_rows, range(self.n_streams))
-        rows = np.concatenate(list(stored))
-        if isinstance(index, slice):
-            chosen = rows[index]
-            outcomes = (self._host_column(name)[chosen] for name in ("action", "reward", "done"))
-            obs = self._rows.storage.read("obs", chosen)
-            return (self._native(obs), *map(self._native, outcomes))
-        try:
-            row = int(rows[operator.index(index)])
-        except IndexError:
-            raise IndexError(f"index={index} is out of range: {len(rows)} rows are stored") from None
-        obs = self._rows.storage.read("obs", np.array([row]))[0]
-        return (self._native(obs), *self._outcome(row))
-
-    @property
-    def states(self) -> Array:
-        """Every observation, in ring order: a copy [capacity, *obs_shape]."""
-        return self._copied("obs")
-
-    @property
-    def actions(self) -> Array:
-        """Every action, in ring order: a copy [capacity, *action_shape]."""
-        return self._native(self._host_column("action"))
-
-    @property
-    def rewards(self) -> Array:
-        """Every reward, in ring order: a copy [capacity] float32."""
-        return self._native(self._host_column("reward"))
-
-    @property
-    def dones(self) -> Array:
-        """Every done, in ring order: a copy [capacity] float32."""
-        return self._native(self._host_column("done"))
-
-    @property
-    def extra_data(self) -> Mapping[str, Array]:
-        """The extras by name, in ring order: a copy [capacity, ...], made when a name is looked up."""
-        return Lazily([name for name, _, _ in self.spec.extras], self._copied)
-
-    @property
-    def capacity(self) -> int:
-        """Rows held at most, of all streams together."""
-        return self.spec.capacity
-
-    @property
-    def obs_shape(self) -> tuple[int, ...]:
-        """Shape of one observation."""
-        return self.spec.obs_shape
-
-    @property
-    def n_frames(self) -> int:
-        """Observations in a state."""
-        return self.spec.n_frames
-
-    @property
-    def n_streams(self) -> int:
-        """Streams, each with a ring of its own."""
-        return self.spec.n_streams
-
-    @property
-    def size(self) -> int:
-        """Rows stored, of all streams together; blank and boundary rows count."""
-        return int(self._rows.ring.sizes.sum())
-
-    @property
-    def drawable(self) -> int:
-        """Rows that can be drawn now, valid or not."""
-        return self._rows.ring.count_drawable()
-
-    @property
-    def idx(self) -> int:
-        """Row that the next ``add`` writes; of the first stream, where there are several."""
-        return self._rows.ring.newest_row(0, -1)
-
-    def getidx(self) -> int:
-        """Return :attr:`idx`."""
-        return self.idx
-
-    def __repr__(self) -> str:
-        return (
-            f"Buffer({self.capacity}, {self.obs_shape}, n_frames={self.n_frames}, "
-            f"backend={self.backend.name!r}, size={self.size})"
-        )
-
     # Files
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -402,31 +288,6 @@ class Buffer:
 
     def _assembler(self, flatten: bool) -> Callable[[Params, Plan], Gathered]:
         return assembler(self.backend, flatten=flatten)  # type: ignore[arg-type]
-
-    def _copied(self, name: str) -> Array:
-        return self.backend.xp.asarray(self._rows.storage.arrays[name], copy=True)
-
-    def _host_column(self, name: str) -> np.ndarray:
-        if name == "done":
-            return ((self._rows.ring.marks & TERMINATED) != 0).astype(np.float32)
-        return (self._rows.actions if name == "action" else self._rows.rewards).copy()
-
-    def _native(self, array: np.ndarray) -> Array:
-        return self.backend.from_numpy(array)
-
-    def _outcome(self, row: int) -> tuple[Any, float, bool]:
-        action = self._rows.actions[row]
-        return (
-            action.copy() if self.spec.action_shape else action.item(),
-            float(self._rows.rewards[row]),
-            bool(self._rows.ring.marks[row] & TERMINATED),
-        )
-
-    def _checked_stream(self, stream: int) -> int:
-        found = checks.integer("stream", stream, 0)
-        if found >= self.n_streams:
-            raise ValueError(f"stream={found} does not exist; expected 0 to {self.n_streams - 1}")
-        return found
 
     def _checked_streams(self, stream: int | None) -> Sequence[int]:
         return range(self.n_streams) if stream is None else [self._checked_stream(stream)]

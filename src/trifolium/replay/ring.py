@@ -156,6 +156,10 @@ class Ring:
         newest = int(self.written[stream])
         return self.rows(stream, np.arange(newest - int(self.sizes[stream]), newest))
 
+    def all_rows(self) -> np.ndarray:
+        """Return the rows that all streams hold, stream after stream, oldest first."""
+        return np.concatenate([self.stored_rows(stream) for stream in range(self.n_streams)])
+
     def open_episode_rows(self, stream: int, count: int) -> np.ndarray:
         """Return the newest rows of ``stream`` that the next one goes on from, oldest first.
 

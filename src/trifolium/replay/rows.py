@@ -166,7 +166,7 @@ class Rows:
     def state(self) -> dict[str, np.ndarray]:
         """Return the stored rows, stream after stream and oldest first, and the cursors."""
         ring = self.ring
-        rows = np.concatenate([ring.stored_rows(stream) for stream in range(ring.n_streams)])
+        rows = ring.all_rows()
         columns = {f"column.{name}": self.storage.read(name, rows) for name in self._column_names}
         return columns | {
             "marks": ring.marks[rows],
@@ -180,7 +180,7 @@ class Rows:
         """Take up what :meth:`state` returned; raise ValueError or KeyError where it does not fit."""
         ring = self.ring
         ring.restore(state["written"], state["sizes"])
-        rows = np.concatenate([ring.stored_rows(stream) for stream in range(ring.n_streams)])
+        rows = ring.all_rows()
         stored = {f"column.{field.name}": field for field in self._columns}
         stored |= {"rewards": Field("rewards", (), "float32"), "marks": Field("marks", (), "uint8")}
         for name, field in stored.items():

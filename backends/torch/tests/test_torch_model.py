@@ -1,0 +1,89 @@
+"""TorchModel: a module and a model at once."""
+
+import numpy as np
+import pytest
+import torch
+
+import trifolium as tri
+from trifolium_torch import TorchModel
+
+
+class Linear(TorchModel):
+    def __init__(self, *args, dtype=torch.float32, **options):
+        super().__init__(*args, **options)
+        self.layer = torch.nn.Linear(4, 2, dtype=dtype)
+        self.optimizer = torch.optim.SGD(self.parameters(), lr=0.05)
+
+    def forward(self, states):
+        return self.layer(states)
+
+    def take_action(self, state):
+        with torch.no_grad():
+            return int(self(torch.as_tensor(state, dtype=self.layer.weight.dtype)).argmax())
+
+    def train_step(self):
+        states, actions, rewards, _, _, valid = self.memory.sample(16)
+        errors = self(states).gather(1, actions) - rewards
+        loss = (errors.square() * valid).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return {"q": loss, "weight": self.layer.weight.norm()}
+
+
+def filled(**options):
+    model = Linear(4, 2, 200, seed=0, **options)
+    rng = np.random.default_rng(0)
+    for step in range(150):
+        obs = rng.normal(size=4)
+        model.memory.add(obs, step % 2, obs.sum() * (step % 2), False)
+    return model
+
+
+def test_is_a_module_and_learns():
+    model = filled()
+    assert [name for name, _ in model.named_parameters()] == ["layer.weight", "layer.bias"]
+    losses = [model.train_step() for _ in range(200)]
+    assert model.loss_names == ("q", "weight")
+    assert all(not loss.requires_grad and loss.shape == (2,) for loss in losses)
+    assert losses[-1][0] < 0.2 * losses[0][0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_saves_its_state_dict(tmp_path, dtype):
+    model = filled(dtype=dtype)
+    model.save(tmp_path / "model")
+    other = Linear(4, 2, 200, dtype=dtype)
+    other.load(tmp_path / "model")
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name])
+        assert other.state_dict()[name].dtype == dtype
+
+
+def test_file_of_another_module_changes_nothing(tmp_path):
+    class Linear(TorchModel):
+        def __init__(self):
+            super().__init__(4, 2, 100)
+            self.layer = torch.nn.Linear(3, 2)
+
+        def take_action(self, state):
+            return 0
+
+    Linear().save(tmp_path / "model")
+    model = filled()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pytest.raises(tri.CheckpointError, match=r"layer\.weight"):
+        model.load(tmp_path / "model")
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_moves_like_a_module():
+    model = filled().to(torch.float64)
+    assert model.layer.weight.dtype == torch.float64
+    assert model.take_action(np.zeros(4)) in (0, 1)
+    assert not model.eval().training
+
+
+def test_must_have_take_action():
+    with pytest.raises(TypeError, match="take_action"):
+        TorchModel(4, 2, 100)

@@ -1,0 +1,75 @@
+"""TorchModel: a model of your own in PyTorch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from trifolium.models import BaseModel
+
+__all__ = ["TorchModel"]
+
+
+class TorchModel(torch.nn.Module, BaseModel):
+    """A :class:`trifolium.BaseModel` that is a ``torch.nn.Module`` too.
+
+    Build layers in ``__init__`` as in any module, after ``super().__init__``; override ``take_action``
+    and, if it learns, ``train_step``. ``parameters()``, ``to()``, ``state_dict()``, ``train()`` and
+    ``eval()`` are the module's. :meth:`save` writes the ``state_dict``.
+
+    Args:
+        input_size: shape of one observation; an int n stands for (n,).
+        action_space: number of actions.
+        memory_size: capacity of the replay memory.
+        epsilon: probability of a random action; it is up to the model to use it.
+        device: where the memory's batches lie; the layers are for you to move there.
+        seed: of the model's generator and its memory; torch's own generator is not touched.
+        n_frames, **memory_options: as for :class:`trifolium.BaseModel`.
+
+    >>> class Linear(TorchModel):
+    ...     def __init__(self, *args, **options):
+    ...         super().__init__(*args, **options)
+    ...         self.layer = torch.nn.Linear(4, 2)
+    ...
+    ...     def take_action(self, state):
+    ...         with torch.no_grad():
+    ...             return int(self.layer(torch.as_tensor(state)).argmax())
+    >>> model = Linear(input_size=4, action_space=2, memory_size=100)
+    >>> model.take_action(np.zeros(4, "float32")) in (0, 1), len(list(model.parameters()))
+    (True, 2)
+    """
+
+    def __init__(
+        self,
+        input_size: int | Sequence[int],
+        action_space: int,
+        memory_size: int,
+        epsilon: float = 0.0,
+        *,
+        device: Any = None,
+        seed: int | None = None,
+        n_frames: int = 1,
+        **memory_options: Any,
+    ) -> None:
+        torch.nn.Module.__init__(self)
+        BaseModel.__init__(
+            self,
+            input_size,
+            action_space,
+            memory_size,
+            epsilon,
+            backend="torch",
+            device=device,
+            seed=seed,
+            n_frames=n_frames,
+            **memory_options,
+        )
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the module's ``state_dict`` as host arrays."""
+        return {name: self.backend.to_numpy(value) for name, value in self.state_dict().items()}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Load what :meth:`state` returned into the module, each value in its own dtype and place."""
+        self.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
