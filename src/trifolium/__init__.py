@@ -11,12 +11,13 @@ from trifolium.errors import (
     UnknownBackend,
     WorldError,
 )
-from trifolium.models import DDQN, BaseModel, RandomModel
+from trifolium.models import DDQN, IQN, BaseModel, RandomModel
 from trifolium.replay import Batch, Buffer, Prioritized, Sampler, Uniform
 from trifolium.version import __version__
 
 __all__ = [
     "DDQN",
+    "IQN",
     "Backend",
     "BackendError",
     "BackendInfo",

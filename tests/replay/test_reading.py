@@ -26,6 +26,12 @@ def test_attributes_are_in_ring_order(backend: tri.Backend) -> None:
     assert f"backend='{backend.name}', size=4" in repr(buffer)
 
 
+def test_what_was_never_written_is_zero(backend: tri.Backend) -> None:
+    buffer = tri.Buffer(4, (1,), backend=backend, extras={"tag": "int32"})
+    columns = [buffer.states, buffer.actions, buffer.rewards, buffer.dones, buffer.extra_data["tag"]]
+    assert all(not backend.to_numpy(column).any() for column in columns)
+
+
 def test_extra_data_is_a_mapping(backend: tri.Backend) -> None:
     buffer = tri.Buffer(4, (1,), backend=backend, extras={"tag": "int32", "place": ((2,), "float32")})
     found = buffer.extra_data

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.replay.windows import Windows, windows
+from trifolium.replay.windows import Shape, Windows, windows
 from trifolium.testing import Twin
 from trifolium.testing.history import HISTORIES, wander
 from trifolium.testing.twin import GAMMA
@@ -32,6 +32,10 @@ def test_windows_are_those_of_the_reference(backend: tri.Backend, options: Any) 
 
     wander(twin, 5, 60, check)
     assert compared > 20
+
+
+def test_windows_are_by_default_of_single_frames_and_steps() -> None:
+    assert Shape(8) == Shape(8, n_frames=1, n_step=1, pad=False)
 
 
 def drawable(twin: Twin) -> list[np.ndarray] | None:
@@ -60,6 +64,7 @@ def compare(twin: Twin, found: Windows) -> None:
         if row.valid:
             assert frames(observations, found.states, at) == row.states
             if not row.done:
+                assert found.next_states.whole[at]
                 assert frames(observations, found.next_states, at) == row.next_states
 
 

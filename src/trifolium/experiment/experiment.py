@@ -12,7 +12,8 @@ from trifolium.backend import Array, as_numpy
 from trifolium.experiment.evaluation import FrameStack, evaluate
 from trifolium.experiment.options import TrainOptions
 from trifolium.experiment.record import Episode, MetricsFile, draw_learning_curve
-from trifolium.models import DDQN, BaseModel, RandomModel
+from trifolium.models import DDQN, IQN, BaseModel, RandomModel
+from trifolium.models.learner import Learner
 from trifolium.worlds import gym as gym_worlds
 
 __all__ = ["EVALUATION_SEED", "Experiment", "Progress"]
@@ -142,7 +143,7 @@ class Experiment:
         return played, over
 
     def _learn(self, step: int) -> Array:
-        if isinstance(self.model, DDQN):
+        if isinstance(self.model, Learner):
             self.model.learning_rate = self.options.learning_rate_at(step - 1)
         return self.model.train_step()
 
@@ -171,15 +172,16 @@ def _make_model(options: TrainOptions, env: gym.Env[Any, Any]) -> BaseModel:
     }
     if options.model == "random":
         return RandomModel(**common, gamma=options.gamma)
-    return DDQN(
-        **common,
-        gamma=options.gamma,
-        hidden=options.hidden,
-        learning_rate=options.learning_rate,
-        batch_size=options.batch_size,
-        target_update=options.target_update,
-        huber_delta=options.huber_delta,
-    )
+    learning: dict[str, Any] = {
+        "gamma": options.gamma,
+        "hidden": options.hidden,
+        "learning_rate": options.learning_rate,
+        "batch_size": options.batch_size,
+        "target_update": options.target_update,
+    }
+    if options.model == "iqn":
+        return IQN(**common, **learning, kappa=options.huber_delta)
+    return DDQN(**common, **learning, huber_delta=options.huber_delta)
 
 
 def _mean(losses: list[Array]) -> float:

@@ -11,7 +11,7 @@ from trifolium.replay import checks
 
 __all__ = ["MODELS", "TrainOptions"]
 
-MODELS = ("ddqn", "random")
+MODELS = ("ddqn", "iqn", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class TrainOptions:
 
     Attributes:
         env: id of a Gymnasium environment.
-        model: "ddqn" or "random".
+        model: "ddqn", "iqn" or "random".
         backend: name of a backend.
         device: device name; None for the backend's default.
         threads: host threads for one operation; small networks are fastest on one.

@@ -2,6 +2,7 @@
 
 from trifolium.models.base import BaseModel
 from trifolium.models.ddqn import DDQN
+from trifolium.models.iqn import IQN
 from trifolium.models.random_model import RandomModel
 
-__all__ = ["DDQN", "BaseModel", "RandomModel"]
+__all__ = ["DDQN", "IQN", "BaseModel", "RandomModel"]

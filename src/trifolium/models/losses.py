@@ -2,14 +2,14 @@
 
 Names follow the time of things: ``q_tm1`` are the action values of the state acted in, ``q_t`` those of
 the state that followed, ``r_t`` the reward between them. B is the batch size, A the number of actions;
-columns are [B, 1].
+columns are [B, 1]. Quantile losses have N quantiles of the return, and N' samples of the target's.
 """
 
 from typing import Any
 
-from trifolium.backend import Array, device_of
+from trifolium.backend import Array, Params, device_of
 
-__all__ = ["chosen", "double_q_target", "huber", "weighted_mean"]
+__all__ = ["chosen", "clipped", "double_q_target", "huber", "quantile_huber", "weighted_mean"]
 
 
 def chosen(xp: Any, values: Array, actions: Array) -> Array:
@@ -47,6 +47,26 @@ def huber(xp: Any, errors: Array, delta: float) -> Array:
     return 0.5 * quadratic * quadratic + delta * (size - quadratic)
 
 
+def quantile_huber(xp: Any, quantiles: Array, fractions: Array, target: Array, kappa: float) -> Array:
+    """Return the quantile Huber loss of each row: [B, 1] (Dabney et al. 2018, equation 3).
+
+    ``sum_i mean_j |tau_i - 1{delta_ij < 0}| * huber(delta_ij, kappa) / kappa``, with
+    ``delta_ij = target_j - quantile_i``.
+
+    Args:
+        xp: array namespace.
+        quantiles: [B, N], of the action taken.
+        fractions: [B, N], the tau that each was asked for.
+        target: [B, N'], samples of the return.
+        kappa: where Huber's loss turns from quadratic to linear.
+    """
+    errors = target[:, None, :] - quantiles[:, :, None]
+    is_negative = xp.astype(errors < 0, errors.dtype)
+    asymmetry = xp.abs(fractions[:, :, None] - is_negative)
+    each = asymmetry * huber(xp, errors, kappa) / kappa
+    return xp.sum(xp.mean(each, axis=2), axis=1)[:, None]
+
+
 def weighted_mean(xp: Any, losses: Array, valid: Array, weights: Array) -> Array:
     """Return the mean of ``weights * losses`` over the valid rows: shape (); 0 where there is none.
 
@@ -58,3 +78,10 @@ def weighted_mean(xp: Any, losses: Array, valid: Array, weights: Array) -> Array
     """
     count = xp.maximum(xp.sum(valid), xp.ones_like(xp.sum(valid)))
     return xp.sum(losses * weights * valid) / count
+
+
+def clipped(xp: Any, grads: Params, max_norm: float) -> Params:
+    """Return ``grads``, scaled down where their norm over all parameters is above ``max_norm``."""
+    norm = xp.sqrt(sum(xp.sum(grad * grad) for grad in grads.values()))
+    scale = max_norm / xp.maximum(norm, xp.full_like(norm, max_norm))
+    return {name: grad * scale for name, grad in grads.items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,6 +43,13 @@ class Gathered(NamedTuple):
     discounts: Array
     weights: Array
     extras: Params
+
+    def with_float_states(self, xp: Any) -> "Gathered":
+        """Return the same with states and next states in float32, as networks take them."""
+        return self._replace(
+            states=xp.astype(self.states, xp.float32, copy=False),
+            next_states=xp.astype(self.next_states, xp.float32, copy=False),
+        )
 
     def batch(self, indices: np.ndarray, each: Callable[[Array], Array] = lambda a: a) -> Batch:
         """Return the batch of the rows with these ``indices``, ``each`` array passed through that."""

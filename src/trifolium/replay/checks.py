@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = [
     "fraction",
     "integer",
     "is_single_flag",
+    "optional",
     "positive",
     "seed",
     "shape",
@@ -51,6 +52,11 @@ def fraction(name: str, value: Any) -> float:
     if not 0.0 <= number <= 1.0:
         raise ValueError(f"{name}={value!r}; expected a number from 0 to 1")
     return number
+
+
+def optional(check: Callable[[str, Any], float], name: str, value: Any) -> float | None:
+    """Return None as it is, and anything else checked."""
+    return None if value is None else check(name, value)
 
 
 def _real(name: str, value: Any) -> float:

@@ -9,7 +9,7 @@ __all__ = ["HISTORIES", "wander"]
 
 HISTORIES = [
     Options(7),
-    Options(15, n_streams=3),
+    Options(14, n_streams=2),
     Options(9, n_frames=3),
     Options(9, n_frames=3, boundary="pad"),
     Options(8, n_step=3),
