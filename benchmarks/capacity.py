@@ -24,7 +24,7 @@ ROUNDS, CALLS = 60, 20
 def filled(backend: str, capacity: int, sampler: tri.Sampler | None) -> tri.Buffer:
     """Return a full buffer of (4,) float32 observations whose ring has wrapped."""
     streams = 1000
-    buffer = tri.Buffer(capacity, (4,), backend=backend, seed=0, n_streams=streams, sampler=sampler)
+    buffer = tri.Buffer(capacity, (4,), n_streams=streams)
     rng = np.random.default_rng(0)
     for step in range(capacity // streams + 3):
         obs = rng.normal(size=(streams, 4)).astype(np.float32)
@@ -33,15 +33,24 @@ def filled(backend: str, capacity: int, sampler: tri.Sampler | None) -> tri.Buff
     single.add_from_buffer(buffer)
     for _ in range(capacity // 100):
         single.add(obs[0], 0, 1.0, False)
+    single.sample(BATCH)
     return single
 
 
-def microseconds(buffer: tri.Buffer) -> float:
-    """Return the time of one sample, over a few of them."""
+def time_of_sample(buffer: tri.Buffer) -> float:
+    """Return the microseconds of one sample, over a few of them."""
     start = time.perf_counter()
     for _ in range(CALLS):
         batch = buffer.sample(BATCH)
     tri.backend.as_numpy(batch.states)  # waits for what was only dispatched
+    return (time.perf_counter() - start) / CALLS * 1e6
+
+
+def time_of_draw(buffer: tri.Buffer) -> float:
+    """Return the microseconds of drawing the rows of a sample, without gathering them."""
+    start = time.perf_counter()
+    for _ in range(CALLS):
+        buffer.draw(BATCH)
     return (time.perf_counter() - start) / CALLS * 1e6
 
 
@@ -50,26 +59,29 @@ def bytes_a_transition(buffer: tri.Buffer) -> dict[str, float]:
     rows, columns = buffer._rows, buffer._rows.storage.arrays
     held = sum(tri.backend.as_numpy(column).nbytes for column in columns.values())
     held += rows.actions.nbytes + rows.rewards.nbytes + rows.ring.marks.nbytes
-    held += sum(array.nbytes for array in buffer.sampler.state().values())
+    if isinstance(buffer.sampler, tri.Prioritized):
+        held += buffer.sampler._tree._nodes.nbytes
     needed = 4 * 4 + rows.actions.itemsize + 4 + 1  # obs, action, reward, and a byte of flags
-    return {"held": held / buffer.capacity, "needed": needed, "ratio": held / buffer.capacity / needed}
+    row = held / buffer.capacity
+    return {"bytes held": row, "bytes needed": needed, "bytes ratio": row / needed}
 
 
 def measure(backend: str) -> dict[str, dict[str, float]]:
-    results = {}
+    results: dict[str, dict[str, float]] = {}
     for name, make in {"uniform": lambda: None, "prioritized": tri.Prioritized}.items():
         small, large = filled(backend, SMALL, make()), filled(backend, LARGE, make())
-        times: dict[int, list[float]] = {SMALL: [], LARGE: []}
-        for round_ in range(ROUNDS):
-            for buffer in (small, large) if round_ % 2 else (large, small):
-                times[buffer.capacity].append(microseconds(buffer))
-        medians = {capacity: statistics.median(each) for capacity, each in times.items()}
-        results[name] = {
-            "us at 10,000": medians[SMALL],
-            "us at 1,000,000": medians[LARGE],
-            "time ratio": medians[LARGE] / medians[SMALL],
-            **{f"bytes {k}": v for k, v in bytes_a_transition(large).items()},
-        }
+        results[name] = bytes_a_transition(large)
+        for operation, measured in {"sample": time_of_sample, "draw": time_of_draw}.items():
+            times: dict[int, list[float]] = {SMALL: [], LARGE: []}
+            for round_ in range(ROUNDS):
+                for buffer in (small, large) if round_ % 2 else (large, small):
+                    times[buffer.capacity].append(measured(buffer))
+            medians = {capacity: statistics.median(each) for capacity, each in times.items()}
+            results[name] |= {
+                f"{operation} us at {SMALL:,}": medians[SMALL],
+                f"{operation} us at {LARGE:,}": medians[LARGE],
+                f"{operation} ratio": medians[LARGE] / medians[SMALL],
+            }
     return results
 
 
@@ -81,7 +93,8 @@ def main() -> None:
     results = measure(arguments.backend)
     print(f"backend {arguments.backend}, batch {BATCH}, obs (4,) float32")
     for name, figures in results.items():
-        print(f"{name:12}", ", ".join(f"{key} {value:.2f}" for key, value in figures.items()))
+        print(name)
+        print(*(f"    {key:24} {value:10.2f}" for key, value in figures.items()), sep="\n")
     if arguments.json:
         arguments.json.write_text(json.dumps({arguments.backend: results}, indent=2) + "\n")
 

@@ -89,6 +89,16 @@ def test_a_sampler_of_ones_own(backend: tri.Backend) -> None:
     assert backend.to_numpy(buffer.sample(3).states).tolist() == [[7], [8], [9]]
 
 
+def test_draws_with_replacement_need_one_row(backend: tri.Backend) -> None:
+    buffer = tri.Buffer(8, (1,), backend=backend, sampler=tri.Uniform(replacement=True))
+    buffer.add([1], 0, 0.0, False)
+    with pytest.raises(tri.NotEnoughTransitions) as caught:
+        buffer.sample(5)
+    assert (caught.value.requested, caught.value.available) == (5, 0)
+    buffer.add([2], 0, 0.0, False)
+    assert backend.to_numpy(buffer.sample(5).states).tolist() == [[1]] * 5
+
+
 def test_seeds_tell_draws_apart(backend: tri.Backend) -> None:
     def drawn(seed: int | None) -> list[int]:
         buffer = tri.Buffer(1000, (1,), backend=backend, seed=seed)
