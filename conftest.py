@@ -17,6 +17,7 @@ BACKENDS = Path(__file__).parent / "backends"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", default="numpy", help="the backend that this run is for")
+    parser.addoption("--no-skips", action="store_true", help="fail if a test is skipped")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,6 +39,12 @@ def pytest_report_header(config: pytest.Config) -> str:
         f"trifolium backend: {backend.name} ({backend.framework} {backend.version}) "
         f"on {backend.device}, can: {backend.capabilities}"
     )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--no-skips") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")

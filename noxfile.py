@@ -12,7 +12,7 @@ import nox
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["tests", "lint", "types", "build"]
+nox.options.sessions = ["tests", "interop", "lint", "types", "build"]
 
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 BACKENDS = ["numpy", "strict", "torch", "jax"]
@@ -53,6 +53,15 @@ def tests(session: nox.Session, backend: str) -> None:
     session.run("pytest", "--backend", backend, *session.posargs, env=ONE_THREAD)
     if not session.posargs and backend in EXAMPLES:
         session.run("pytest", "--doctest-modules", EXAMPLES[backend])
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Run what takes several frameworks at once, with all of them installed and no skips."""
+    install(session, "all", "testing", "strict")
+    for backend in BACKENDS:
+        run = ("pytest", "--backend", backend, "--no-skips")
+        session.run(*run, "tests/replay/test_inputs.py", "tests/replay/test_files.py", env=ONE_THREAD)
 
 
 @nox.session
