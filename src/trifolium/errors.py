@@ -59,7 +59,7 @@ class NotEnoughTransitions(TrifoliumError, ValueError):
     def __init__(self, requested: int, available: int, what: str = "transitions") -> None:
         super().__init__(
             f"batch_size={requested} asks for more {what} than can be drawn now ({available}); "
-            f"add more, or ask for at most {available}"
+            + (f"add more, or ask for at most {available}" if available else "add some first")
         )
         self.requested = requested
         self.available = available

@@ -122,7 +122,6 @@ class Ring:
         """Forget every row. Serial numbers go on, so that none is ever given twice."""
         self.sizes[:] = 0
         self.written[:] = -(-self.written // self.length) * self.length
-        self.marks[:] = 0
 
     def restore(self, written: np.ndarray, sizes: np.ndarray) -> None:
         """Take up saved cursors, or raise ValueError where they are not those of such a ring."""

@@ -131,7 +131,7 @@ class BufferMachine(RuleBasedStateMachine):
     @_counted
     def sample_sequences(self, size: int, length: int) -> None:
         """Draw runs."""
-        self.twin.check_sequences(size, length)
+        self.drawn += self.twin.check_sequences(size, length)
 
     @precondition(lambda self: self.twin.options.prioritized and self.drawn)
     @rule(size=st.integers(1, 8), error=st.integers(-9, 9))

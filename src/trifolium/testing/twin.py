@@ -159,20 +159,21 @@ class Twin:
         check_weights(self.backend, batch, weights)
         return indices
 
-    def check_sequences(self, size: int, length: int) -> None:
-        """Draw ``size`` runs of ``length`` rows and compare them."""
+    def check_sequences(self, size: int, length: int) -> list[int]:
+        """Draw ``size`` runs of ``length`` rows, compare them, and return their indices."""
         expected = {run[0].row.index: run for run in self.reference.sequences(length)}
         if len(expected) < size:
             with pytest.raises(NotEnoughTransitions) as caught:
                 self.buffer.sample_sequences(size, length)
             assert (caught.value.requested, caught.value.available) == (size, len(expected))
-            return
+            return []
         batch = self.buffer.sample_sequences(size, length)
-        indices = batch.indices.tolist()
+        indices: list[int] = batch.indices.tolist()
         assert len(set(indices)) == size
         assert set(indices) <= expected.keys()
         rows = [row for index in indices for row in expected[index]]
         check_batch(self.backend, batch, rows, (size, length))
+        return indices
 
     def check_reads(self, stream: int, offset: int) -> None:
         """Compare what is read without drawing."""
