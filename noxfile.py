@@ -52,7 +52,7 @@ def tests(session: nox.Session, backend: str) -> None:
     install(session, "train", "testing", backend)
     session.run("pytest", "--backend", backend, *session.posargs, env=ONE_THREAD)
     if not session.posargs and backend in EXAMPLES:
-        session.run("pytest", "--doctest-modules", EXAMPLES[backend])
+        session.run("pytest", "--backend", backend, "--doctest-modules", EXAMPLES[backend])
 
 
 @nox.session
