@@ -64,7 +64,7 @@ def tree(cls: type, indent: str = "", knot: str = "") -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", sorted(set(errors.__all__) - {"TrifoliumError"}))
 def test_errors_can_be_caught_as_built_in_ones(name: str) -> None:
-    built_in = (ValueError, TypeError, ImportError)
+    built_in = (ValueError, TypeError, ImportError, EOFError)
     assert issubclass(getattr(errors, name), built_in)
 
 

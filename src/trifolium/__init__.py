@@ -5,13 +5,14 @@ from trifolium.errors import (
     BackendError,
     BackendNotInstalled,
     CheckpointError,
+    HumanQuit,
     LossTypeError,
     NotEnoughTransitions,
     TrifoliumError,
     UnknownBackend,
     WorldError,
 )
-from trifolium.models import DDQN, IQN, BaseModel, RandomModel
+from trifolium.models import DDQN, IQN, BaseModel, HumanModel, RandomModel
 from trifolium.replay import Batch, Buffer, Prioritized, Sampler, Uniform
 from trifolium.version import __version__
 
@@ -27,6 +28,8 @@ __all__ = [
     "Buffer",
     "Capabilities",
     "CheckpointError",
+    "HumanModel",
+    "HumanQuit",
     "LossTypeError",
     "NotEnoughTransitions",
     "Prioritized",

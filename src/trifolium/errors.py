@@ -9,12 +9,13 @@
     ├── NotEnoughTransitions      more rows asked for than can be drawn
     ├── LossTypeError             train_step returned something that is no loss
     ├── CheckpointError           a file is damaged, foreign or from a newer version
-    └── WorldError                an environment that trifolium can't drive
+    ├── WorldError                an environment that trifolium can't drive
+    └── HumanQuit                 the person who is asked for actions stops playing
 
 Each also derives from the built-in exception that a caller would expect (``ValueError``,
-``ImportError``, ``TypeError``), so code that knows nothing of trifolium can catch it. Plain
-``TypeError`` and ``ValueError`` are raised for bad arguments; they name the argument, what came and
-what was expected.
+``ImportError``, ``TypeError``, ``EOFError``), so code that knows nothing of trifolium can catch it.
+Plain ``TypeError`` and ``ValueError`` are raised for bad arguments; they name the argument, what came
+and what was expected.
 
 >>> issubclass(NotEnoughTransitions, ValueError)
 True
@@ -24,6 +25,7 @@ __all__ = [
     "BackendError",
     "BackendNotInstalled",
     "CheckpointError",
+    "HumanQuit",
     "LossTypeError",
     "NotEnoughTransitions",
     "TrifoliumError",
@@ -75,3 +77,7 @@ class CheckpointError(TrifoliumError, ValueError):
 
 class WorldError(TrifoliumError, ValueError):
     """An environment that trifolium can't drive."""
+
+
+class HumanQuit(TrifoliumError, EOFError):
+    """The person at the keys of a HumanModel quit, or its input has ended; a loop that plays ends."""

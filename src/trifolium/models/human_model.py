@@ -1,0 +1,150 @@
+"""HumanModel: a person at the keys."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TextIO
+
+import numpy as np
+
+from trifolium.backend import as_numpy
+from trifolium.errors import HumanQuit
+from trifolium.models import drawing
+from trifolium.models.base import BaseModel
+from trifolium.models.keys import Keys
+from trifolium.models.window import Window
+
+__all__ = ["HumanModel"]
+
+DRAW = ("auto", "numbers", "image", "window", "nothing")
+
+
+class HumanModel(BaseModel):
+    r"""Asks a person for every action: shows the state and the keys, and reads a line.
+
+    An action is chosen by its number, by its key or by its name. Whatever else is typed is asked again
+    with a list of what can be. ``quit`` and the end of the input raise :class:`~trifolium.HumanQuit`;
+    Ctrl-C interrupts, as everywhere.
+
+    Args:
+        input_size: shape of one observation; an int n stands for (n,).
+        action_space: number of actions.
+        memory_size: capacity of the replay memory.
+        epsilon: kept, but not used.
+        action_names: what each action is called, in order.
+        keys: keys besides the numbers: one for each action in order, as in ``"wasd"``, or a mapping
+            from keys to actions, which are numbers or names. A key is whatever can be typed in a line;
+            ``"up"``, ``"down"``, ``"left"``, ``"right"`` are the arrows too, ``"space"`` is the space
+            bar, and ``"enter"`` an empty line. A key that is a number hides the action of that number.
+        draw: how the state is shown: ``"auto"`` for text as it is, images as images and all else as
+            numbers; ``"numbers"`` or ``"image"`` for that; ``"window"`` for images in a window, which
+            takes matplotlib; ``"nothing"`` where the world shows itself.
+        view: what is shown in place of the state, as a function of it: text, or an array, or None for
+            nothing. ``lambda state: env.render()`` shows what a Gymnasium environment draws.
+        input: text stream to read from; None for standard input.
+        output: text stream to write to; None for standard output.
+        **options: as for :class:`~trifolium.BaseModel`.
+
+    Raises:
+        TypeError, ValueError: an option is none of these, or keys and actions don't fit together.
+
+    >>> import io
+    >>> person = HumanModel(2, 2, 100, keys="ad", input=io.StringIO("d\n"))
+    >>> person.take_action([0.5, -1.0])
+      0.5 -1.
+    0 or a, 1 or d; q to quit
+    action: 1
+    """
+
+    def __init__(
+        self,
+        input_size: int | Sequence[int],
+        action_space: int,
+        memory_size: int,
+        epsilon: float = 0.0,
+        *,
+        action_names: Sequence[str] | None = None,
+        keys: Sequence[str] | Mapping[str, int | str] | None = None,
+        draw: str = "auto",
+        view: Callable[[Any], Any] | None = None,
+        input: TextIO | None = None,
+        output: TextIO | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(input_size, action_space, memory_size, epsilon, **options)
+        self.keys = Keys(self.action_space, action_names, keys)
+        if draw not in DRAW:
+            raise ValueError(f"draw={draw!r}; expected one of {', '.join(DRAW)}")
+        if view is not None and not callable(view):
+            raise TypeError(
+                f"view={view!r} is a {type(view).__name__}; expected a function of the state"
+            )
+        self.draw = draw
+        self.view = view
+        self._input = _stream("input", input, "readline")
+        self._output = _stream("output", output, "write")
+        self._window = Window(self.model_name)
+
+    def take_action(self, state: Any) -> int:
+        """Return the action that the person chose.
+
+        Args:
+            state: the stacked observations, oldest first: rows of numbers are shown all, of images the
+                newest. It need not fit ``input_size``: text, and arrays of any shape, are shown too.
+
+        Raises:
+            HumanQuit: they typed ``quit``, or there is nothing more to read.
+        """
+        output = self._output or sys.stdout
+        self._show(state, output)
+        output.write(f"{self.keys}\n")
+        while True:
+            typed = self._line(output)
+            action = self.keys.action(typed)
+            if action is not None:
+                return action
+            if self.keys.is_quit(typed):
+                raise HumanQuit("the person at the keys quit")
+            output.write(f"{typed!r:.40} is no action here. Good are: {self.keys}\n")
+
+    def _line(self, output: TextIO) -> str:
+        """Return the next line typed, without its end; waits for it."""
+        output.write("action: ")
+        output.flush()
+        try:
+            line = (self._input or sys.stdin).readline()
+        except UnicodeDecodeError as error:
+            return str(error.object)  # which is no key, and is asked again
+        except (OSError, ValueError) as error:  # a terminal that hung up, a stream that is closed
+            raise HumanQuit(f"nobody is at the keys: {error}") from error
+        if not line:
+            output.write("\n")
+            raise HumanQuit("nobody is at the keys: the input has ended")
+        return line.rstrip("\r\n")
+
+    def _show(self, state: Any, output: TextIO) -> None:
+        shown = state if self.view is None else self.view(state)
+        if self.draw == "nothing" or shown is None:
+            return
+        frames = self._frames(as_numpy(shown))
+        newest = frames[-1, ...]
+        if drawing.is_text(newest):
+            output.write(f"{drawing.text(newest)}\n")
+        elif self.draw == "window":
+            self._window.show(drawing.picture(newest))
+        elif self.draw == "image" or (self.draw == "auto" and drawing.is_image(newest)):
+            drawing.draw_picture(drawing.picture(newest), output)
+        else:
+            output.write(f"{drawing.numbers(frames if len(frames) > 1 else newest)}\n")
+
+    def _frames(self, array: np.ndarray) -> np.ndarray:
+        """Return a state as [n_frames, *obs_shape]; whatever is none gets an axis of one frame."""
+        is_state = array.size == self.state_size and not drawing.is_text(array)
+        if self.view is None and is_state:
+            return array.reshape(self.memory.n_frames, *self.memory.obs_shape)
+        return array[np.newaxis]
+
+
+def _stream(name: str, stream: Any, method: str) -> Any:
+    if stream is not None and not hasattr(stream, method):
+        raise TypeError(f"{name}={stream!r} is a {type(stream).__name__}; expected a text stream")
+    return stream
