@@ -22,6 +22,11 @@ EXAMPLES = {  # docstrings that are run, and the session that has what they need
     "torch": "backends/torch/trifolium_torch",
     "jax": "backends/jax/trifolium_jax",
 }
+INTEROP = [
+    "tests/models/test_foreign_losses.py",
+    "tests/replay/test_files.py",
+    "tests/replay/test_inputs.py",
+]
 QUICKSTART = "train CartPole-v1 --model ddqn --steps 50000 --seed 0"
 
 LISTING = """
@@ -61,7 +66,7 @@ def interop(session: nox.Session) -> None:
     install(session, "all", "testing", "strict")
     for backend in BACKENDS:
         run = ("pytest", "--backend", backend, "--no-skips")
-        session.run(*run, "tests/replay/test_inputs.py", "tests/replay/test_files.py", env=ONE_THREAD)
+        session.run(*run, *INTEROP, env=ONE_THREAD)
 
 
 @nox.session

@@ -70,6 +70,8 @@ class JaxBackend(Backend):
         return isinstance(value, jax.Array)
 
     def detach(self, array: Array) -> Array:
+        if isinstance(array, jax.core.Tracer):  # one that is finished with raises a TypeError
+            return jax.lax.stop_gradient(array)
         return array if array.device == self.device else jax.device_put(array, self.device)
 
     def host_view(self, array: Array) -> np.ndarray | None:  # noqa: ARG002

@@ -1,10 +1,12 @@
 """BaseModel: whatever chooses actions, with a memory of its own."""
 
+import inspect
 import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import wraps
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,35 @@ from trifolium.replay import Buffer, checks
 from trifolium.replay.saving import generator_state, restore_generator
 
 __all__ = ["BaseModel"]
+
+_NO_LOSS = object()  # nothing that a train_step returns is the same object
+
+
+def _normalising(train_step: Any) -> Callable[..., Array]:
+    """Return a train_step that brings whatever ``train_step`` returns into one type.
+
+    Args:
+        train_step: what a class has under that name: a function, or any other descriptor or callable.
+    """
+
+    @wraps(train_step)
+    def normalised(self: "BaseModel", *args: Any, **kwargs: Any) -> Array:
+        bind = getattr(type(train_step), "__get__", None)
+        bound = bind(train_step, self, type(self)) if bind else train_step
+        loss = bound(*args, **kwargs)
+        if loss is not self._loss:  # else it is what super().train_step() returned, names and all
+            self._loss, self.loss_names = normalised_loss(loss, self.backend)
+        return self._loss
+
+    normalised._normalises = normalised  # type: ignore[attr-defined]
+    return normalised
+
+
+def _normalise_train_step(cls: type["BaseModel"]) -> None:
+    """Let what ``cls`` has as train_step normalise losses, wherever the class took it from."""
+    train_step = inspect.getattr_static(cls, "train_step")
+    if getattr(train_step, "_normalises", None) is not train_step:  # a decorator may have copied it
+        cls.train_step = _normalising(train_step)  # type: ignore[method-assign]
 
 
 class BaseModel(ABC):
@@ -52,6 +83,7 @@ class BaseModel(ABC):
     memory: Buffer
     epsilon: float
     loss_names: tuple[str, ...] = ()
+    _loss: Any = _NO_LOSS
 
     def __init__(
         self,
@@ -66,6 +98,7 @@ class BaseModel(ABC):
         n_frames: int = 1,
         **memory_options: Any,
     ) -> None:
+        _normalise_train_step(type(self))  # it may have been assigned since the class was made
         self.backend = get_backend(backend, device=device)
         self.input_size = input_size
         self.action_space = checks.integer("action_space", action_space, 1)
@@ -83,8 +116,12 @@ class BaseModel(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "train_step" in cls.__dict__:
-            cls.train_step = _normalising(cls.train_step)  # type: ignore[method-assign]
+        _normalise_train_step(cls)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "train_step":
+            value = MethodType(_normalising(staticmethod(value)), self)
+        super().__setattr__(name, value)
 
     @abstractmethod
     def take_action(self, state: Any) -> int:
@@ -95,6 +132,7 @@ class BaseModel(ABC):
                 n_frames * prod(input_size) elements; an array of any framework.
         """
 
+    @_normalising
     def train_step(self) -> Array:
         """Learn from the memory once and return the loss; a model that doesn't learn returns 0.
 
@@ -106,7 +144,7 @@ class BaseModel(ABC):
         Raises:
             LossTypeError: what an override returned is no loss.
         """
-        return normalised_loss(None, self.backend)[0]
+        return 0.0
 
     def set_epsilon(self, new_epsilon: float) -> None:
         """Replace epsilon; it must be in [0, 1]."""
@@ -194,14 +232,3 @@ class BaseModel(ABC):
                 f"n_frames={self.memory.n_frames} observations of shape {self.memory.obs_shape}"
             )
         return array.reshape(-1).astype(np.float32, copy=False)
-
-
-def _normalising(train_step: Callable[..., Any]) -> Callable[..., Array]:
-    """Return an overridden train_step that brings whatever it returns into one type."""
-
-    @wraps(train_step)
-    def normalised(self: BaseModel, *args: Any, **kwargs: Any) -> Array:
-        loss, self.loss_names = normalised_loss(train_step(self, *args, **kwargs), self.backend)
-        return loss
-
-    return normalised

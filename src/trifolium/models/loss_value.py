@@ -1,6 +1,6 @@
 """Losses of any type, brought into one."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence, ValuesView
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,8 @@ def normalised_loss(loss: Any, backend: Backend) -> tuple[Array, tuple[str, ...]
     (array([1., 2., 3.], dtype=float32), ('actor', 'critic.0', 'critic.1'))
     """
     xp = backend.xp
-    if backend.is_array(loss) and loss.shape == () and xp.isdtype(loss.dtype, "real floating"):
-        return backend.detach(loss), ()  # the usual case, without a detour
+    if backend.is_array(loss) and loss.shape == ():
+        return _floating(loss, backend), ()  # the usual case, without a detour
     parts: list[Array] = []
     names: list[str] = []
     for name, part in _leaves("", loss):
@@ -43,8 +43,10 @@ def normalised_loss(loss: Any, backend: Backend) -> tuple[Array, tuple[str, ...]
         parts.append(flat)
         count = flat.shape[0]
         names += [name] if count == 1 else [_joined(name, index) for index in range(count)]
-    if not parts:
-        raise LossTypeError(f"train_step returned {loss!r}, which holds no loss; expected at least one")
+    if not any(part.shape[0] for part in parts):
+        raise LossTypeError(
+            f"train_step returned {loss!r:.80}, which holds no loss; expected at least one"
+        )
     whole = parts[0] if len(parts) == 1 else xp.concat(_of_one_dtype(xp, parts))
     if whole.shape[0] == 1:
         whole = xp.reshape(whole, ())
@@ -67,33 +69,50 @@ def _leaves(name: str, loss: Any) -> Iterable[tuple[str, Any]]:
 
 def _flat(part: Any, backend: Backend) -> Array:
     """Return one number or array as a floating, detached array [n] of ``backend``."""
-    xp = backend.xp
+    return backend.xp.reshape(_floating(part, backend), (-1,))
+
+
+def _floating(part: Any, backend: Backend) -> Array:
+    """Return one number or array as a floating, detached array of ``backend``, in its shape."""
     if not backend.is_array(part):
-        return xp.reshape(backend.from_numpy(_host_numbers(part)), (-1,))
-    array = backend.detach(part)
-    if xp.isdtype(array.dtype, "integral"):
-        array = xp.astype(array, xp.float32)
-    elif not xp.isdtype(array.dtype, "real floating"):
-        raise LossTypeError(
-            f"train_step returned an array of dtype {array.dtype}; expected real numbers"
-        )
-    return xp.reshape(array, (-1,))
+        return backend.from_numpy(_host_numbers(part))
+    xp = backend.xp
+    try:
+        array = backend.detach(part)
+        if xp.isdtype(array.dtype, "integral"):
+            return xp.astype(array, xp.float32)
+        if xp.isdtype(array.dtype, "real floating"):
+            return array
+    except TypeError as error:  # such as a tracer that JAX has finished with
+        raise _unreadable(part, error) from error
+    raise LossTypeError(f"train_step returned an array of dtype {array.dtype}; expected real numbers")
 
 
 def _host_numbers(part: Any) -> np.ndarray:
     """Return a number, or an array of another framework, as float32 on the host."""
     is_number = isinstance(part, int | float | np.generic) and not isinstance(part, bool | np.bool)
     if not is_number and not hasattr(part, "shape"):
+        if isinstance(part, Coroutine):
+            part.close()  # else Python warns that it was never awaited
         raise LossTypeError(
             f"train_step returned {part!r:.80}, a {type(part).__name__}; expected a number, an array, "
             "or a sequence, iterator or mapping of these"
         )
-    array = as_numpy(part)
+    try:
+        array = as_numpy(part)
+    except TypeError as error:
+        raise _unreadable(part, error) from error
     if array.dtype.kind not in "iuf":
         raise LossTypeError(
             f"train_step returned a {type(part).__name__} of dtype {array.dtype}; expected real numbers"
         )
-    return array.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinity is reported by whoever logs it
+        return array.astype(np.float32)
+
+
+def _unreadable(part: Any, error: TypeError) -> LossTypeError:
+    reason = str(error).partition("\n")[0]
+    return LossTypeError(f"train_step returned a {type(part).__name__} that is no loss: {reason:.200}")
 
 
 def _of_one_dtype(xp: Any, parts: list[Array]) -> list[Array]:
@@ -102,7 +121,8 @@ def _of_one_dtype(xp: Any, parts: list[Array]) -> list[Array]:
 
 
 def _is_collection(loss: Any) -> bool:
-    return isinstance(loss, Sequence | Iterator) and not isinstance(loss, str | bytes)
+    is_text = isinstance(loss, str | bytes | bytearray | memoryview)
+    return isinstance(loss, Sequence | Iterator | ValuesView) and not is_text
 
 
 def _joined(name: str, key: Any) -> str:

@@ -25,6 +25,7 @@ runs all of it::
 
 from trifolium.testing.backend_suite import BackendSuite
 from trifolium.testing.buffer_suite import BufferSuite
+from trifolium.testing.loss_suite import LossSuite
 from trifolium.testing.machine import run_machine
 from trifolium.testing.priorities import ReferencePriorities
 from trifolium.testing.reference import ReferenceBuffer
@@ -33,6 +34,7 @@ from trifolium.testing.twin import Options, Twin
 __all__ = [
     "BackendSuite",
     "BufferSuite",
+    "LossSuite",
     "Options",
     "ReferenceBuffer",
     "ReferencePriorities",

@@ -1,0 +1,63 @@
+"""A number that isn't there before a test lets it come, to see who waits for it."""
+
+import threading
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+LONGEST = 30.0
+"""Seconds after which it comes by itself, so that a test which waits for it fails in the end."""
+
+
+class Pending:
+    """The number 0.5 as a JAX array, still being computed until :meth:`come` is called.
+
+    What is calculated with it is pending too. (JAX's own guard against transfers to the host sees
+    none where the host is the device, so on a CPU it proves nothing.)
+
+    Attributes:
+        number: the array, of shape ().
+    """
+
+    def __init__(self) -> None:
+        self._gate = threading.Event()
+        # JAX computes what is cheap and has its arguments at once: these are neither
+        busy = _compute_long(jnp.ones((700, 700)))
+        self.number = jax.jit(
+            lambda busy: jax.pure_callback(self._wait, jax.ShapeDtypeStruct((), jnp.float32), busy)
+        )(busy)
+        assert not self.number.is_ready()
+
+    def _wait(self, _: object) -> np.ndarray:
+        self._gate.wait(LONGEST)
+        return np.array(0.5, np.float32)
+
+    @property
+    def has_come(self) -> bool:
+        """Whether :meth:`come` was called."""
+        return self._gate.is_set()
+
+    def come(self) -> None:
+        """Let the computation end."""
+        self._gate.set()
+
+    def come_soon(self) -> None:
+        """Let it end while somebody waits."""
+        threading.Timer(0.2, self.come).start()
+
+
+@jax.jit
+def _compute_long(matrix: jax.Array) -> jax.Array:
+    return jax.lax.fori_loop(0, 20, lambda _, found: found @ matrix / 700, matrix)[0, 0]
+
+
+@pytest.fixture
+def pending() -> Iterator[Pending]:
+    """Return a Pending; it comes in any case when the test is over."""
+    number = Pending()
+    yield number
+    number.come()
+    number.number.block_until_ready()
