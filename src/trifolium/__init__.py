@@ -14,6 +14,7 @@ from trifolium.errors import (
 )
 from trifolium.models import DDQN, IQN, BaseModel, HumanModel, RandomModel
 from trifolium.replay import Batch, Buffer, Prioritized, Sampler, Uniform
+from trifolium.schedules import Linear, Schedule
 from trifolium.version import __version__
 
 __all__ = [
@@ -30,11 +31,13 @@ __all__ = [
     "CheckpointError",
     "HumanModel",
     "HumanQuit",
+    "Linear",
     "LossTypeError",
     "NotEnoughTransitions",
     "Prioritized",
     "RandomModel",
     "Sampler",
+    "Schedule",
     "TrifoliumError",
     "Uniform",
     "UnknownBackend",

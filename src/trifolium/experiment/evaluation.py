@@ -44,8 +44,7 @@ def evaluate(model: BaseModel, env: gym.Env[Any, Any], episodes: int, *, seed: i
     """
     returns = np.zeros(checks.integer("episodes", episodes, 1))
     frames = FrameStack(model.memory.n_frames)
-    epsilon, model.epsilon = model.epsilon, 0.0
-    try:
+    with model.greedy():
         for episode in range(episodes):
             model.reset()
             state = frames.reset(env.reset(seed=seed + episode)[0])
@@ -55,6 +54,4 @@ def evaluate(model: BaseModel, env: gym.Env[Any, Any], episodes: int, *, seed: i
                 state = frames.push(obs)
                 returns[episode] += float(reward)
                 over = terminated or truncated
-    finally:
-        model.epsilon = epsilon
     return returns

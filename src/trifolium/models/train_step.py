@@ -1,0 +1,46 @@
+"""A train_step that normalises losses, around whatever a class has under that name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from trifolium.backend import Array
+from trifolium.models.loss_value import normalised_loss
+
+if TYPE_CHECKING:
+    from trifolium.models.base import BaseModel
+
+__all__ = ["NO_LOSS", "normalise_train_step", "normalising"]
+
+NO_LOSS = object()
+"""What a model holds as its last loss before there was one; no train_step can return it."""
+
+
+def normalising(train_step: Any) -> Callable[..., Array]:
+    """Return a train_step that brings whatever ``train_step`` returns into one type.
+
+    Args:
+        train_step: a function of the model, or any other descriptor or callable of a class.
+    """
+
+    @wraps(train_step)
+    def normalised(self: BaseModel, *args: Any, **kwargs: Any) -> Array:
+        bind = getattr(type(train_step), "__get__", None)
+        bound = bind(train_step, self, type(self)) if bind else train_step
+        loss = bound(*args, **kwargs)
+        if loss is not self._loss:  # else it is what super().train_step() returned, names and all
+            self._loss, self.loss_names = normalised_loss(loss, self.backend)
+        return self._loss
+
+    normalised._normalises = normalised  # type: ignore[attr-defined]
+    return normalised
+
+
+def normalise_train_step(cls: type[BaseModel]) -> None:
+    """Let what ``cls`` has as train_step normalise losses, wherever the class has it from."""
+    train_step = inspect.getattr_static(cls, "train_step")
+    if getattr(train_step, "_normalises", None) is not train_step:  # a decorator may have copied it
+        cls.train_step = normalising(train_step)  # type: ignore[method-assign]
