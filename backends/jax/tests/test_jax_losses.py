@@ -101,7 +101,6 @@ READERS = {
 def test_reading_would_wait(read, pending):
     loss = 2 * pending.number
     pending.come_soon()
-    assert not pending.has_come
     read(loss)
     assert pending.has_come
 
@@ -116,12 +115,14 @@ def test_guard_sees_a_read():
 
 
 @pytest.mark.parametrize("algorithm", [tri.DDQN, tri.IQN])
-def test_update_is_not_waited_for(algorithm, pending):
+def test_update_is_not_waited_for(algorithm, request):
     model = algorithm(4, 2, 100, backend="jax", batch_size=8, seed=0)
     for step in range(50):
         model.memory.add([step] * 4, 0, 1.0, False)
-    name = next(iter(model._params))
-    model._params[name] = model._params[name] + 0 * pending.number
+    model.train_step()
+    pending = request.getfixturevalue("pending")  # now: a large program is not compiled meanwhile
+    columns = model.memory._rows.storage.arrays
+    columns["obs"] = columns["obs"] + pending.number
     with jax.transfer_guard_device_to_host("disallow"):
         loss = model.train_step()
     assert not loss.is_ready()
@@ -210,7 +211,7 @@ def test_update_takes_over_the_memory_of_the_parameters():
     model = tri.DDQN(4, 2, 100, backend="jax", batch_size=8, seed=0)
     for step in range(50):
         model.memory.add([step] * 4, 0, 1.0, False)
-    given = model._params["0.weight"]
+    given = next(iter(model._learned.params.values()))
     model.train_step()
     assert given.is_deleted()
 
@@ -222,4 +223,4 @@ def test_update_is_compiled_once():
     for step in range(300):  # through every fill level, and round the ring
         model.memory.add([step] * 4, 0, 1.0, step % 9 == 8)
         model.train_step()
-    assert model._update._cache_size() == 1
+    assert model._compiled._cache_size() == 1
