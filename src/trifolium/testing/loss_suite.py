@@ -96,13 +96,16 @@ class LossSuite:
         model: Any = self.made(Model, backend)
         assert float(model.train_step(2.0, offset=0.5)) == 2.5
 
-    def test_super_returns_a_loss_like_any(self, backend: Backend) -> None:
+    @pytest.mark.parametrize("way", ["a method", "inherited", "a mixin", "a property"])
+    def test_super_returns_a_loss_like_any(self, backend: Backend, way: str) -> None:
         """What super().train_step() returns can be calculated with and named anew."""
+        parent: Any = WAYS[way](self.base, lambda: [1, 2])
 
-        class Child(returning(self.base, lambda: [1, 2])):  # type: ignore[misc]
+        class Child(parent):  # type: ignore[misc]
             def train_step(self) -> Any:
-                first, second = super().train_step()
-                return {"sum": first + second}
+                loss = super().train_step()
+                assert backend.is_array(loss)
+                return {"sum": loss[0] + loss[1]}
 
         _check(self.made(Child, backend), 3.0, ("sum",))
 
