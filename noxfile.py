@@ -12,12 +12,12 @@ import nox
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["tests", "interop", "lint", "types", "build"]
+nox.options.sessions = ["tests", "interop", "examples", "lint", "types", "build"]
 
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 BACKENDS = ["numpy", "strict", "torch", "jax"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # threads that wait for a busy core make small matrices slow
-EXAMPLES = {  # docstrings that are run, and the session that has what they need
+DOCTESTS = {  # docstrings that are run, and the session that has what they need
     "numpy": "src/trifolium",
     "torch": "backends/torch/trifolium_torch",
     "jax": "backends/jax/trifolium_jax",
@@ -56,8 +56,8 @@ def tests(session: nox.Session, backend: str) -> None:
     """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
     install(session, "train", "testing", backend)
     session.run("pytest", "--backend", backend, *session.posargs, env=ONE_THREAD)
-    if not session.posargs and backend in EXAMPLES:
-        session.run("pytest", "--backend", backend, "--doctest-modules", EXAMPLES[backend])
+    if not session.posargs and backend in DOCTESTS:
+        session.run("pytest", "--backend", backend, "--doctest-modules", DOCTESTS[backend])
 
 
 @nox.session
@@ -67,6 +67,14 @@ def interop(session: nox.Session) -> None:
     for backend in BACKENDS:
         run = ("pytest", "--backend", backend, "--no-skips")
         session.run(*run, *INTEROP, env=ONE_THREAD)
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Run every script of examples/; those that train fail if they have learned too little."""
+    install(session, "all")
+    for script in sorted(Path("examples").glob("*.py")):
+        session.run("python", str(script), env=ONE_THREAD)
 
 
 @nox.session

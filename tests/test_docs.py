@@ -1,0 +1,35 @@
+"""The Python in docs/own_models.md runs, each part where its framework is, and prints what it says."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import trifolium as tri
+
+PAGE = (Path(__file__).parents[1] / "docs" / "own_models.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+PRINTED = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+def needed(block: str) -> str | None:
+    """Return the backend that a block imports."""
+    found = re.search(r"from trifolium_(\w+)", block)
+    return found and found.group(1)
+
+
+def test_there_is_something_to_run() -> None:
+    assert [needed(block) for block in BLOCKS] == [None, "torch", "jax", None]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_block_runs(block: str, backend: tri.Backend, capsys: pytest.CaptureFixture[str]) -> None:
+    if needed(block) not in (None, backend.name):
+        pytest.skip(f"runs where {needed(block)} is")
+    names: dict[str, object] = {"__name__": "page"}
+    exec(block, names)
+    assert isinstance(names["model"], tri.BaseModel)
+    assert names.get("action", 1) == 1
+    assert "loss" not in names or backend.is_array(names["loss"])
+    printed = capsys.readouterr().out
+    assert printed.split() == (PRINTED[0].split() if "HumanModel" in block else [])
