@@ -365,6 +365,7 @@ class Learner(BaseModel):
             FileNotFoundError: there is no such file.
 
         >>> import tempfile
+        >>> from trifolium import DDQN
         >>> model = DDQN(input_size=4, action_space=2, memory_size=100, hidden=(8,), seed=0)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     model.save(f"{folder}/model")
