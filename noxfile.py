@@ -123,6 +123,18 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/capacity.py", "--backend", backend, *rest)
 
 
+@nox.session
+def learning(session: nox.Session) -> None:
+    """Train for docs/learning.md, for hours: ``nox -s learning [-- run --env Acrobot-v1 --jobs 2]``."""
+    install(session, "all")
+    session.install(
+        "--no-deps", "--constraint", "constraints.txt", "minatar"
+    )  # its plots aren't needed
+    script = ("python", "benchmarks/learning.py")
+    session.run(*script, *(session.posargs or ["run"]), env=ONE_THREAD)
+    session.run(*script, "table")
+
+
 def install(session: nox.Session, *extras: str) -> None:
     """Install this checkout with ``extras``, at the tested versions.
 
