@@ -55,6 +55,8 @@ def quickstart(session: nox.Session) -> None:
 def tests(session: nox.Session, backend: str) -> None:
     """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
     install(session, "train", "testing", backend)
+    if backend == "jax":
+        session.install("--constraint", "constraints.txt", *GROUPS["networks"])
     session.run("pytest", "--backend", backend, *session.posargs, env=ONE_THREAD)
     if not session.posargs and backend in DOCTESTS:
         session.run("pytest", "--backend", backend, "--doctest-modules", DOCTESTS[backend])
@@ -65,8 +67,9 @@ def interop(session: nox.Session) -> None:
     """Run what takes several frameworks at once, with all of them installed and no skips."""
     install(session, "all", "testing", "strict")
     for backend in BACKENDS:
-        run = ("pytest", "--backend", backend, "--no-skips")
-        session.run(*run, *INTEROP, env=ONE_THREAD)
+        learning = [] if backend == "strict" else ["tests/models/test_exchange.py"]
+        run = ("pytest", "--backend", backend, "--no-skips", *INTEROP, *learning)
+        session.run(*run, env=ONE_THREAD)
 
 
 @nox.session
@@ -130,6 +133,18 @@ def bench(session: nox.Session) -> None:
     backend, rest = backend_and_rest(session)
     install(session, backend)
     session.run("python", "benchmarks/capacity.py", "--backend", backend, *rest)
+
+
+@nox.session
+def learning(session: nox.Session) -> None:
+    """Train for docs/learning.md, for hours: ``nox -s learning [-- run --env Acrobot-v1 --jobs 2]``."""
+    install(session, "all")
+    session.install(
+        "--no-deps", "--constraint", "constraints.txt", "minatar"
+    )  # its plots aren't needed
+    script = ("python", "benchmarks/learning.py")
+    session.run(*script, *(session.posargs or ["run"]), env=ONE_THREAD)
+    session.run(*script, "table")
 
 
 def install(session: nox.Session, *extras: str) -> None:

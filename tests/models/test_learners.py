@@ -28,7 +28,12 @@ OPTIONS = {
     # Adam divides by the size of a gradient: a larger epsilon keeps it from blowing up rounding
     "images": (
         DDQN,
-        {"input_size": (6, 5, 2), "convolutions": [(4, 3, 1)], "adam_epsilon": 1e-2, "gamma": 0.5},
+        {
+            "input_size": (6, 5, 2),
+            "convolutions": [(4, 3, 1)],
+            "adam_epsilon": 1e-2,
+            "huber_delta": 1.0,
+        },
     ),
     "scheduled": (DDQN, {"learning_rate": tri.Linear(1e-3, 1e-4, 100)}),
     "iqn": (IQN, {}),

@@ -211,7 +211,7 @@ def test_update_takes_over_the_memory_of_the_parameters():
     model = tri.DDQN(4, 2, 100, backend="jax", batch_size=8, seed=0)
     for step in range(50):
         model.memory.add([step] * 4, 0, 1.0, False)
-    given = next(iter(model._learned.params.values()))
+    given = model._learned.params["head.0.weight"]
     model.train_step()
     assert given.is_deleted()
 

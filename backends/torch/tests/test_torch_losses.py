@@ -157,6 +157,17 @@ def test_nothing_is_read(base, case):
     assert tuple(loss.shape) == np.shape(case.value)
 
 
+@pytest.mark.parametrize("kind", [tri.DDQN, tri.IQN])
+def test_an_update_never_waits_for_the_device(kind):
+    model = kind(4, 2, 200, 1.0, backend="torch", device=META, batch_size=16, n_frames=2, noisy=True)
+    for step in range(100):
+        model.memory.add([step] * 4, 0, 1.0, step % 9 == 8)
+    for _ in range(3):
+        loss = model.train_step()
+    assert loss.shape == ()
+    assert loss.device == META
+
+
 READERS = {
     "item": torch.Tensor.item,
     "float": float,
