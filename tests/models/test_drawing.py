@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-import trifolium as tri
+from trifolium.models.human import drawing
 
 from .person import person, said
 
@@ -100,7 +100,7 @@ def test_of_stacked_images_the_newest_is_drawn(monkeypatch):
 def test_layers_have_colours_of_their_own():
     layers = np.zeros((8, 8, 4), bool)
     layers[0, 0, 0] = layers[1, 1, 1] = layers[2, 2, 3] = layers[2, 2, 0] = True
-    dots = tri.models.drawing.picture(layers)
+    dots = drawing.picture(layers)
     colours = [tuple(dots[i, i]) for i in range(4)]
     assert len(set(colours)) == 4
     assert colours[3] == (0, 0, 0)
@@ -168,6 +168,7 @@ LOOK = """
 import io
 import numpy as np
 import trifolium as tri
+from trifolium.models.human import drawing
 from matplotlib import pyplot
 
 def seen():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trifolium.models.keys import PRESSED
+from trifolium.models.human.keys import PRESSED
 
 from .person import person, said
 

@@ -2,7 +2,7 @@
 
 from trifolium.models.base import BaseModel
 from trifolium.models.ddqn import DDQN
-from trifolium.models.human_model import HumanModel
+from trifolium.models.human import HumanModel
 from trifolium.models.iqn import IQN
 from trifolium.models.random_model import RandomModel
 

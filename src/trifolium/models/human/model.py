@@ -8,10 +8,10 @@ import numpy as np
 
 from trifolium.backend import as_numpy
 from trifolium.errors import HumanQuit
-from trifolium.models import drawing
 from trifolium.models.base import BaseModel
-from trifolium.models.keys import Keys
-from trifolium.models.window import Window
+from trifolium.models.human import drawing
+from trifolium.models.human.keys import Keys
+from trifolium.models.human.window import Window
 
 __all__ = ["HumanModel"]
 
