@@ -168,7 +168,6 @@ LOOK = """
 import io
 import numpy as np
 import trifolium as tri
-from trifolium.models.human import drawing
 from matplotlib import pyplot
 
 def seen():
