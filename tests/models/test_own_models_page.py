@@ -7,7 +7,7 @@ import pytest
 
 import trifolium as tri
 
-PAGE = (Path(__file__).parents[1] / "docs" / "own_models.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "own_models.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 PRINTED = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
 
