@@ -1,0 +1,7 @@
+"""What an experiment drives: a runner for each kind of world."""
+
+from trifolium.experiment.runners.frames import FrameStack
+from trifolium.experiment.runners.gym import GymRunner
+from trifolium.experiment.runners.runner import EpisodeEnd, Runner, episode_seed, fingerprint
+
+__all__ = ["EpisodeEnd", "FrameStack", "GymRunner", "Runner", "episode_seed", "fingerprint"]
