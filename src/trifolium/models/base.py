@@ -95,6 +95,13 @@ class BaseModel(ABC):
                 n_frames * prod(input_size) elements; an array of any framework.
         """
 
+    def take_actions(self, states: Any) -> np.ndarray:
+        """Return an action for each of ``states`` [N, ...]: [N] int64 on the host.
+
+        Unless overridden it asks :meth:`take_action` for one after the other.
+        """
+        return np.array([self.take_action(state) for state in states], np.int64)
+
     def train_step(self) -> Array:
         """Learn from the memory once and return the loss; a model that doesn't learn returns 0.
 
@@ -123,7 +130,14 @@ class BaseModel(ABC):
         """Run after each epoch; an experiment passes ``epoch=``. Does nothing unless overridden."""
 
     def reset(self) -> None:
-        """Run when an episode begins. Does nothing unless overridden."""
+        """Run when an episode begins: the one that the memory still holds open ends there.
+
+        Its last step becomes one whose successor is not known, so that nothing joins two episodes even
+        where a loop never says that one is over. A memory of several streams is left alone: the
+        episodes of its streams begin at different times.
+        """
+        if self.memory.n_streams == 1:
+            self.memory.end_episode()
 
     @property
     def model_name(self) -> str:
