@@ -1,11 +1,12 @@
 """GymRunner: one model in one Gymnasium environment."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from trifolium.agents import ActionSpec, ObservationSpec
 from trifolium.errors import WorldError
 from trifolium.experiment.runners.frames import FrameStack
 from trifolium.experiment.runners.runner import EpisodeEnd, episode_seed, fingerprint
@@ -21,12 +22,13 @@ class GymRunner:
     """Drives one model in one environment; a :class:`~trifolium.experiment.runners.Runner`.
 
     Args:
-        env: the environment; its actions are `Discrete`.
+        env: the environment.
         model: what acts. States are padded with zeros, so its memory's boundary is to be "pad" where it
             stacks frames.
         seed: of the run, for the seeds of its episodes.
-        observe: turns what the environment shows into the array that the model takes; None for a
-            copy: some environments write each observation over the one before.
+        observations: what the model is given for an observation; None for what follows from the
+            environment's space.
+        actions: what the environment takes for each action; None for what follows from its space.
         remember: whether steps go into the model's memory; not for evaluation.
 
     >>> import gymnasium, trifolium as tri
@@ -47,7 +49,8 @@ class GymRunner:
         model: BaseModel,
         *,
         seed: int,
-        observe: Callable[[Any], np.ndarray] | None = None,
+        observations: ObservationSpec | None = None,
+        actions: ActionSpec | None = None,
         remember: bool = True,
     ) -> None:
         self.env = env
@@ -55,9 +58,10 @@ class GymRunner:
         self.episodes = 0
         self._model = model
         self._seed = seed
-        self._observe = observe or np.array
+        self._observe = (observations or ObservationSpec.from_space(env.observation_space)).observe
         self._remember = remember
-        self._first_action = int(getattr(env.action_space, "start", 0))
+        actions = actions or ActionSpec.from_space(env.action_space)
+        self._values = [actions.value(action) for action in range(actions.n)]
         self._frames = FrameStack(model.memory.n_frames)
         self._obs = self._stacked = np.zeros(0)
         self._actions: list[int] = []  # of the open episode; together with its seed they are its state
@@ -120,7 +124,7 @@ class GymRunner:
         self._is_open = True
 
     def _act(self, action: int) -> tuple[float, bool, bool]:
-        raw, reward, terminated, truncated, _ = self.env.step(action + self._first_action)
+        raw, reward, terminated, truncated, _ = self.env.step(self._values[action])
         self._obs = self._observe(raw)
         self._stacked = self._frames.push(self._obs)
         self._actions.append(action)

@@ -38,21 +38,31 @@ class Runner(Protocol):
     An environment can't be saved. So each episode is reset with :func:`episode_seed`, and begins when
     the first :meth:`step` of it is taken, not before. :meth:`state` then holds what was done in the
     episodes that are open; :meth:`restore` begins them with the same seeds and does it again.
-
-    Attributes:
-        models: the models by name; one that several agents share appears once.
-        agents: names of all agents that may act; the environments of a vector are one agent.
-        width: environment steps that a call of :meth:`step` makes: the number of environments of a
-            vector, else 1.
-        episodes: episodes of the world that are over. An experiment ends an epoch whenever it grows.
-            Where agents of one world end theirs at different times, it grows when the world is to be
-            reset; each environment of a vector counts its own.
     """
 
-    models: Mapping[str, BaseModel]
-    agents: Sequence[str]
-    width: int
-    episodes: int
+    @property
+    def models(self) -> Mapping[str, BaseModel]:
+        """The models by name; one that several agents share appears once."""
+        ...
+
+    @property
+    def agents(self) -> Sequence[str]:
+        """Names of all agents that may act; the environments of a vector are one agent."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Environment steps that a call of :meth:`step` makes: environments of a vector, else 1."""
+        ...
+
+    @property
+    def episodes(self) -> int:
+        """Episodes of the world that are over; an experiment ends an epoch whenever it grows.
+
+        Where agents of one world end theirs at different times, it grows when the world is to be reset;
+        each environment of a vector counts its own.
+        """
+        ...
 
     def step(self) -> Sequence[EpisodeEnd]:
         """Act once and remember it; return the agents' episodes that ended with that."""
