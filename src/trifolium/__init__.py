@@ -13,6 +13,7 @@ from trifolium.errors import (
 )
 from trifolium.models import DDQN, IQN, BaseModel, RandomModel
 from trifolium.replay import Batch, Buffer, Prioritized, Sampler, Uniform
+from trifolium.schedules import Linear, Schedule
 from trifolium.version import __version__
 
 __all__ = [
@@ -27,11 +28,13 @@ __all__ = [
     "Buffer",
     "Capabilities",
     "CheckpointError",
+    "Linear",
     "LossTypeError",
     "NotEnoughTransitions",
     "Prioritized",
     "RandomModel",
     "Sampler",
+    "Schedule",
     "TrifoliumError",
     "Uniform",
     "UnknownBackend",

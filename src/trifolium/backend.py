@@ -150,11 +150,12 @@ class Backend(Protocol):
         ...
 
     def compile(
-        self, function: Callable[..., Any], *, donate: Sequence[int] = ()
+        self, function: Callable[..., Any], *, donate: Sequence[int] = (), thoroughly: bool = False
     ) -> Callable[..., Any]:
         """Return ``function`` compiled, reusing the memory of the arguments at ``donate``.
 
-        A backend without a compiler runs ``function`` as it is. Either way arguments may be host
+        A compiler that takes its time or needs tools is used only with ``thoroughly``. A backend
+        without a compiler runs ``function`` as it is. Either way arguments may be host
         arrays, or (named) tuples of host arrays and None: they reach ``function`` on the device, and
         the caller gives them up as with :meth:`from_numpy`.
         """
@@ -165,6 +166,37 @@ class Backend(Protocol):
 
         The result, called with ``(params, *args)``, returns ``(loss, aux, grads)``, detached. The
         function computes with the ``xp`` it is handed, which records the gradient.
+        """
+        ...
+
+    def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
+        """Return the convolution of ``images`` [B, H, W, C] with ``kernels`` [h, w, C, O].
+
+        As everywhere in deep learning the kernels are not flipped. There is no padding:
+        H' = (H - h) // stride + 1, likewise W'. Gradients pass through it.
+
+        Returns:
+            [B, H', W', O].
+        """
+        ...
+
+    def network(
+        self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator
+    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
+        """Take up a user's own network.
+
+        Args:
+            network: what this framework calls a network.
+            inputs: examples of what it is going to be called with, a batch of one row.
+            rng: to draw parameters with, where it has none yet.
+
+        Returns:
+            Its parameters as a flat dict of arrays of their own; the pure function that computes its
+            outputs from (namespace, parameters, *inputs); and one that makes of such parameters what
+            this framework calls a trained network.
+
+        Raises:
+            TypeError: it is none; the message says what is taken.
         """
         ...
 

@@ -11,6 +11,7 @@ import numpy as np
 from trifolium.backend import Array, Backend, Capabilities, Params
 from trifolium.errors import BackendError
 from trifolium.models import adam
+from trifolium_jax.network import adopt
 
 __all__ = ["JaxBackend"]
 
@@ -95,7 +96,11 @@ class JaxBackend(Backend):
         return _write(columns, index, filled)
 
     def compile(
-        self, function: Callable[..., Any], *, donate: Sequence[int] = ()
+        self,
+        function: Callable[..., Any],
+        *,
+        donate: Sequence[int] = (),
+        thoroughly: bool = False,  # noqa: ARG002 (it always is)
     ) -> Callable[..., Any]:
         return jax.jit(function, donate_argnums=tuple(donate))
 
@@ -107,6 +112,18 @@ class JaxBackend(Backend):
             return loss, aux, grads
 
         return evaluate
+
+    def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(
+            images, kernels, (stride, stride), "VALID", dimension_numbers=layout
+        )
+
+    def network(
+        self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator
+    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
+        with jax.default_device(self.device):
+            return adopt(network, inputs, jax.random.key(int(rng.integers(2**31))))
 
     def adam(
         self,

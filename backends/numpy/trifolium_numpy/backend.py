@@ -77,6 +77,7 @@ class NumpyBackend(Backend):
         function: Callable[..., Any],
         *,
         donate: Sequence[int] = (),  # noqa: ARG002 (there is nothing to compile)
+        thoroughly: bool = False,  # noqa: ARG002
     ) -> Callable[..., Any]:
         return function
 
@@ -100,6 +101,29 @@ class NumpyBackend(Backend):
             return np.asarray(loss), aux, pull_back(vspace(loss).ones())
 
         return evaluate
+
+    def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
+        from trifolium_numpy.convolution import convolve  # it imports autograd
+
+        return convolve(images, kernels, stride)
+
+    def network(
+        self,
+        network: Any,
+        inputs: Sequence[np.ndarray],  # noqa: ARG002
+        rng: np.random.Generator,
+    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
+        is_pair = isinstance(network, tuple) and len(network) == 2 and callable(network[1])
+        params = network[0] if is_pair else None
+        params = params(rng) if callable(params) else params
+        if not isinstance(params, Mapping) or not params:
+            raise TypeError(
+                f"network={network!r:.80} is no network for NumPy; expected a pair (init, apply): "
+                "init(rng) returns a dict of arrays, or is one, and apply(xp, params, *inputs) "
+                "returns the outputs, computed with the functions of xp"
+            )
+        copies = {name: np.array(value) for name, value in params.items()}
+        return copies, network[1], lambda params: {k: v.copy() for k, v in params.items()}
 
     def adam(
         self,

@@ -1,6 +1,7 @@
 """The PyTorch backend: tensors on any device, autograd, fused Adam, torch.compile."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import array_api_compat.torch as xp
@@ -9,6 +10,7 @@ import torch
 
 from trifolium.backend import Array, Backend, Capabilities, Params
 from trifolium.errors import BackendError
+from trifolium_torch.network import adopt
 
 __all__ = ["TorchBackend"]
 
@@ -20,7 +22,7 @@ class TorchBackend(Backend):
     framework = "torch"
     version = str(torch.__version__)
     xp = xp
-    capabilities = Capabilities(train=True, compile=False, donate=True, float64=True)
+    capabilities = Capabilities(train=True, compile=True, donate=True, float64=True)
     default_int = "int64"
 
     def __init__(self, device: Any = None) -> None:
@@ -98,15 +100,23 @@ class TorchBackend(Backend):
         function: Callable[..., Any],
         *,
         donate: Sequence[int] = (),  # noqa: ARG002 (updates are in place already)
+        thoroughly: bool = False,
     ) -> Callable[..., Any]:
         # torch.compile takes seconds and a C++ compiler: it is for users to ask for
+        compiled = torch.compile(function, fullgraph=True) if thoroughly else function
+
         def on_device(*args: Any) -> Any:
-            return function(*map(self._moved, args))
+            return compiled(*map(self._moved, args))
 
         return on_device
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        differentiated = torch.func.grad_and_value(partial(function, xp), has_aux=True)
+
         def evaluate(params: Params, *args: Any) -> tuple[Array, Any, Params]:
+            if torch.compiler.is_compiling():  # torch.autograd.grad can't be traced
+                grads, (loss, aux) = differentiated(params, *args)
+                return loss, aux, grads
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
             with torch.enable_grad():
                 loss, aux = function(xp, leaves, *args)
@@ -114,6 +124,19 @@ class TorchBackend(Backend):
             return loss.detach(), _detached(aux), dict(zip(leaves, grads, strict=True))
 
         return evaluate
+
+    def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
+        channels_first = images.permute(0, 3, 1, 2)
+        found = torch.conv2d(channels_first, kernels.permute(3, 2, 0, 1), stride=stride)
+        return found.permute(0, 2, 3, 1)
+
+    def network(
+        self,
+        network: Any,
+        inputs: Sequence[np.ndarray],  # noqa: ARG002
+        rng: np.random.Generator,  # noqa: ARG002
+    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
+        return adopt(network, self.device)
 
     def adam(
         self,

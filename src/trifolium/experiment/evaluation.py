@@ -64,10 +64,9 @@ def greedy(models: Mapping[str, BaseModel]) -> Iterator[None]:
 
 @contextmanager
 def _greedy(model: BaseModel) -> Iterator[None]:
-    epsilon, generator = model.epsilon, model.rng.bit_generator.state
-    model.epsilon = 0.0
+    generator = model.rng.bit_generator.state
     try:
-        yield
+        with model.greedy():
+            yield
     finally:
-        model.epsilon = epsilon
         model.rng.bit_generator.state = generator

@@ -1,9 +1,11 @@
 """BaseModel: whatever chooses actions, with a memory of its own."""
 
+import copy
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -13,10 +15,12 @@ from trifolium import files
 from trifolium.backend import Array, Backend, as_numpy, get_backend
 from trifolium.errors import CheckpointError
 from trifolium.models.loss_value import normalised_loss
-from trifolium.replay import Buffer, checks
+from trifolium.replay import Buffer, checks, saving
 from trifolium.replay.saving import generator_state, restore_generator
 
 __all__ = ["BaseModel"]
+
+_STATE, _MEMORY = "model.", "memory."
 
 
 class BaseModel(ABC):
@@ -38,6 +42,7 @@ class BaseModel(ABC):
     Attributes:
         memory: the replay memory, a :class:`~trifolium.Buffer`.
         epsilon: probability of a random action.
+        exploring: whether it may explore; False within :meth:`greedy`.
         loss_names: names of the last losses, where train_step returned a mapping.
         rng: the host generator that all of the model's own randomness comes from.
 
@@ -51,6 +56,7 @@ class BaseModel(ABC):
 
     memory: Buffer
     epsilon: float
+    exploring: bool = True
     loss_names: tuple[str, ...] = ()
 
     def __init__(
@@ -102,6 +108,25 @@ class BaseModel(ABC):
         """
         return np.array([self.take_action(state) for state in states], np.int64)
 
+    @contextmanager
+    def greedy(self) -> Iterator[None]:
+        """Within this context the model does not explore: epsilon is 0 and ``exploring`` False.
+
+        >>> from trifolium import DDQN
+        >>> model = DDQN(input_size=4, action_space=2, memory_size=100, epsilon=0.5, seed=0)
+        >>> with model.greedy():
+        ...     len({model.take_action(np.ones(4)) for _ in range(20)})
+        1
+        >>> model.epsilon
+        0.5
+        """
+        before = self.epsilon, self.exploring
+        self.epsilon, self.exploring = 0.0, False
+        try:
+            yield
+        finally:
+            self.epsilon, self.exploring = before
+
     def train_step(self) -> Array:
         """Learn from the memory once and return the loss; a model that doesn't learn returns 0.
 
@@ -123,21 +148,21 @@ class BaseModel(ABC):
         """Multiply epsilon by 1 - ``rate``, a number in [0, 1]."""
         self.epsilon *= 1.0 - checks.fraction("rate", rate)
 
-    def start_epoch_action(self, **kwargs: Any) -> None:
-        """Run before each epoch; an experiment passes ``epoch=``. Does nothing unless overridden."""
+    def start_epoch_action(self, **kwargs: Any) -> None:  # noqa: ARG002 (a subclass may look at it)
+        """Run before each epoch; an experiment passes ``epoch=``.
+
+        An episode that the memory still holds open ends there, with a last step whose successor is not
+        known: so nothing joins two epochs, even where a loop never says that an episode is over. A
+        memory of several streams is left alone, as their episodes end at different times.
+        """
+        if self.memory.n_streams == 1:
+            self.memory.end_episode()
 
     def end_epoch_action(self, **kwargs: Any) -> None:
         """Run after each epoch; an experiment passes ``epoch=``. Does nothing unless overridden."""
 
     def reset(self) -> None:
-        """Run when an episode begins: the one that the memory still holds open ends there.
-
-        Its last step becomes one whose successor is not known, so that nothing joins two episodes even
-        where a loop never says that one is over. A memory of several streams is left alone: the
-        episodes of its streams begin at different times.
-        """
-        if self.memory.n_streams == 1:
-            self.memory.end_episode()
+        """Run when an episode begins. Does nothing unless overridden."""
 
     @property
     def model_name(self) -> str:
@@ -146,20 +171,33 @@ class BaseModel(ABC):
 
     # Files
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model, without its memory, to one safetensors file.
+    def save(self, path: str | os.PathLike[str], *, memory: bool = False) -> None:
+        """Write the model to one safetensors file.
 
-        What is written: :meth:`state`, epsilon, and the state of the generator.
+        What is written: :meth:`state`, epsilon, the state of the generator, and the options.
+
+        Args:
+            path: the file; its folder is made if it is missing.
+            memory: whether the replay memory's rows, priorities and generator are written too.
         """
+        memory_manifest, rows = saving.pack(self.memory)
         manifest = {
             "model": self.model_name,
+            "backend": self.backend.name,
             "epsilon": self.epsilon,
             "generator": generator_state(self.rng),
+            "options": self.options(),
+            "memory": memory_manifest,
         }
-        files.write(path, "model", manifest, self.state())
+        arrays = {f"{_STATE}{name}": array for name, array in self.state().items()}
+        if memory:
+            arrays |= {f"{_MEMORY}{name}": array for name, array in rows.items()}
+        files.write(path, "model", manifest, arrays)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Take up what :meth:`save` wrote, on whatever backend it was.
+
+        The memory's rows are replaced if the file holds some; else they stay.
 
         Raises:
             CheckpointError: the file is damaged, holds another kind of model, or one of other sizes;
@@ -171,19 +209,41 @@ class BaseModel(ABC):
             raise CheckpointError(
                 f"{path} holds a {manifest.get('model')!r}; expected a {self.model_name!r}"
             )
+        state = saving.below(_STATE, arrays)
+        self._check_shapes(path, state)
+        memory = self._saved_memory(path, manifest, saving.below(_MEMORY, arrays))
+        with saving.sound(path, "model"):
+            epsilon = checks.fraction("epsilon", manifest["epsilon"])
+            restore_generator(self.rng, manifest["generator"])
+        self.epsilon = epsilon
+        self.memory = memory
+        self.restore(state)
+
+    def _check_shapes(self, path: str | os.PathLike[str], state: dict[str, np.ndarray]) -> None:
         expected = self.state()
-        for name in sorted(expected.keys() | arrays.keys()):
-            found = arrays[name].shape if name in arrays else "nothing"
+        for name in sorted(expected.keys() | state.keys()):
+            found = state[name].shape if name in state else "nothing"
             wanted = expected[name].shape if name in expected else "nothing"
             if found != wanted:
                 raise CheckpointError(f"{path} has {found} as {name!r}; this model has {wanted}")
-        try:
-            epsilon = checks.fraction("epsilon", manifest["epsilon"])
-            restore_generator(self.rng, manifest["generator"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"{path} has a bad manifest: {error!r}") from error
-        self.epsilon = epsilon
-        self.restore(arrays)
+
+    def _saved_memory(
+        self, path: str | os.PathLike[str], manifest: dict[str, Any], rows: dict[str, np.ndarray]
+    ) -> Buffer:
+        if not rows:
+            return self.memory
+        sampler = copy.deepcopy(self.memory.sampler)
+        packed = (manifest.get("memory", {}), rows)
+        memory = saving.unpack(Buffer, path, packed, self.backend, sampler=sampler)
+        if memory.spec != self.memory.spec:
+            raise CheckpointError(
+                f"{path} holds a memory of {memory.spec}; this model's is {self.memory.spec}"
+            )
+        return memory
+
+    def options(self) -> dict[str, Any]:
+        """Return what :meth:`save` writes of the constructor's arguments, in JSON's types."""
+        return {"action_space": self.action_space}
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that the model has learned, as named host arrays: what :meth:`save` writes."""
@@ -203,11 +263,22 @@ class BaseModel(ABC):
         """Return ``state`` on the host as [state_size] float32, or raise ValueError."""
         array = as_numpy(state)
         if array.size != self.state_size:
-            raise ValueError(
-                f"state has shape {array.shape}; expected {self.state_size} elements: "
-                f"n_frames={self.memory.n_frames} observations of shape {self.memory.obs_shape}"
-            )
+            raise ValueError(f"state has shape {array.shape}; expected {self._state_text}")
         return array.reshape(-1).astype(np.float32, copy=False)
+
+    def flat_states(self, states: Any) -> np.ndarray:
+        """Return ``states`` [N, ...] on the host as [N, state_size] float32, or raise ValueError."""
+        array = as_numpy(states)
+        if array.ndim == 0 or array.size != len(array) * self.state_size:
+            raise ValueError(f"states have shape {array.shape}; expected N times {self._state_text}")
+        return array.reshape(len(array), -1).astype(np.float32, copy=False)
+
+    @property
+    def _state_text(self) -> str:
+        return (
+            f"{self.state_size} elements: n_frames={self.memory.n_frames} observations of shape "
+            f"{self.memory.obs_shape}"
+        )
 
 
 def _normalising(train_step: Callable[..., Any]) -> Callable[..., Array]:

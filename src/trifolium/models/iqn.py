@@ -2,21 +2,80 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, Params
-from trifolium.models import losses, networks
+from trifolium.backend import Array, Params, device_of
+from trifolium.models import losses
 from trifolium.models.learner import Learner
+from trifolium.models.networks import Head, ImplicitQuantiles, Network, Torso
+from trifolium.models.update import Drawn
 from trifolium.replay import checks
 from trifolium.replay.assemble import Gathered
 
-__all__ = ["IQN"]
+__all__ = ["IQN", "QuantileRegression"]
+
+
+@dataclass(frozen=True)
+class QuantileRegression:
+    """Implicit quantile regression (Dabney et al. 2018) as pure functions; see docs/iqn.md.
+
+    Attributes:
+        network: states [B, n] and fractions [B, N] to quantiles [B, N, A].
+        quantiles: N, fractions for which the network is moved.
+        target_quantiles: N', samples of the target.
+        action_quantiles: K, fractions over which action values are means.
+        kappa: where Huber's loss turns from quadratic to linear.
+        double: whether the network, not the target network, chooses the next action.
+    """
+
+    network: Network
+    quantiles: int
+    target_quantiles: int
+    action_quantiles: int
+    kappa: float
+    double: bool
+
+    def draw(self, rng: np.random.Generator, batch_size: int) -> tuple[np.ndarray, ...]:
+        """Draw fractions [B, N], [B, N'] and [B, K]."""
+        counts = (self.quantiles, self.target_quantiles, self.action_quantiles)
+        return tuple(rng.random((batch_size, count), np.float32) for count in counts)
+
+    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Array) -> Array:
+        """Return the mean [B, A] of quantiles at the middles of K equal parts."""
+        count = self.action_quantiles
+        numbers = xp.arange(count, dtype=states.dtype, device=device_of(states))
+        middles = (numbers + 0.5) * (1.0 / count)
+        fractions = xp.broadcast_to(middles[None, :], (states.shape[0], count))
+        return xp.mean(self.network.apply(xp, params, noise, states, fractions), axis=1)
+
+    def targets(
+        self, xp: Any, params: Params, target_params: Params, batch: Gathered, drawn: Drawn
+    ) -> Array:
+        """Return ``r + gamma^k * Z_target(s', a*)`` at N' fractions, [B, N']."""
+        _, target_fractions, action_fractions = drawn.fractions
+        chooser = params if self.double else target_params
+        apply, next_states = self.network.apply, batch.next_states
+        values = apply(xp, chooser, drawn.noise_of(2), next_states, action_fractions)
+        best = xp.argmax(xp.mean(values, axis=1), axis=1, keepdims=True)
+        quantiles = apply(xp, target_params, drawn.noise_of(1), next_states, target_fractions)
+        return batch.rewards + batch.discounts * (1.0 - batch.dones) * _of_action(xp, quantiles, best)
+
+    def losses(
+        self, xp: Any, params: Params, batch: Gathered, targets: Array, drawn: Drawn
+    ) -> tuple[Array, Array]:
+        """Return the quantile Huber losses [B, 1], twice: they stand for the errors too."""
+        fractions = drawn.fractions[0]
+        values = self.network.apply(xp, params, drawn.noise_of(0), batch.states, fractions)
+        quantiles = _of_action(xp, values, batch.actions)
+        each = losses.quantile_huber(xp, quantiles, fractions, targets, self.kappa)
+        return each, each
 
 
 class IQN(Learner):
-    """Implicit quantile network (Dabney et al. 2018) over a multilayer perceptron.
+    """Implicit quantile network (Dabney et al. 2018).
 
     The network gives the quantile of the return at any fraction tau. One update moves N quantiles of
     the action taken towards N' samples of ``r + gamma * Z_target(s', a*)`` by the quantile Huber loss;
@@ -30,16 +89,17 @@ class IQN(Learner):
         input_size: shape of one observation; an int n stands for (n,).
         action_space: number of actions.
         memory_size: capacity of the replay memory.
-        epsilon: probability of a random action.
+        epsilon: probability of a random action, or a schedule of it.
         quantiles: N, fractions for which the network is moved.
         target_quantiles: N', samples of the target.
         action_quantiles: K, fractions over which action values are means.
         cosines: in the embedding of a fraction.
         kappa: where Huber's loss turns from quadratic to linear.
         double: whether the network, not the target network, chooses the next action.
-        **options: as for :class:`~trifolium.models.learner.Learner`: hidden, learning_rate,
-            adam_epsilon, max_grad_norm, batch_size, gamma, target_update, polyak; backend, device,
-            seed, n_frames, and those of :class:`~trifolium.Buffer`.
+        **options: as for :class:`~trifolium.models.learner.Learner`: hidden, convolutions,
+            input_scale, dueling, noisy, network, learning_rate, adam_epsilon, max_grad_norm,
+            batch_size, gamma, target_update, polyak, compile; backend, device, seed, n_frames, and
+            those of :class:`~trifolium.Buffer`.
 
     >>> model = IQN(input_size=4, action_space=2, memory_size=1000, batch_size=32, seed=0)
     >>> for step in range(100):
@@ -48,6 +108,15 @@ class IQN(Learner):
     >>> bool(model.train_step() > 0.0)
     True
     """
+
+    _own_options = (
+        "quantiles",
+        "target_quantiles",
+        "action_quantiles",
+        "cosines",
+        "kappa",
+        "double",
+    )
 
     def __init__(
         self,
@@ -65,43 +134,24 @@ class IQN(Learner):
         self.action_quantiles = checks.integer("action_quantiles", action_quantiles, 1)
         self.cosines = checks.integer("cosines", cosines, 1)
         self.kappa = checks.positive("kappa", kappa)
-        self.double = double
+        self.double = checks.flag("double", double)
         super().__init__(*args, **options)
 
-    def _initial_params(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        return networks.init_implicit_quantiles(
-            rng, self.state_size, self.hidden, self.action_space, self.cosines
+    def _example_inputs(self, states: np.ndarray) -> tuple[np.ndarray, ...]:
+        return states, np.full((len(states), self.quantiles), 0.5, np.float32)
+
+    def _default_network(self, torso: Torso, head: Head) -> ImplicitQuantiles:
+        return ImplicitQuantiles(torso, head, self.cosines)
+
+    def _algorithm(self, network: Network) -> QuantileRegression:
+        return QuantileRegression(
+            network,
+            self.quantiles,
+            self.target_quantiles,
+            self.action_quantiles,
+            self.kappa,
+            self.double,
         )
-
-    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        counts = (self.quantiles, self.target_quantiles, self.action_quantiles)
-        return tuple(rng.random((self.batch_size, count), np.float32) for count in counts)
-
-    def _action_values(self, params: Params, states: np.ndarray) -> np.ndarray:
-        count = self.action_quantiles
-        middles = (np.arange(count, dtype=np.float32) + np.float32(0.5)) / np.float32(count)
-        fractions = np.broadcast_to(middles, (len(states), count))
-        found: np.ndarray = networks.implicit_quantiles(np, params, states, fractions).mean(axis=1)
-        return found
-
-    def _targets(
-        self, xp: Any, params: Params, target_params: Params, batch: Gathered, drawn: tuple[Array, ...]
-    ) -> Array:
-        _, target_fractions, action_fractions = drawn
-        chooser = params if self.double else target_params
-        values = networks.implicit_quantiles(xp, chooser, batch.next_states, action_fractions)
-        best = xp.argmax(xp.mean(values, axis=1), axis=1, keepdims=True)
-        quantiles = networks.implicit_quantiles(xp, target_params, batch.next_states, target_fractions)
-        return batch.rewards + batch.discounts * (1.0 - batch.dones) * _of_action(xp, quantiles, best)
-
-    def _losses(
-        self, xp: Any, params: Params, batch: Gathered, targets: Array, drawn: tuple[Array, ...]
-    ) -> tuple[Array, Array]:
-        fractions = drawn[0]
-        values = networks.implicit_quantiles(xp, params, batch.states, fractions)
-        quantiles = _of_action(xp, values, batch.actions)
-        each = losses.quantile_huber(xp, quantiles, fractions, targets, self.kappa)
-        return each, each
 
 
 def _of_action(xp: Any, quantiles: Array, actions: Array) -> Array:

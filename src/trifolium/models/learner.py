@@ -2,34 +2,67 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from trifolium.backend import Array, Backend, Params
-from trifolium.models import adam, losses
+from trifolium import files, schedules
+from trifolium.backend import Array, Backend, Params, get_backend
+from trifolium.models import adam, layers, networks
+from trifolium.models.actor import Actor, epsilon_greedy
 from trifolium.models.base import BaseModel
-from trifolium.replay import Uniform, checks
-from trifolium.replay.assemble import Gathered, Plan, assemble
+from trifolium.models.networks import Head, ImplicitQuantiles, Network, QNetwork, Torso
+from trifolium.models.update import Algorithm, Drawn, Learned, Update
+from trifolium.replay import Uniform, checks, saving
+from trifolium.replay.assemble import Plan, assemble
+from trifolium.schedules import Schedule
 
 __all__ = ["Learner"]
+
+L = TypeVar("L", bound="Learner")
+DefaultNetwork: TypeAlias = QNetwork | ImplicitQuantiles
+
+_OF_YOUR_OWN = "of your own"
+_OPTIONS = (  # those whose attribute is what the constructor takes
+    "hidden",
+    "convolutions",
+    "input_scale",
+    "dueling",
+    "noisy",
+    "learning_rate",
+    "adam_epsilon",
+    "max_grad_norm",
+    "batch_size",
+    "target_update",
+    "polyak",
+    "compile",
+)
 
 
 class Learner(BaseModel):
     """A model that learns action values off-policy, from minibatches, with a target network.
 
-    An algorithm is four pure functions; this class brings the rest: weights, one compiled update with
-    Adam, the target network, priorities, epsilon-greedy acting on the host, and files.
+    An algorithm is a few pure functions; this class brings the rest: one compiled update with Adam, the
+    target network, priorities, epsilon-greedy acting, and files.
 
     Args:
         input_size: shape of one observation; an int n stands for (n,).
         action_space: number of actions.
         memory_size: capacity of the replay memory.
-        epsilon: probability of a random action.
+        epsilon: probability of a random action; or a schedule of it, by the number of actions taken.
         hidden: sizes of the hidden layers.
-        learning_rate: of Adam.
+        convolutions: layers that see images first: "nature", "minatar", or (channels, kernel, stride)
+            of each; None for none. Observations are then [height, width] or [height, width, channels].
+        input_scale: what observations are multiplied by; 1/255 for images of bytes.
+        dueling: whether the state's value and the actions' advantages have streams of their own
+            (Wang et al. 2016).
+        noisy: whether the layers behind the torso are noisy (Fortunato et al. 2018).
+        network: a network of your own in the place of the one that the options before describe;
+            docs/own_networks.md tells what each backend takes.
+        learning_rate: of Adam; or a schedule of it, by the number of updates made.
         adam_epsilon: added to the denominator of Adam.
         max_grad_norm: gradients longer than that are scaled down to it; None to leave them.
         batch_size: rows of a minibatch.
@@ -37,6 +70,8 @@ class Learner(BaseModel):
         target_update: updates between two copies into the target network.
         polyak: instead of copies, the part by which the target network moves towards the network
             with every update; None for copies.
+        compile: whether the update goes through a compiler that takes its time, ``torch.compile``;
+            JAX always compiles.
         backend, device, seed, n_frames, **memory_options: as for :class:`~trifolium.BaseModel`.
     """
 
@@ -45,27 +80,34 @@ class Learner(BaseModel):
         input_size: int | Sequence[int],
         action_space: int,
         memory_size: int,
-        epsilon: float = 0.1,
+        epsilon: float | Schedule = 0.1,
         *,
         hidden: Sequence[int] = (120, 84),
-        learning_rate: float = 2.5e-4,
+        convolutions: str | Sequence[Sequence[int]] | None = None,
+        input_scale: float = 1.0,
+        dueling: bool = False,
+        noisy: bool = False,
+        network: Any = None,
+        learning_rate: float | Schedule = 2.5e-4,
         adam_epsilon: float = 1e-8,
         max_grad_norm: float | None = None,
         batch_size: int = 128,
         gamma: float = 0.99,
         target_update: int = 50,
         polyak: float | None = None,
+        compile: bool = False,
         backend: str | Backend = "numpy",
         device: Any = None,
         seed: int | None = None,
         n_frames: int = 1,
         **memory_options: Any,
     ) -> None:
+        epsilon = schedules.checked(checks.fraction, "epsilon", epsilon)
         super().__init__(
             input_size,
             action_space,
             memory_size,
-            epsilon,
+            epsilon(0) if callable(epsilon) else epsilon,
             backend=backend,
             device=device,
             seed=seed,
@@ -73,64 +115,87 @@ class Learner(BaseModel):
             gamma=gamma,
             **memory_options,
         )
-        if not self.backend.capabilities.train:
-            name = self.backend.name
-            raise ValueError(f"backend={name!r} takes no gradients, so nothing can learn on it")
         self.hidden = checks.shape("hidden", hidden)
-        self.learning_rate = checks.positive("learning_rate", learning_rate)
+        self.convolutions = networks.checked_convolutions(convolutions, self.memory.obs_shape)
+        self.input_scale = checks.positive("input_scale", input_scale)
+        self.dueling = checks.flag("dueling", dueling)
+        self.noisy = checks.flag("noisy", noisy)
+        self.learning_rate = schedules.checked(checks.positive, "learning_rate", learning_rate)
         self.adam_epsilon = checks.positive("adam_epsilon", adam_epsilon)
         self.max_grad_norm = checks.optional(checks.positive, "max_grad_norm", max_grad_norm)
         self.batch_size = checks.integer("batch_size", batch_size, 1)
         self.target_update = checks.integer("target_update", target_update, 1)
         self.polyak = checks.optional(checks.fraction, "polyak", polyak)
-        self._params = self._on_device(self._initial_params(self.rng))
-        self._target = self._copied(self._params)
-        self._optimizer = adam.init(self.backend.xp, self._params)
+        self.compile = checks.flag("compile", compile)
+        self._check_backend()
+        self._epsilon_schedule = epsilon if callable(epsilon) else None
+        self._actions = 0
         self._updates = 0
-        self._host_params: Params | None = None
-        self._update = self.backend.compile(self._make_update(), donate=(0, 2))
+        self._build(network)
 
-    # The algorithm: pure functions, whose randomness is drawn on the host and passed in
+    # What an algorithm brings
 
-    @abstractmethod
-    def _initial_params(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Draw the parameters of the network."""
-
-    def _draw(self, rng: np.random.Generator) -> tuple[np.ndarray, ...]:  # noqa: ARG002
-        """Draw the random numbers of one update."""
-        return ()
+    _own_options: tuple[str, ...] = ()
+    _learned: Learned
+    _actor: Actor
+    _update: Update
+    _compiled: Callable[..., tuple[Learned, Array, Array]]
+    _export: Callable[[Params], Any]
 
     @abstractmethod
-    def _targets(
-        self, xp: Any, params: Params, target_params: Params, batch: Gathered, drawn: tuple[Array, ...]
-    ) -> Array:
-        """Return what the network is to learn, [B, n]; its gradient is not taken."""
+    def _default_network(self, torso: Torso, head: Head) -> DefaultNetwork:
+        """Return the algorithm's network."""
 
     @abstractmethod
-    def _losses(
-        self, xp: Any, params: Params, batch: Gathered, targets: Array, drawn: tuple[Array, ...]
-    ) -> tuple[Array, Array]:
-        """Return the loss and the temporal-difference error of each row, both [B, 1]."""
+    def _algorithm(self, network: Network) -> Algorithm:
+        """Return the algorithm around ``network``."""
 
-    @abstractmethod
-    def _action_values(self, params: Params, states: np.ndarray) -> np.ndarray:
-        """Return the action values [B, action_space] of ``states`` [B, state_size], on the host."""
+    def _example_inputs(self, states: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return what the network takes besides ``states``, with them."""
+        return (states,)
 
     # Acting
 
     def take_action(self, state: Any) -> int:
-        """Return a random action with probability epsilon, else the one with the highest value."""
-        if self.epsilon > 0.0 and self.rng.random() < self.epsilon:
-            return int(self.rng.integers(self.action_space))
-        return int(np.argmax(self.action_values(state)))
+        """Return a random action with probability epsilon, else the one with the highest value.
+
+        Noisy layers get new noise with every call, but in :meth:`greedy`.
+        """
+        return int(self._choose(self.flat_state(state)[None, :])[0])
+
+    def take_actions(self, states: Any) -> np.ndarray:
+        """Return an action for each of ``states`` [N, ...], as :meth:`take_action` would: [N] int64.
+
+        All rows share the noise of noisy layers.
+        """
+        return self._choose(self.flat_states(states))
 
     def action_values(self, state: Any) -> np.ndarray:
-        """Return the value of each action in ``state``: [action_space] on the host."""
-        if self._host_params is None:
-            self._host_params = {
-                name: self.backend.to_numpy(value) for name, value in self._params.items()
-            }
-        return self._action_values(self._host_params, self.flat_state(state)[None, :])[0]
+        """Return the value of each action in ``state``, without noise: [action_space] on the host."""
+        return self._values(self.flat_state(state)[None, :], None)[0]
+
+    def set_epsilon(self, new_epsilon: float) -> None:
+        """Replace epsilon, or its schedule, by a number in [0, 1]."""
+        super().set_epsilon(new_epsilon)
+        self._epsilon_schedule = None
+
+    def _choose(self, states: np.ndarray) -> np.ndarray:
+        rows, noise = len(states), None
+        if self.exploring:
+            if self._epsilon_schedule is not None:
+                self.epsilon = checks.fraction("epsilon", self._epsilon_schedule(self._actions))
+            self._actions += rows
+            noise = self._noise(1)
+        shape = (rows, self.action_space)
+        return epsilon_greedy(
+            self.rng,
+            self.epsilon,
+            lambda: self._values(states, None if noise is None else noise[0]),
+            shape,
+        )
+
+    def _values(self, states: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+        return self._actor.action_values(self._learned.params, noise, states)
 
     # Learning
 
@@ -142,91 +207,192 @@ class Learner(BaseModel):
         if self.memory.drawable < self.batch_size:
             return super().train_step()
         columns, plan, indices = self.memory.draw(self.batch_size)
-        self._params, self._target, self._optimizer, loss, errors = self._update(
-            self._params,
-            self._target,
-            self._optimizer,
-            columns,
-            plan,
-            self._draw(self.rng),
-            self.learning_rate,
+        drawn = Drawn(self._noise(3), self._update.algorithm.draw(self.rng, self.batch_size))
+        rate = self.learning_rate
+        self._learned, loss, errors = self._compiled(
+            self._learned, columns, plan, drawn, rate(self._updates) if callable(rate) else rate
         )
-        self._host_params = None
+        self._actor.forget()
         self._updates += 1
         if self.polyak is None and self._updates % self.target_update == 0:
-            self._target = self._copied(self._params)
+            self._learned = self._learned._replace(target=self._copied(self._learned.params))
         if not isinstance(self.memory.sampler, Uniform):
             self.memory.update_priorities(indices, errors)
         return loss
 
-    def _make_update(self) -> Any:
-        """Return the update as a pure function, so that a backend can compile it as one."""
-        backend, xp = self.backend, self.backend.xp
+    @property
+    def network(self) -> Any:
+        """The network as trained: your own if you gave one, else its parameters as host arrays.
 
-        def loss_of(
-            xp: Any, params: Params, batch: Gathered, targets: Array, drawn: tuple[Array, ...]
-        ) -> tuple[Array, Array]:
-            each, errors = self._losses(xp, params, batch, targets, drawn)
-            return losses.weighted_mean(xp, each, batch.valid, batch.weights), errors
+        It is what the framework takes for a trained network, see docs/own_networks.md, and a copy: it
+        does not change with further updates.
+        """
+        return self._export(self._learned.params)
 
-        gradient_of = backend.value_and_grad(loss_of)
+    def _build(self, network: Any) -> None:
+        """Make all that depends on the network."""
+        backend = self.backend
+        trained: Network
+        acting: Network
+        self._user_network = network
+        if network is None:
+            ours = self._network_on(backend)
+            params, self._export = self._on_device(ours.init(self.rng)), self._on_host
+            trained, acting = ours, self._network_on(get_backend("numpy"))
+        else:
+            self._check_no_layers()
+            inputs = self._example_inputs(np.zeros((1, self.state_size), np.float32))
+            params, function, self._export = backend.network(network, inputs, self.rng)
+            trained = acting = networks.UserNetwork(function)
+        self._learned = Learned(params, self._copied(params), adam.init(backend.xp, params))
+        self._noise_size = layers.noise_size(params)
+        values = self._algorithm(acting).action_values
+        self._actor = Actor(backend, values, on_host=network is None)
+        self._update = Update(
+            backend, self._algorithm(trained), self.adam_epsilon, self.max_grad_norm, self.polyak
+        )
+        self._compiled = self._compiled_update()
+
+    def _compiled_update(self) -> Callable[..., tuple[Learned, Array, Array]]:
+        """Return the update with the gather of its minibatch, as one call."""
 
         def update(
-            params: Params,
-            target: Params,
-            optimizer: Params,
-            columns: Params,
-            plan: Plan,
-            drawn: tuple[Array, ...],
-            learning_rate: float,
-        ) -> tuple[Params, Params, Params, Array, Array]:
-            batch = assemble(backend, columns, plan).with_float_states(xp)
-            targets = self._targets(xp, params, target, batch, drawn)
-            loss, errors, grads = gradient_of(params, batch, targets, drawn)
-            if self.max_grad_norm is not None:
-                grads = losses.clipped(xp, grads, self.max_grad_norm)
-            params, optimizer = backend.adam(params, grads, optimizer, learning_rate, self.adam_epsilon)
-            if self.polyak is not None:
-                target = {
-                    name: old + self.polyak * (params[name] - old) for name, old in target.items()
-                }
-            return params, target, optimizer, loss, errors
+            learned: Learned, columns: Params, plan: Plan, drawn: Drawn, learning_rate: float
+        ) -> tuple[Learned, Array, Array]:
+            return self._update(learned, assemble(self.backend, columns, plan), drawn, learning_rate)
 
-        return update
+        return self.backend.compile(update, donate=(0,), thoroughly=self.compile)
+
+    def _check_backend(self) -> None:
+        can, name = self.backend.capabilities, self.backend.name
+        if not can.train:
+            raise ValueError(f"backend={name!r} takes no gradients, so nothing can learn on it")
+        if self.compile and not can.compile:
+            raise ValueError(f"compile=True: backend={name!r} has no compiler; expected False")
+
+    def _check_no_layers(self) -> None:
+        for name in ("convolutions", "dueling", "noisy"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} describes the network that network= replaces; "
+                    "expected one of the two"
+                )
+
+    def _network_on(self, backend: Backend) -> DefaultNetwork:
+        torso_layers, head_layers = self.hidden[:-1], self.hidden[-1:]
+        torso = Torso(
+            n_frames=self.memory.n_frames,
+            obs_shape=self.memory.obs_shape,
+            convolutions=self.convolutions,
+            hidden=torso_layers,
+            scale=self.input_scale,
+            convolve=backend.convolve,
+        )
+        head = Head(
+            hidden=head_layers, actions=self.action_space, dueling=self.dueling, noisy=self.noisy
+        )
+        return self._default_network(torso, head)
+
+    def _noise(self, evaluations: int) -> np.ndarray | None:
+        """Draw the noise [evaluations, size] of noisy layers, if there are some."""
+        if not self._noise_size:
+            return None
+        return layers.draw_noise(self.rng, (evaluations, self._noise_size))
 
     # Files
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the network, the target network, the optimizer and the count of updates."""
-        groups = {"params": self._params, "target": self._target, "adam": self._optimizer}
+        """Return the network, the target network, the optimizer, and the counts, on the host."""
+        groups = self._learned._asdict().items()
         arrays = {
             f"{group}.{name}": self.backend.to_numpy(value)
-            for group, params in groups.items()
+            for group, params in groups
             for name, value in params.items()
         }
-        return arrays | {"updates": np.array(self._updates)}
+        return arrays | {"updates": np.array(self._updates), "actions": np.array(self._actions)}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take up what :meth:`state` returned."""
-        self._params = self._on_device(_group(state, "params"))
-        self._target = self._on_device(_group(state, "target"))
-        self._optimizer = self._on_device(_group(state, "adam"))
-        self._updates = int(state["updates"])
-        self._host_params = None
+        """Take up what :meth:`state` returned, each array in the dtype that it has here."""
+        xp = self.backend.xp
+        self._learned = Learned(
+            *(
+                {
+                    name: xp.astype(self.backend.from_numpy(state[f"{group}.{name}"]), value.dtype)
+                    for name, value in params.items()
+                }
+                for group, params in self._learned._asdict().items()
+            )
+        )
+        self._updates, self._actions = int(state["updates"]), int(state["actions"])
+        self._actor.forget()
 
-    # Helpers
+    def options(self) -> dict[str, Any]:
+        """Return the constructor's arguments; of one that JSON can't hold, what it was."""
+        names = (*_OPTIONS, *self._own_options)
+        options = super().options() | {name: getattr(self, name) for name in names}
+        of_your_own = {
+            "epsilon": self._epsilon_schedule,
+            "network": self._user_network,
+            "learning_rate": self.learning_rate if callable(self.learning_rate) else None,
+        }
+        return options | {
+            name: {_OF_YOUR_OWN: repr(value)}
+            for name, value in of_your_own.items()
+            if value is not None
+        }
+
+    @classmethod
+    def from_file(
+        cls: type[L],
+        path: str | os.PathLike[str],
+        *,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        **changes: Any,
+    ) -> L:
+        """Return the model saved at ``path``, made with the options that it was saved with.
+
+        Args:
+            path: the file.
+            backend: another backend than it was saved from; None for the same.
+            device: as for the constructor.
+            **changes: options in the place of the saved ones. A network, a schedule or a sampler of
+                your own is in no file, and has to be given here.
+
+        Raises:
+            CheckpointError: the file is damaged, or holds another kind of model.
+            ValueError: an option has to be given and was not.
+            FileNotFoundError: there is no such file.
+
+        >>> import tempfile
+        >>> model = DDQN(input_size=4, action_space=2, memory_size=100, hidden=(8,), seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/model")
+        ...     again = DDQN.from_file(f"{folder}/model")
+        >>> again.hidden
+        (8,)
+        """
+        manifest, _ = files.read(path, "model")
+        with saving.sound(path, "model"):
+            chosen = get_backend(backend or str(manifest["memory"]["backend"]), device=device)
+            options = saving.buffer_options(manifest["memory"], chosen, changes.pop("sampler", None))
+            options["memory_size"], options["input_size"] = options["capacity"], options["obs_shape"]
+            del options["capacity"], options["obs_shape"]
+            options |= manifest["options"] | changes
+        for name, value in options.items():
+            if isinstance(value, dict) and _OF_YOUR_OWN in value:
+                raise ValueError(
+                    f"{path} was saved with {name}={value[_OF_YOUR_OWN]}; give {name}= again"
+                )
+        model = cls(**options, backend=chosen)
+        model.load(path)
+        return model
 
     def _on_device(self, arrays: dict[str, np.ndarray]) -> Params:
         return {name: self.backend.from_numpy(array) for name, array in arrays.items()}
 
+    def _on_host(self, params: Params) -> dict[str, np.ndarray]:
+        return {name: self.backend.to_numpy(value) for name, value in params.items()}
+
     def _copied(self, params: Params) -> Params:
         return {name: self.backend.xp.asarray(value, copy=True) for name, value in params.items()}
-
-
-def _group(arrays: dict[str, np.ndarray], group: str) -> dict[str, np.ndarray]:
-    prefix = f"{group}."
-    return {
-        name.removeprefix(prefix): array.astype(np.float32)
-        for name, array in arrays.items()
-        if name.startswith(prefix)
-    }

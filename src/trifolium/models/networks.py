@@ -1,138 +1,238 @@
-"""Networks as pure functions of (namespace, parameters, input), in the array API.
+"""Networks that a learner trains: what each takes and gives, written once in the array API.
 
-Parameters are one flat dict; a network made of others names theirs ``<part>.<name>``.
+A network is a function of parameters. The parameters are one flat dict of arrays, whose first values it
+draws itself; the function computes with whatever array namespace it is handed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from trifolium.backend import Array, Params, device_of
+from trifolium.models import layers
+from trifolium.models.layers import Convolution
+from trifolium.replay import checks
 
 __all__ = [
-    "dueling",
-    "implicit_quantiles",
-    "init_dueling",
-    "init_implicit_quantiles",
-    "init_mlp",
-    "mlp",
+    "PRESETS",
+    "Head",
+    "ImplicitQuantiles",
+    "Network",
+    "QNetwork",
+    "Torso",
+    "UserNetwork",
+    "checked_convolutions",
 ]
 
+PRESETS = {
+    "nature": (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1)),
+    "minatar": (Convolution(16, 3, 1),),
+}
+"""Convolutions by name: those of Mnih et al. (2015), and of Young and Tian (2019)."""
 
-def init_mlp(rng: np.random.Generator, sizes: Sequence[int], name: str = "") -> dict[str, np.ndarray]:
-    """Draw the parameters of a network with layers of ``sizes``, the input first.
+SIGMA = 0.5
+"""Noise of noisy layers at first, times 1 / sqrt(in) (Fortunato et al. 2018, section 3.2)."""
 
-    Layer i has ``<i>.weight`` [in, out] and ``<i>.bias`` [out], both uniform between
-    -1 / sqrt(in) and 1 / sqrt(in), float32; ``name`` goes before them, with a dot.
 
-    >>> params = init_mlp(np.random.default_rng(0), [4, 8, 2])
-    >>> {name: value.shape for name, value in params.items()}
-    {'0.weight': (4, 8), '0.bias': (8,), '1.weight': (8, 2), '1.bias': (2,)}
+def checked_convolutions(value: Any, obs_shape: tuple[int, ...]) -> tuple[Convolution, ...]:
+    """Return the layers that ``value`` names or lists, if images of ``obs_shape`` have room."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        if value not in PRESETS:
+            raise ValueError(f"convolutions={value!r} is not known; known are: {', '.join(PRESETS)}")
+        found = PRESETS[value]
+    else:
+        found = tuple(_checked_convolution(number, layer) for number, layer in enumerate(value))
+    if len(obs_shape) not in (2, 3):
+        raise ValueError(
+            f"convolutions={value!r} need observations of shape [height, width] or "
+            f"[height, width, channels]; input_size is {obs_shape}"
+        )
+    for size in obs_shape[:2]:
+        for layer in found:
+            size = layer.size_out(size)
+        if size < 1:
+            raise ValueError(f"convolutions={value!r} leave nothing of images of shape {obs_shape}")
+    return found
+
+
+def _checked_convolution(number: int, layer: Any) -> Convolution:
+    name = f"convolutions[{number}]"
+    sizes = checks.shape(name, layer)
+    if len(sizes) != 3:
+        raise ValueError(f"{name}={layer!r}; expected (channels, kernel, stride)")
+    return Convolution(*sizes)
+
+
+class Network(Protocol):
+    """A function of parameters, such as :class:`QNetwork`, or a user's own network behind it."""
+
+    def apply(self, xp: Any, params: Params, noise: Array | None, *inputs: Array) -> Array:
+        """Return the outputs for ``inputs``, with the noise of :func:`layers.draw_noise` or without."""
+        ...
+
+
+@dataclass(frozen=True)
+class UserNetwork:
+    """A user's own network, as its backend took it: a function of (namespace, parameters, *inputs)."""
+
+    function: Callable[..., Array]
+
+    def apply(self, xp: Any, params: Params, noise: Array | None, *inputs: Array) -> Array:  # noqa: ARG002
+        """Return the outputs for ``inputs``."""
+        return self.function(xp, params, *inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Torso:
+    """States [B, n_frames * prod(obs_shape)] to features [B, size]: convolutions, then dense layers.
+
+    Attributes:
+        n_frames: frames of a state.
+        obs_shape: shape of a frame; [height, width] or [height, width, channels] for convolutions.
+        convolutions: the layers that see images, perhaps none.
+        hidden: sizes of the dense layers, perhaps none.
+        scale: what states are multiplied by.
+        convolve: a backend's convolution.
     """
-    prefix = f"{name}." if name else ""
-    params = {}
-    for layer, (size_in, size_out) in enumerate(pairwise(sizes)):
-        bound = size_in**-0.5
-        params[f"{prefix}{layer}.weight"] = rng.uniform(-bound, bound, (size_in, size_out))
-        params[f"{prefix}{layer}.bias"] = rng.uniform(-bound, bound, size_out)
-    return {name: value.astype(np.float32) for name, value in params.items()}
+
+    n_frames: int
+    obs_shape: tuple[int, ...]
+    convolutions: tuple[Convolution, ...]
+    hidden: tuple[int, ...]
+    scale: float
+    convolve: Callable[[Array, Array, int], Array]
+
+    @property
+    def _flat_size(self) -> int:
+        """Features that the dense layers take."""
+        if not self.convolutions:
+            return self.n_frames * math.prod(self.obs_shape)
+        height, width = self.obs_shape[:2]
+        for layer in self.convolutions:
+            height, width = layer.size_out(height), layer.size_out(width)
+        return height * width * self.convolutions[-1].channels
+
+    @property
+    def size(self) -> int:
+        """Number of features."""
+        return self.hidden[-1] if self.hidden else self._flat_size
+
+    def init(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draw the parameters."""
+        channels = self.n_frames * math.prod(self.obs_shape[2:])
+        convolutional = layers.init_convolutions(rng, channels, self.convolutions, "convolution")
+        return convolutional | layers.init_mlp(rng, [self._flat_size, *self.hidden], "torso")
+
+    def apply(self, xp: Any, params: Params, states: Array) -> Array:
+        """Return the features [B, size]."""
+        hidden = states if self.scale == 1.0 else states * self.scale
+        if self.convolutions:
+            images = self._images(xp, hidden)
+            hidden = layers.convolutions(
+                xp, self.convolve, params, images, self.convolutions, "convolution"
+            )
+            hidden = xp.reshape(hidden, (-1, self._flat_size))
+        return layers.mlp(xp, params, hidden, "torso", rectify_last=True)
+
+    def _images(self, xp: Any, states: Array) -> Array:
+        """Return states as [B, height, width, n_frames * channels]."""
+        height, width, *channels = self.obs_shape
+        depth = math.prod(channels)
+        if self.n_frames == 1:
+            return xp.reshape(states, (-1, height, width, depth))
+        frames = xp.reshape(states, (-1, self.n_frames, height, width, depth))
+        by_place = xp.permute_dims(frames, (0, 2, 3, 1, 4))
+        return xp.reshape(by_place, (-1, height, width, self.n_frames * depth))
 
 
-def mlp(xp: Any, params: Params, inputs: Array, name: str = "", *, rectify_last: bool = False) -> Array:
-    """Return the outputs [B, out] for ``inputs`` [B, in]: rectified layers, the last one linear.
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """Features [B, size] to a number for each action [B, A].
 
-    Args:
-        xp: array namespace.
-        params: those of the layers, and perhaps others.
-        inputs: [B, in].
-        name: of the part of ``params`` that is this network.
-        rectify_last: whether the last layer is rectified too.
+    With ``dueling``, ``Q(s, a) = V(s) + A(s, a) - mean_a A(s, a)`` (Wang et al. 2016, equation 9).
+
+    Attributes:
+        hidden: sizes of the hidden layers, of each stream if there are two.
+        actions: A.
+        dueling: whether the state's value and the actions' advantages have a stream each.
+        noisy: whether the layers are noisy (Fortunato et al. 2018).
     """
-    prefix = f"{name}." if name else ""
-    hidden = inputs
-    layer = 0
-    while f"{prefix}{layer}.weight" in params:
-        if layer:
-            hidden = rectified(xp, hidden)
-        hidden = xp.matmul(hidden, params[f"{prefix}{layer}.weight"]) + params[f"{prefix}{layer}.bias"]
-        layer += 1
-    return rectified(xp, hidden) if rectify_last else hidden
+
+    hidden: tuple[int, ...]
+    actions: int
+    dueling: bool
+    noisy: bool
+
+    def init(self, rng: np.random.Generator, size_in: int) -> dict[str, np.ndarray]:
+        """Draw the parameters."""
+        streams = {"value": 1, "advantage": self.actions} if self.dueling else {"head": self.actions}
+        params: dict[str, np.ndarray] = {}
+        for name, size_out in streams.items():
+            params |= layers.init_mlp(rng, [size_in, *self.hidden, size_out], name)
+        return layers.init_noise(params, SIGMA) if self.noisy else params
+
+    def apply(self, xp: Any, params: Params, features: Array) -> Array:
+        """Return [B, A]."""
+        if not self.dueling:
+            return layers.mlp(xp, params, features, "head")
+        advantages = layers.mlp(xp, params, features, "advantage")
+        means = xp.mean(advantages, axis=1, keepdims=True)
+        return layers.mlp(xp, params, features, "value") + advantages - means
 
 
-def rectified(xp: Any, values: Array) -> Array:
-    """Return ``values``, zero where they are negative."""
-    return xp.maximum(values, xp.zeros_like(values))
+@dataclass(frozen=True)
+class QNetwork:
+    """Action values [B, A] of states [B, n]."""
+
+    torso: Torso
+    head: Head
+
+    def init(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draw the parameters."""
+        return self.torso.init(rng) | self.head.init(rng, self.torso.size)
+
+    def apply(self, xp: Any, params: Params, noise: Array | None, states: Array) -> Array:
+        """Return the action values [B, A]."""
+        params = layers.with_noise(params, noise)
+        return self.head.apply(xp, params, self.torso.apply(xp, params, states))
 
 
-def init_dueling(
-    rng: np.random.Generator, size_in: int, hidden: Sequence[int], actions: int
-) -> dict[str, np.ndarray]:
-    """Draw the parameters of :func:`dueling`: a torso, and two streams with one hidden layer each."""
-    *torso, last = hidden
-    features = torso[-1] if torso else size_in
-    return (
-        init_mlp(rng, [size_in, *torso], "torso")
-        | init_mlp(rng, [features, last, 1], "value")
-        | init_mlp(rng, [features, last, actions], "advantage")
-    )
-
-
-def dueling(xp: Any, params: Params, states: Array) -> Array:
-    """Return action values [B, A] of a dueling network (Wang et al. 2016, equation 9).
-
-    ``Q(s, a) = V(s) + A(s, a) - mean_a A(s, a)``
-    """
-    features = _torso(xp, params, states)
-    advantages = mlp(xp, params, features, "advantage")
-    means = xp.mean(advantages, axis=1, keepdims=True)
-    return mlp(xp, params, features, "value") + advantages - means
-
-
-def init_implicit_quantiles(
-    rng: np.random.Generator, size_in: int, hidden: Sequence[int], actions: int, cosines: int
-) -> dict[str, np.ndarray]:
-    """Draw the parameters of :func:`implicit_quantiles`."""
-    *torso, last = hidden
-    features = torso[-1] if torso else size_in
-    return (
-        init_mlp(rng, [size_in, *torso], "torso")
-        | init_mlp(rng, [cosines, features], "embedding")
-        | init_mlp(rng, [features, last, actions], "head")
-    )
-
-
-def implicit_quantiles(xp: Any, params: Params, states: Array, fractions: Array) -> Array:
-    """Return quantiles of the return of each action (Dabney et al. 2018, section 3 and equation 4).
+@dataclass(frozen=True)
+class ImplicitQuantiles:
+    """Quantiles [B, N, A] of the return of each action, for states [B, n] and fractions [B, N].
 
     ``Z_tau(s, a) = head(torso(s) * phi(tau))_a``, with
-    ``phi_j(tau) = relu(sum_i cos(pi * i * tau) * w_ij + b_j)``, i from 0 to the number of cosines - 1.
-
-    Args:
-        xp: array namespace.
-        params: as :func:`init_implicit_quantiles` makes them.
-        states: [B, in].
-        fractions: [B, N], tau, each in [0, 1).
-
-    Returns:
-        [B, N, A].
+    ``phi_j(tau) = relu(sum_i cos(pi * i * tau) * w_ij + b_j)``, i from 0 to ``cosines`` - 1
+    (Dabney et al. 2018, section 3 and equation 4).
     """
-    batch, count = fractions.shape
-    features = _torso(xp, params, states)
-    cosines = params["embedding.0.weight"].shape[0]
-    frequencies = math.pi * xp.arange(cosines, dtype=fractions.dtype, device=device_of(fractions))
-    angles = xp.reshape(fractions, (-1, 1)) * frequencies[None, :]
-    embedded = mlp(xp, params, xp.cos(angles), "embedding", rectify_last=True)
-    joined = features[:, None, :] * xp.reshape(embedded, (batch, count, -1))
-    values = mlp(xp, params, xp.reshape(joined, (batch * count, -1)), "head")
-    return xp.reshape(values, (batch, count, -1))
 
+    torso: Torso
+    head: Head
+    cosines: int
 
-def _torso(xp: Any, params: Params, states: Array) -> Array:
-    if "torso.0.weight" not in params:  # no hidden layer but that of the streams
-        return states
-    return mlp(xp, params, states, "torso", rectify_last=True)
+    def init(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draw the parameters."""
+        torso = self.torso.init(rng)
+        embedding = layers.init_mlp(rng, [self.cosines, self.torso.size], "embedding")
+        return torso | embedding | self.head.init(rng, self.torso.size)
+
+    def apply(
+        self, xp: Any, params: Params, noise: Array | None, states: Array, fractions: Array
+    ) -> Array:
+        """Return the quantiles [B, N, A]; ``fractions`` [B, N] are each in [0, 1)."""
+        params = layers.with_noise(params, noise)
+        batch, count = fractions.shape
+        features = self.torso.apply(xp, params, states)
+        numbers = xp.arange(self.cosines, dtype=fractions.dtype, device=device_of(fractions))
+        angles = xp.reshape(fractions, (-1, 1)) * (math.pi * numbers)[None, :]
+        embedded = layers.mlp(xp, params, xp.cos(angles), "embedding", rectify_last=True)
+        joined = features[:, None, :] * xp.reshape(embedded, (batch, count, -1))
+        values = self.head.apply(xp, params, xp.reshape(joined, (batch * count, -1)))
+        return xp.reshape(values, (batch, count, -1))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from trifolium import files
 from trifolium.backend import Array, Backend, Params, get_backend
 from trifolium.replay import checks, saving
 from trifolium.replay.assemble import Gathered, Plan, assembler
@@ -270,7 +271,7 @@ class Buffer(Contents):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the rows, the options, the sampler and the generator to one safetensors file."""
-        saving.save(path, self.spec, self.backend, self._rows, self.sampler, self.rng)
+        files.write(path, "buffer", *saving.pack(self))
 
     @classmethod
     def load(
@@ -293,7 +294,7 @@ class Buffer(Contents):
             CheckpointError: the file is damaged, or holds no buffer.
             FileNotFoundError: there is no such file.
         """
-        return saving.load(cls, path, backend, device, sampler)
+        return saving.unpack(cls, path, files.read(path, "buffer"), backend, device, sampler)
 
     # Helpers
 

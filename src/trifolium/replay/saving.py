@@ -1,22 +1,31 @@
-"""Buffers in files."""
+"""Buffers as manifests and arrays, as they lie in files."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from trifolium import files
 from trifolium.backend import Backend, get_backend
 from trifolium.errors import BackendError, CheckpointError
-from trifolium.replay.rows import Rows
 from trifolium.replay.samplers import Prioritized, Sampler, Uniform
-from trifolium.replay.spec import BufferSpec
 
-__all__ = ["generator_state", "load", "restore_generator", "save"]
+if TYPE_CHECKING:
+    from trifolium.replay.buffer import Buffer
+
+__all__ = [
+    "below",
+    "buffer_options",
+    "generator_state",
+    "pack",
+    "restore_generator",
+    "sound",
+    "unpack",
+]
 
 B = TypeVar("B")
 # what unsound values lead to, sizes that can't be allocated included
@@ -32,51 +41,70 @@ _UNSOUND = (
 _OWN_SAMPLERS: dict[str, type[Sampler]] = {"Uniform": Uniform, "Prioritized": Prioritized}
 
 
-def save(
-    path: str | os.PathLike[str],
-    spec: BufferSpec,
-    backend: Backend,
-    rows: Rows,
-    sampler: Sampler,
-    rng: np.random.Generator,
-) -> None:
-    """Write a buffer; only the rows that are stored take space."""
+def pack(buffer: Buffer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return (manifest, arrays) of a buffer; only the rows that are stored take space."""
+    sampler = buffer.sampler
     manifest = {
-        "spec": asdict(spec),
-        "backend": backend.name,
-        "generator": generator_state(rng),
+        "spec": asdict(buffer.spec),
+        "backend": buffer.backend.name,
+        "generator": generator_state(buffer.rng),
         "sampler": type(sampler).__name__,
         "sampler_options": getattr(sampler, "options", {}),
     }
     arrays = {f"sampler.{name}": array for name, array in sampler.state().items()}
-    files.write(path, "buffer", manifest, arrays | {f"rows.{k}": v for k, v in rows.state().items()})
+    return manifest, arrays | {f"rows.{k}": v for k, v in buffer._rows.state().items()}
 
 
-def load(
+def unpack(
     make: Callable[..., B],
     path: str | os.PathLike[str],
+    packed: tuple[dict[str, Any], dict[str, np.ndarray]],
     backend: str | Backend | None,
-    device: Any,
-    sampler: Sampler | None,
+    device: Any = None,
+    sampler: Sampler | None = None,
 ) -> B:
-    """Return ``make(**options)`` filled with what :func:`save` wrote."""
-    manifest, arrays = files.read(path, "buffer")
-    try:
-        options = dict(manifest["spec"])
+    """Return ``make(**options)`` filled with what :func:`pack` returned and ``path`` held."""
+    manifest, arrays = packed
+    with sound(path, "buffer"):
         chosen = get_backend(str(manifest["backend"]) if backend is None else backend, device=device)
-        options["action_dtype"] = _supported(chosen, options["action_dtype"])
-        options["extras"] = {name: (tuple(shape), dtype) for name, shape, dtype in options["extras"]}
-        if sampler is None:
-            sampler = _OWN_SAMPLERS[manifest["sampler"]](**manifest["sampler_options"])
-        buffer: Any = make(**options, backend=chosen, sampler=sampler)
-        buffer._rows.restore(_below("rows.", arrays))
-        sampler.restore(buffer._rows, _below("sampler.", arrays))
+        options = buffer_options(manifest, chosen, sampler)
+        buffer: Any = make(**options, backend=chosen)
+        buffer._rows.restore(below("rows.", arrays))
+        buffer.sampler.restore(buffer._rows, below("sampler.", arrays))
         restore_generator(buffer.rng, manifest["generator"])
-    except BackendError:
+    return buffer
+
+
+@contextmanager
+def sound(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Turn what unsound values lead to into a CheckpointError that says that ``path`` holds them."""
+    try:
+        yield
+    except (BackendError, CheckpointError):
         raise
     except _UNSOUND as error:
-        raise CheckpointError(f"{path} does not hold a sound buffer: {error!r}") from error
-    return buffer
+        raise CheckpointError(f"{path} does not hold a sound {what}: {error!r}") from error
+
+
+def buffer_options(
+    manifest: dict[str, Any], backend: Backend, sampler: Sampler | None = None
+) -> dict[str, Any]:
+    """Return the arguments of Buffer that :func:`pack` described in ``manifest``.
+
+    Args:
+        manifest: what it returned.
+        backend: the backend that the buffer is for.
+        sampler: in the place of the one described.
+    """
+    options = dict(manifest["spec"])
+    options["action_dtype"] = _supported(backend, options["action_dtype"])
+    options["extras"] = {name: (tuple(shape), dtype) for name, shape, dtype in options["extras"]}
+    if sampler is None:
+        name = manifest["sampler"]
+        if name not in _OWN_SAMPLERS:
+            raise ValueError(f"it was saved with a sampler of your own, {name}; give sampler= again")
+        sampler = _OWN_SAMPLERS[name](**manifest["sampler_options"])
+    return options | {"sampler": sampler}
 
 
 def generator_state(rng: np.random.Generator) -> dict[str, Any]:
@@ -100,7 +128,8 @@ def restore_generator(rng: np.random.Generator, state: dict[str, Any]) -> None:
     }
 
 
-def _below(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def below(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the arrays whose names begin with ``prefix``, without it."""
     return {
         name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)
     }

@@ -80,6 +80,7 @@ class StrictBackend(Backend):
         function: Callable[..., Any],
         *,
         donate: Sequence[int] = (),
+        thoroughly: bool = False,
     ) -> Callable[..., Any]:
         def on_device(*args: Any) -> Any:
             return function(*map(self._moved, args))
@@ -95,6 +96,14 @@ class StrictBackend(Backend):
         return value
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        raise NotImplementedError("array-api-strict takes no gradients")
+
+    def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
+        raise NotImplementedError("array-api-strict has no convolution")
+
+    def network(
+        self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator
+    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
         raise NotImplementedError("array-api-strict takes no gradients")
 
     def adam(

@@ -1,0 +1,81 @@
+"""Actor: action values outside of updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from trifolium.backend import Array, Backend, Params
+
+__all__ = ["Actor", "epsilon_greedy"]
+
+Values = Callable[[Any, Params, Array | None, Array], Array]
+"""Called with (namespace, parameters, noise or None, states [B, n]), returns action values [B, A]."""
+
+
+class Actor:
+    """Evaluates a network for a few states at a time.
+
+    trifolium's own networks are written once, so they are evaluated on the host, which is fastest for
+    few states whatever the backend; a user's own network is evaluated where it lives.
+
+    Args:
+        backend: whose parameters they are.
+        values: the pure function to evaluate.
+        on_host: whether ``values`` takes NumPy arrays.
+    """
+
+    def __init__(self, backend: Backend, values: Values, *, on_host: bool) -> None:
+        self._backend = backend
+        self._on_host = on_host
+        self._params: Params | None = None
+        self._values = values if on_host else self._compiled(values)
+
+    def action_values(self, params: Params, noise: np.ndarray | None, states: np.ndarray) -> np.ndarray:
+        """Return the action values [B, A] of ``states`` [B, n] on the host.
+
+        Args:
+            params: the backend's; they are taken to be those of the last call until :meth:`forget`.
+            noise: [size], or None.
+            states: [B, n] float32.
+        """
+        if not self._on_host:
+            return self._backend.to_numpy(self._values(np, params, noise, states))
+        if self._params is None:
+            self._params = {name: self._backend.to_numpy(value) for name, value in params.items()}
+        found: np.ndarray = self._values(np, self._params, noise, states)
+        return found
+
+    def forget(self) -> None:
+        """Take up other parameters with the next call."""
+        self._params = None
+
+    def _compiled(self, values: Values) -> Values:
+        xp = self._backend.xp
+
+        def on_device(params: Params, noise: Array | None, states: Array) -> Array:
+            return values(xp, params, noise, states)
+
+        compiled = self._backend.compile(on_device)
+        return lambda _, params, noise, states: compiled(params, noise, states.copy())
+
+
+def epsilon_greedy(
+    rng: np.random.Generator, epsilon: float, values: Callable[[], np.ndarray], shape: tuple[int, int]
+) -> np.ndarray:
+    """Return an action for each row, [B] int64: a random one with probability ``epsilon``, or the best.
+
+    Args:
+        rng: draws which rows explore, and what they do.
+        epsilon: probability of a random action.
+        values: returns the action values [B, A]; it is called only if a row does not explore.
+        shape: (B, A).
+    """
+    rows, actions = shape
+    explores = rng.random(rows) < epsilon if epsilon > 0.0 else np.zeros(rows, bool)
+    chosen = rng.integers(actions, size=rows) if explores.any() else np.zeros(rows, np.int64)
+    if explores.all():
+        return chosen
+    return np.where(explores, chosen, np.argmax(values(), axis=1))

@@ -1,0 +1,125 @@
+"""One update of an algorithm: loss, gradient, Adam, and the target network, as a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from trifolium.backend import Array, Backend, Params
+from trifolium.models import losses
+from trifolium.models.networks import Network
+from trifolium.replay.assemble import Gathered
+
+__all__ = ["Algorithm", "Drawn", "Learned", "Update"]
+
+
+class Drawn(NamedTuple):
+    """The random numbers of one update.
+
+    Attributes:
+        noise: [3, size], that of noisy layers: for the network, for the target network, and for the
+            choice of the next action; None without noisy layers.
+        fractions: what an algorithm draws besides.
+    """
+
+    noise: Array | None = None
+    fractions: tuple[Array, ...] = ()
+
+    def noise_of(self, evaluation: int) -> Array | None:
+        """Return the noise of one of the three evaluations."""
+        return None if self.noise is None else self.noise[evaluation, :]
+
+
+class Algorithm(Protocol):
+    """What an algorithm is made of: pure functions over the array API around a network."""
+
+    @property
+    def network(self) -> Network:
+        """What is trained."""
+        ...
+
+    def draw(self, rng: np.random.Generator, batch_size: int) -> tuple[np.ndarray, ...]:
+        """Draw the ``fractions`` of one update."""
+        ...
+
+    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Array) -> Array:
+        """Return the action values [B, A] of ``states`` [B, n], for acting."""
+        ...
+
+    def targets(
+        self, xp: Any, params: Params, target_params: Params, batch: Gathered, drawn: Drawn
+    ) -> Array:
+        """Return what the network is to learn, [B, n]; its gradient is not taken."""
+        ...
+
+    def losses(
+        self, xp: Any, params: Params, batch: Gathered, targets: Array, drawn: Drawn
+    ) -> tuple[Array, Array]:
+        """Return the loss and the temporal-difference error of each row, both [B, 1]."""
+        ...
+
+
+class Learned(NamedTuple):
+    """All that an update changes.
+
+    Attributes:
+        params: the network's.
+        target: the target network's.
+        optimizer: Adam's state.
+    """
+
+    params: Params
+    target: Params
+    optimizer: Params
+
+
+@dataclass(frozen=True)
+class Update:
+    """The update of ``algorithm`` on ``backend``; it can be traced.
+
+    Attributes:
+        backend: whose arrays it works on.
+        algorithm: what is minimised.
+        adam_epsilon: added to the denominator of Adam.
+        max_grad_norm: gradients longer than that are scaled down to it; None to leave them.
+        polyak: the part by which the target network moves towards the network; None to leave it.
+    """
+
+    backend: Backend
+    algorithm: Algorithm
+    adam_epsilon: float
+    max_grad_norm: float | None
+    polyak: float | None
+
+    def __call__(
+        self, learned: Learned, batch: Gathered, drawn: Drawn, learning_rate: Any
+    ) -> tuple[Learned, Array, Array]:
+        """Return what is learned then, the loss [], and the temporal-difference errors [B, 1].
+
+        What was given as ``learned`` must not be used again: a backend may update it in place.
+        """
+        backend = self.backend
+        params, target, optimizer = learned
+        batch = batch.with_float_states(backend.xp)
+        targets = self.algorithm.targets(backend.xp, params, target, batch, drawn)
+        loss, errors, grads = self._gradient(params, batch, targets, drawn)
+        if self.max_grad_norm is not None:
+            grads = losses.clipped(backend.xp, grads, self.max_grad_norm)
+        params, optimizer = backend.adam(params, grads, optimizer, learning_rate, self.adam_epsilon)
+        if self.polyak is not None:
+            target = {name: old + self.polyak * (params[name] - old) for name, old in target.items()}
+        return Learned(params, target, optimizer), loss, errors
+
+    @cached_property
+    def _gradient(self) -> Callable[..., tuple[Array, Array, Params]]:
+        return self.backend.value_and_grad(self._loss)
+
+    def _loss(
+        self, xp: Any, params: Params, batch: Gathered, targets: Array, drawn: Drawn
+    ) -> tuple[Array, Array]:
+        each, errors = self.algorithm.losses(xp, params, batch, targets, drawn)
+        return losses.weighted_mean(xp, each, batch.valid, batch.weights), errors
