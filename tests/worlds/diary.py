@@ -1,7 +1,7 @@
 """Worlds whose true values are known, and what a memory of them must hold.
 
-An observation is a diary's entry, [writer + 1, episode + 1, step]: who sees it, and when. A writer is an
-environment of a vector, or an agent. How long an episode lasts, how it ends and what a step pays follow
+An observation is a diary's entry, [writer + 1, episode + 1, step]: who sees it, and when. A writer is
+an environment of a vector, or an agent. How long an episode lasts, how it ends and what a step pays follow
 from these numbers, and so does what `Clockwork`, the model, does. So the memory of a run can be
 foretold without the run.
 """
@@ -203,7 +203,7 @@ def is_valid(memory: tri.Buffer, each: Episode, step: int) -> bool:
 
 
 def tail(memory: tri.Buffer, each: Episode, step: int) -> tuple[list[float], float, int]:
-    """Return the rewards that are summed from ``step`` on, whether they end there, and where they lead."""
+    """Return the rewards summed from ``step`` on, whether they end there, and where they lead."""
     after = min(step + memory.spec.n_step, each.known)
     rewards = [reward_at(each.writer, each.episode, now) for now in range(step, after)]
     return rewards, float(each.end == "terminated" and after == each.steps), after

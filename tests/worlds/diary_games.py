@@ -99,19 +99,28 @@ class DiaryTurns(Game, AECEnv):
         assert action == action_at(*now), now
         self._cumulative_rewards[agent] = 0.0
         self._clear_rewards()
-        owed, self.owed = self.owed, [(agent, reward_at(*now) / 2)]
         self.rewards[agent] = reward_at(*now) / 2
         self.steps[agent] += 1
-        if len(self.agents) == 1:
-            owed, self.owed = owed + self.owed, []
-        for other, reward in owed:
-            self.rewards[other] += reward
-            ends = flags(number(other), self.episode, self.steps[other])
-            self.terminations[other], self.truncations[other] = ends
-        following = self.agents.index(agent) + 1
-        self.agent_selection = self.agents[following % len(self.agents)]
+        self._settle()
+        self.owed = [(agent, reward_at(*now) / 2)]
+        others = [other for other in self._living() if other != agent]
+        if not others:
+            self._settle()
+        later = [other for other in others if number(other) > number(agent)]
+        self.agent_selection = (later or others or [agent])[0]
         self._accumulate_rewards()
         self._deads_step_first()
+
+    def _settle(self) -> None:
+        """Pay what is owed, and tell its owner of the end."""
+        for agent, reward in self.owed:
+            self.rewards[agent] += reward
+            ends = flags(number(agent), self.episode, self.steps[agent])
+            self.terminations[agent], self.truncations[agent] = ends
+        self.owed = []
+
+    def _living(self) -> list[str]:
+        return [a for a in self.agents if not (self.terminations[a] or self.truncations[a])]
 
     def close(self) -> None:
         pass

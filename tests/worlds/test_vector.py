@@ -85,7 +85,9 @@ def test_episodes_are_told_as_they_end(backend, mode):
 def test_one_call_for_all_unless_a_step_is_a_reset(backend, mode, monkeypatch):
     calls = []
     add = tri.Buffer.add
-    monkeypatch.setattr(tri.Buffer, "add", lambda *a, **k: calls.append(k.get("stream")) or add(*a, **k))
+    monkeypatch.setattr(
+        tri.Buffer, "add", lambda *a, **k: calls.append(k.get("stream")) or add(*a, **k)
+    )
     runner = VectorRunner(vector(mode=mode), clockwork(backend, 1, 1, n_streams=N), seed=0)
     runner.step()
     assert calls == [None]
@@ -140,7 +142,10 @@ def test_it_goes_on_where_it_was(backend, steps, tmp_path):
     second.models["model"].load(tmp_path / "model")
     second.restore(first.state())
     assert second.state() == first.state()
-    ends = [[(end, runner.episodes) for _ in range(15) for end in runner.step()] for runner in (first, second)]
+    ends = [
+        [(end, runner.episodes) for _ in range(15) for end in runner.step()]
+        for runner in (first, second)
+    ]
     assert ends[0] == ends[1]
     rows = [runner.models["model"].memory[:] for runner in (first, second)]
     for one, two in zip(*rows, strict=True):
@@ -186,5 +191,4 @@ def test_a_last_observation_that_is_not_given_is_missed(backend):
     envs = Silent(vector(mode=AutoresetMode.SAME_STEP))
     runner = VectorRunner(envs, clockwork(backend, 1, 1, n_streams=N), seed=0)
     with pytest.raises(tri.WorldError, match="'final_obs'"):
-        for _ in range(20):
-            runner.step()
+        list(iter(runner.step, None))

@@ -219,7 +219,9 @@ class VectorRunner:
         left = np.array([len(actions) for actions in wanted])
         self._over[:] = True
         for remaining in range(int(left.max()), 0, -1):
-            self._reset(self._over | (left == remaining))
+            due_reset = self._over | (left == remaining)
+            if due_reset.any():
+                self._reset(due_reset)
             self._frames.push(self._obs, self._first)
             due = [
                 actions[len(actions) - remaining] if remaining <= len(actions) else 0
