@@ -1,8 +1,8 @@
 """Worlds whose true values are known, and what a memory of them must hold.
 
 An observation is a diary's entry, [writer + 1, episode + 1, step]: who sees it, and when. A writer is
-an environment of a vector, or an agent. How long an episode lasts, how it ends and what a step pays follow
-from these numbers, and so does what `Clockwork`, the model, does. So the memory of a run can be
+an environment of a vector, or an agent. How long an episode lasts, how it ends and what a step pays
+follow from these numbers, and so does what `Clockwork`, the model, does. So the memory of a run can be
 foretold without the run.
 """
 
@@ -53,6 +53,15 @@ class Clockwork(tri.BaseModel):
         writer, episode, step = who_and_when(frames[-1])
         assert frames.tolist() == expected_frames(writer, episode, step, n_frames)
         return action_at(writer, episode, step)
+
+
+class Watchful(tri.BaseModel):
+    """Does what follows from every frame of the state and from chance."""
+
+    def take_action(self, state: Any) -> int:
+        frames = np.asarray(state, np.float64).reshape(-1)
+        seen = int(1e6 * (frames * np.arange(1, len(frames) + 1)).sum())
+        return (seen + int(self.rng.integers(2))) % self.action_space
 
 
 def expected_frames(writer: int, episode: int, step: int, n_frames: int) -> list[list[float]]:

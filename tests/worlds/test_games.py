@@ -9,7 +9,7 @@ from trifolium.experiment.runners.world import WorldRunner
 from trifolium.worlds import AECWorld, GymWorld, ParallelWorld, Turn
 from trifolium.worlds.pettingzoo import make
 
-from .diary import Episode, check_memory, clockwork, ending, length, reward_at
+from .diary import Episode, Watchful, check_memory, clockwork, ending, length, reward_at
 from .diary_games import AGENTS, DiaryParallel, DiaryTurns, Relay
 
 PLAYED = 4
@@ -188,17 +188,21 @@ class Restless(Silent):
 
 def restless(backend, heeds=True, **options):
     options = {"backend": backend, "n_frames": 2, "boundary": "pad"} | options
-    models = {a: tri.RandomModel(1, 3, memory_size=200, seed=i, **options) for i, a in enumerate("ab")}
+    models = {a: Watchful(1, 3, memory_size=200, seed=i, **options) for i, a in enumerate("ab")}
     return WorldRunner(Restless(heeds), models, seed=7)
 
 
+@pytest.mark.parametrize("already", [0, 2, 5])
 @pytest.mark.parametrize("steps", [0, 1, 4, 9, 23])
-def test_it_goes_on_where_it_was(backend, steps, tmp_path):
+def test_it_goes_on_where_it_was(backend, steps, already, tmp_path):
     first, second = restless(backend), restless(backend)
     for _ in range(steps):
         first.step()
+    for _ in range(already):
+        second.step()
     for name, model in first.models.items():
         model.save(tmp_path / name, memory=True)
+        second.models[name].memory.clear()
         second.models[name].load(tmp_path / name)
     second.restore(first.state())
     assert second.state() == first.state()

@@ -8,7 +8,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 import trifolium as tri
 from trifolium.experiment.runners.vector import VectorRunner
 
-from .diary import DiaryEnv, check_memory, clockwork, ending, episodes_of, length, reward_at
+from .diary import DiaryEnv, Watchful, check_memory, clockwork, ending, episodes_of, length, reward_at
 
 MODES = list(AutoresetMode)
 N = 3
@@ -127,18 +127,22 @@ class Forgetful(Ticking):
 
 
 def ticking(backend, kind=Ticking, mode=AutoresetMode.DISABLED):
-    model = tri.RandomModel(
+    model = Watchful(
         2, 3, memory_size=400, n_streams=4, n_frames=2, boundary="pad", backend=backend, seed=1
     )
     return VectorRunner(SyncVectorEnv([kind] * 4, autoreset_mode=mode), model, seed=5)
 
 
+@pytest.mark.parametrize("already", [0, 6])
 @pytest.mark.parametrize("steps", [0, 1, 7, 20, 33])
-def test_it_goes_on_where_it_was(backend, steps, tmp_path):
+def test_it_goes_on_where_it_was(backend, steps, already, tmp_path):
     first, second = ticking(backend), ticking(backend)
     for _ in range(steps):
         first.step()
+    for _ in range(already):
+        second.step()
     first.models["model"].save(tmp_path / "model", memory=True)
+    second.models["model"].memory.clear()
     second.models["model"].load(tmp_path / "model")
     second.restore(first.state())
     assert second.state() == first.state()

@@ -79,7 +79,7 @@ class WorldRunner:
         """Let each agent whose turn it is act, and remember; return the episodes that ended."""
         ended: list[EpisodeEnd] = []
         if not self._waiting:
-            ended += self._begin(remember=self._remember)
+            ended += self._begin()
             if not self._waiting:
                 raise WorldError(f"{type(self.world).__name__} is over before any agent could act")
             for model in self.models.values():
@@ -102,7 +102,7 @@ class WorldRunner:
         self._waiting = []
         if "actions" not in state:
             return
-        self._begin(remember=False)
+        self._begin()
         for actions in state["actions"]:
             if len(actions) != len(self._waiting):
                 break
@@ -118,10 +118,10 @@ class WorldRunner:
         if hasattr(self.world, "close"):
             self.world.close()
 
-    def _begin(self, *, remember: bool) -> list[EpisodeEnd]:
+    def _begin(self) -> list[EpisodeEnd]:
         self._playing, self._over, self._actions = {}, set(), []
         self.world.reset(episode_seed(self._seed, 0, self.episodes))
-        return self._look(remember=remember)
+        return self._look(remember=False)  # there is nothing to remember yet
 
     def _play(self, actions: Sequence[int | None], *, remember: bool) -> list[EpisodeEnd]:
         """Let those whose turn it is act, and the next ones look."""
