@@ -101,9 +101,9 @@ def test_sizes_are_those_of_what_a_model_sees():
     assert gym_worlds.sizes(gym_worlds.make("Blackjack-v1")) == ((32 + 11 + 2,), 2)
 
 
-@pytest.mark.parametrize("asynchronous", [False, True])
-def test_a_vector_that_is_made_here_is_reset_by_its_caller(asynchronous):
-    envs = gym_worlds.make_vector("CartPole-v1", 2, asynchronous=asynchronous)
+@pytest.mark.parametrize("processes", [False, "forkserver"])
+def test_a_vector_that_is_made_here_is_reset_by_its_caller(processes):
+    envs = gym_worlds.make_vector("CartPole-v1", 2, processes=processes)
     assert envs.metadata["autoreset_mode"] is gym.vector.AutoresetMode.DISABLED
     obs, _ = envs.reset(seed=[3, 4])
     assert obs.shape == (2, 4)

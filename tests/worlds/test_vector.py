@@ -43,6 +43,7 @@ def test_memory_holds_what_is_true(backend, mode, n_frames, boundary, n_step):
     check_memory(model.memory, [episodes_of(w, real_steps(w, 50, mode)) for w in range(N)])
 
 
+@pytest.mark.filterwarnings("ignore:os.fork")  # JAX's: it is not used in the processes
 @pytest.mark.parametrize("shared_memory", [True, False])
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
 def test_processes_leave_the_same(backend, mode, shared_memory):

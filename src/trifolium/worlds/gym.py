@@ -40,14 +40,16 @@ def make(name: str, **options: Any) -> gym.Env[Any, Any]:
 
 
 def make_vector(
-    name: str, count: int, *, asynchronous: bool = False, **options: Any
+    name: str, count: int, *, processes: bool | str = False, **options: Any
 ) -> gym.vector.VectorEnv[Any, Any, Any]:
     """Return ``count`` environments of that name that step together, and that the caller resets.
 
     Args:
         name: the id of each, such as "CartPole-v1".
         count: how many.
-        asynchronous: whether each runs in a process of its own, which pays for slow environments.
+        processes: whether each runs in a process of its own, which pays for slow environments; or how
+            these are started, "forkserver" for one, which is safe next to JAX, and needs a script whose
+            work is under ``if __name__ == "__main__"``.
         **options: passed on to ``gymnasium.make``.
 
     Raises:
@@ -57,12 +59,12 @@ def make_vector(
     3
     """
     make(name, **options).close()  # its errors say more than those of a process
-    checks.integer("count", count, 1)
-    kind = gym.vector.AsyncVectorEnv if asynchronous else gym.vector.SyncVectorEnv
-    return kind(
-        [lambda: gym.make(name, **options)] * count,
-        autoreset_mode=gym.vector.AutoresetMode.DISABLED,
-    )
+    makers = [lambda: gym.make(name, **options)] * checks.integer("count", count, 1)
+    mode = gym.vector.AutoresetMode.DISABLED
+    if not processes:
+        return gym.vector.SyncVectorEnv(makers, autoreset_mode=mode)
+    context = processes if isinstance(processes, str) else None
+    return gym.vector.AsyncVectorEnv(makers, autoreset_mode=mode, context=context)
 
 
 def sizes(env: gym.Env[Any, Any]) -> tuple[tuple[int, ...], int]:
