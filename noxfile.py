@@ -49,7 +49,7 @@ def quickstart(session: nox.Session) -> None:
 @nox.parametrize("backend", BACKENDS, ids=BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
     """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
-    install(session, "train", "testing", backend)
+    install(session, "train", "worlds", "testing", backend)
     session.run("pytest", "--backend", backend, *session.posargs, env=ONE_THREAD)
     if not session.posargs and backend in EXAMPLES:
         session.run("pytest", "--backend", backend, "--doctest-modules", EXAMPLES[backend])
@@ -117,6 +117,13 @@ def bench(session: nox.Session) -> None:
     backend, rest = backend_and_rest(session)
     install(session, backend)
     session.run("python", "benchmarks/capacity.py", "--backend", backend, *rest)
+
+
+@nox.session(python="3.12")
+def sorrel(session: nox.Session) -> None:
+    """Drive the models in Sorrel itself, which brings its own versions of everything (some GB)."""
+    session.install("sorrel==1.6.*", "--editable", ".[testing]")
+    session.run("pytest", "tests/plugins/sorrel/drive_sorrel.py", *session.posargs, env=ONE_THREAD)
 
 
 def install(session: nox.Session, *extras: str) -> None:
