@@ -50,6 +50,8 @@ def quickstart(session: nox.Session) -> None:
 def tests(session: nox.Session, backend: str) -> None:
     """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
     install(session, "train", "worlds", "testing", backend)
+    if backend == "jax":
+        session.install("--constraint", "constraints.txt", *GROUPS["networks"])
     session.run("pytest", "--backend", backend, *session.posargs, env=ONE_THREAD)
     if not session.posargs and backend in EXAMPLES:
         session.run("pytest", "--backend", backend, "--doctest-modules", EXAMPLES[backend])
@@ -59,9 +61,11 @@ def tests(session: nox.Session, backend: str) -> None:
 def interop(session: nox.Session) -> None:
     """Run what takes several frameworks at once, with all of them installed and no skips."""
     install(session, "all", "testing", "strict")
+    files = ["tests/replay/test_inputs.py", "tests/replay/test_files.py"]
     for backend in BACKENDS:
-        run = ("pytest", "--backend", backend, "--no-skips")
-        session.run(*run, "tests/replay/test_inputs.py", "tests/replay/test_files.py", env=ONE_THREAD)
+        learning = [] if backend == "strict" else ["tests/models/test_exchange.py"]
+        run = ("pytest", "--backend", backend, "--no-skips", *files, *learning)
+        session.run(*run, env=ONE_THREAD)
 
 
 @nox.session
@@ -124,6 +128,18 @@ def sorrel(session: nox.Session) -> None:
     """Drive the models in Sorrel itself, which brings its own versions of everything (some GB)."""
     session.install("sorrel==1.6.*", "--editable", ".[testing]")
     session.run("pytest", "tests/plugins/sorrel/drive_sorrel.py", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+def learning(session: nox.Session) -> None:
+    """Train for docs/learning.md, for hours: ``nox -s learning [-- run --env Acrobot-v1 --jobs 2]``."""
+    install(session, "all")
+    session.install(
+        "--no-deps", "--constraint", "constraints.txt", "minatar"
+    )  # its plots aren't needed
+    script = ("python", "benchmarks/learning.py")
+    session.run(*script, *(session.posargs or ["run"]), env=ONE_THREAD)
+    session.run(*script, "table")
 
 
 def install(session: nox.Session, *extras: str) -> None:

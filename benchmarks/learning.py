@@ -1,15 +1,17 @@
-"""Learning curves by CleanRL's DQN protocol: 500,000 steps, mean return of the last 100 episodes.
+"""Learning curves: mean return of the last 100 episodes, with exploration, over three seeds.
 
-    python benchmarks/learning.py run [--env CartPole-v1] [--model ddqn] [--backend numpy] [--seed 1] ...
+    python benchmarks/learning.py run [--env CartPole-v1] [--model ddqn] [--backend numpy] [--seed 1]
     python benchmarks/learning.py table
 
-``run`` trains what it is asked for (by default everything: two environments, two models, three backends,
-three seeds), ``--jobs`` at a time, and adds each result to docs/results/learning.json; what stands there
-is not run again. ``table`` writes the table of docs/learning.md and its plot from that file.
+``run`` trains what it is asked for (by default everything), ``--jobs`` at a time, and adds each result
+to docs/results/learning.json; what stands there is not run again. ``table`` writes the table of
+docs/learning.md and its plot from that file.
 
-The protocol: a network of 120 and 84 rectified units, Adam at 2.5e-4, a memory of 10,000 rows, batches of
-128, an update every 10 steps and a copy to the target network every 500, from step 10,000 on; epsilon falls
-from 1 to 0.05 over the first half.
+CartPole and Acrobot follow CleanRL's DQN protocol: 500,000 steps, a network of 120 and 84 rectified
+units, Adam at 2.5e-4, a memory of 10,000 rows, batches of 128, an update every 10 steps and a copy to
+the target network every 500, from step 10,000 on; epsilon falls from 1 to 0.05 over the first half.
+IQN takes 8 fractions wherever it takes any. MinAtar's Breakout has a convolutional torso, and options
+of its own.
 """
 
 import argparse
@@ -21,6 +23,8 @@ import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,36 +34,68 @@ PAGE = DOCS / "learning.md"
 PLOT = DOCS / "images" / "learning.png"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
-ENVS = {"CartPole-v1": 488.7, "Acrobot-v1": -88.9}  # what is to be reached
 MODELS = ("ddqn", "iqn")
 BACKENDS = ("numpy", "torch", "jax")
 SEEDS = (1, 2, 3)
-STEPS, STARTS, TRAIN_EVERY, TARGET_EVERY, MEMORY = 500_000, 10_000, 10, 500, 10_000
 POINTS = 200  # of a curve that is kept
 
 
-def train(env_id: str, model_id: str, backend: str, seed: int, steps: int = STEPS) -> dict[str, Any]:
-    """Train once and return the figures of the run."""
-    import gymnasium as gym
+@dataclass(frozen=True)
+class Protocol:
+    """How an agent is trained in an environment, and what it has to reach."""
 
+    goal: float
+    models: tuple[str, ...] = MODELS
+    backends: tuple[str, ...] = BACKENDS
+    steps: int = 500_000
+    exploration: int = 250_000
+    starts: int = 10_000
+    train_every: int = 10
+    memory: int = 10_000
+    options: dict[str, Any] = field(default_factory=lambda: {"target_update": 50})
+
+
+BREAKOUT = {
+    "convolutions": "minatar",
+    "hidden": (128,),
+    "obs_dtype": "bool",
+    "learning_rate": 5e-4,
+    "batch_size": 64,
+    "n_step": 3,
+    "target_update": 250,
+    "huber_delta": 1.0,
+}
+PROTOCOLS = {
+    "CartPole-v1": Protocol(488.7),
+    "Acrobot-v1": Protocol(-88.9),
+    "MinAtar/Breakout-v1": Protocol(
+        8.0, ("ddqn",), ("torch", "jax"), 500_000, 100_000, 5_000, 4, 100_000, BREAKOUT
+    ),
+}
+
+
+def train(env_id: str, model_id: str, backend: str, seed: int) -> dict[str, Any]:
+    """Train once and return the figures of the run."""
     import trifolium as tri
 
-    env = gym.make(env_id)
+    protocol = PROTOCOLS[env_id]
+    env = make(env_id)
     tri.get_backend(backend).set_threads(1)
-    model = {"ddqn": tri.DDQN, "iqn": tri.IQN}[model_id](
+    kinds = {"ddqn": tri.DDQN, "iqn": partial(tri.IQN, action_quantiles=8)}
+    model = kinds[model_id](
         env.observation_space.shape,
         int(env.action_space.n),
-        MEMORY,
-        epsilon=tri.Linear(1.0, 0.05, steps // 2),
-        target_update=TARGET_EVERY // TRAIN_EVERY,
+        protocol.memory,
+        epsilon=tri.Linear(1.0, 0.05, protocol.exploration),
         backend=backend,
         seed=seed,
+        **protocol.options,
     )
     curve: list[tuple[int, float]] = []  # (step, return) of each episode
     earned = 0.0
     obs, _ = env.reset(seed=seed)
     start = time.perf_counter()
-    for step in range(1, steps + 1):
+    for step in range(1, protocol.steps + 1):
         action = model.take_action(obs)
         next_obs, reward, terminated, truncated, _ = env.step(action)
         model.memory.add(obs, action, reward, terminated, truncated=truncated, next_obs=next_obs)
@@ -69,13 +105,23 @@ def train(env_id: str, model_id: str, backend: str, seed: int, steps: int = STEP
             curve.append((step, earned))
             earned = 0.0
             obs, _ = env.reset()
-        if step > STARTS and step % TRAIN_EVERY == 0:
+        if step > protocol.starts and step % protocol.train_every == 0:
             model.train_step()
     return {
         "last 100 episodes": statistics.fmean(earned for _, earned in curve[-100:]),
-        "steps per second": steps / (time.perf_counter() - start),
-        "curve": thinned(curve, steps),
+        "steps per second": protocol.steps / (time.perf_counter() - start),
+        "curve": thinned(curve, protocol.steps),
     }
+
+
+def make(env_id: str) -> Any:
+    import gymnasium as gym
+
+    if env_id.startswith("MinAtar/"):
+        from minatar.gym import register_envs
+
+        register_envs()
+    return gym.make(env_id)
 
 
 def thinned(curve: list[tuple[int, float]], steps: int) -> list[float | None]:
@@ -92,10 +138,12 @@ def load() -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> None:
     """Run what is asked for and has no result yet."""
-    grid = itertools.product(options.backend, options.model, options.env, options.seed)
     wanted = {
         f"{env} {model} {backend} {seed}": (env, model, backend, seed)
-        for backend, model, env, seed in grid
+        for backend, model, env, seed in itertools.product(
+            options.backend, options.model, options.env, options.seed
+        )
+        if model in PROTOCOLS[env].models and backend in PROTOCOLS[env].backends
     }
     missing = {name: case for name, case in wanted.items() if name not in load()}
     with ProcessPoolExecutor(options.jobs, max_tasks_per_child=1) as pool:
@@ -116,13 +164,15 @@ def table(_: argparse.Namespace) -> None:
     """Write the table and the plot."""
     results = load()
     lines = ["| environment | model | backend | seeds | mean | to reach |", "|---|---|---|---|--:|--:|"]
-    for env, model, backend in itertools.product(ENVS, MODELS, BACKENDS):
+    for env, model, backend in itertools.product(PROTOCOLS, MODELS, BACKENDS):
         found = [results.get(f"{env} {model} {backend} {seed}") for seed in SEEDS]
         returns = [each["last 100 episodes"] for each in found if each]
         if returns:
             seeds = ", ".join(f"{each:.1f}" for each in returns)
             mean = statistics.fmean(returns)
-            lines.append(f"| {env} | {model} | {backend} | {seeds} | {mean:.1f} | {ENVS[env]} |")
+            lines.append(
+                f"| {env} | {model} | {backend} | {seeds} | {mean:.1f} | {PROTOCOLS[env].goal} |"
+            )
     text = PAGE.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
     PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}")
@@ -132,18 +182,19 @@ def table(_: argparse.Namespace) -> None:
 def draw(results: dict[str, Any]) -> None:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    axes = figure.subplots(len(ENVS), len(MODELS), squeeze=False)
-    for (row, env), (column, model) in itertools.product(enumerate(ENVS), enumerate(MODELS)):
-        axis = axes[row][column]
-        for backend in BACKENDS:
+    panels = [(env, model) for env, protocol in PROTOCOLS.items() for model in protocol.models]
+    figure = Figure(figsize=(13, 7), layout="constrained")
+    for axis, (env, model) in zip(figure.subplots(2, 3).T.flat, panels, strict=False):
+        for backend in PROTOCOLS[env].backends:
             curves = [results.get(f"{env} {model} {backend} {seed}", {}).get("curve") for seed in SEEDS]
             means = [mean_of(point) for point in zip(*filter(None, curves), strict=True)]
-            steps = [(index + 0.5) * STEPS / POINTS for index in range(len(means))]
+            steps = [(index + 0.5) * PROTOCOLS[env].steps / POINTS for index in range(len(means))]
             axis.plot(steps, means, label=backend, linewidth=1)
-        axis.axhline(ENVS[env], color="grey", linestyle=":", linewidth=1)
+        axis.axhline(PROTOCOLS[env].goal, color="grey", linestyle=":", linewidth=1)
         axis.set(title=f"{model} on {env}", xlabel="step", ylabel="return, mean of the seeds")
         axis.legend(frameon=False)
+    for axis in figure.axes[len(panels) :]:
+        axis.axis("off")
     PLOT.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PLOT, dpi=110)
 
@@ -158,7 +209,7 @@ def main() -> int:
     commands = parser.add_subparsers(required=True)
     running = commands.add_parser("run")
     running.set_defaults(do=run)
-    for name, choices in (("env", ENVS), ("model", MODELS), ("backend", BACKENDS)):
+    for name, choices in (("env", PROTOCOLS), ("model", MODELS), ("backend", BACKENDS)):
         running.add_argument(f"--{name}", nargs="+", choices=choices, default=list(choices))
     running.add_argument("--seed", nargs="+", type=int, default=list(SEEDS))
     running.add_argument("--jobs", type=int, default=1)

@@ -13,7 +13,7 @@ BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
 SHIPPED = ("numpy", "torch", "jax")
 HEADINGS = {
     "train": "gradients: DDQN learns",
-    "compile": "one compiled call per update",
+    "compile": "updates can be compiled",
     "donate": "writes without a copy",
     "float64": "64-bit dtypes by default",
 }

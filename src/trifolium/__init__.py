@@ -13,7 +13,7 @@ from trifolium.errors import (
 )
 from trifolium.models import DDQN, IQN, BaseModel, RandomModel
 from trifolium.replay import Batch, Buffer, Prioritized, Sampler, Uniform
-from trifolium.schedules import Linear, Schedule
+from trifolium.schedules import Linear
 from trifolium.version import __version__
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "Prioritized",
     "RandomModel",
     "Sampler",
-    "Schedule",
     "TrifoliumError",
     "Uniform",
     "UnknownBackend",

@@ -50,7 +50,7 @@ class Capabilities:
 
     Attributes:
         train: it can take gradients, so the prebuilt models learn on it.
-        compile: ``compile`` makes a function faster instead of returning it as it is.
+        compile: ``compile`` makes a function faster, if need be only when asked to do so thoroughly.
         donate: writes reuse the memory of arrays that would otherwise be copied.
         float64: 64-bit dtypes are available now.
     """

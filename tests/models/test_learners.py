@@ -19,18 +19,37 @@ OPTIONS = {
     "prioritized": (DDQN, {"sampler": tri.Prioritized}),
     "polyak": (DDQN, {"polyak": 0.05}),
     "clipped": (DDQN, {"max_grad_norm": 0.5}),
+    "noisy": (DDQN, {"noisy": True}),
+    "noisy dueling": (DDQN, {"noisy": True, "dueling": True}),
+    "all of rainbow's": (
+        DDQN,
+        {"noisy": True, "dueling": True, "n_step": 3, "sampler": tri.Prioritized},
+    ),
+    # Adam divides by the size of a gradient: a larger epsilon keeps it from blowing up rounding
+    "images": (
+        DDQN,
+        {
+            "input_size": (6, 5, 2),
+            "convolutions": [(4, 3, 1)],
+            "adam_epsilon": 1e-2,
+            "huber_delta": 1.0,
+        },
+    ),
+    "scheduled": (DDQN, {"learning_rate": tri.Linear(1e-3, 1e-4, 100)}),
     "iqn": (IQN, {}),
+    "iqn dueling": (IQN, {"dueling": True}),
+    "iqn noisy": (IQN, {"noisy": True}),
     "iqn double": (IQN, {"double": True, "quantiles": 4, "target_quantiles": 6}),
     "iqn n-step 3": (IQN, {"n_step": 3}),
     "iqn prioritized": (IQN, {"sampler": tri.Prioritized}),
 }
 
 
-def make(backend, seed=0, kind=DDQN, **options):
+def make(backend, seed=0, kind=DDQN, input_size=4, **options):
     if "sampler" in options:
         options = options | {"sampler": options["sampler"]()}  # one for each model
     defaults = {"seed": seed, "batch_size": 32, "hidden": (32, 16)}
-    return kind(4, 3, 1000, 0.1, backend=backend, **(defaults | options))
+    return kind(input_size, 3, 1000, 0.1, backend=backend, **(defaults | options))
 
 
 @pytest.mark.parametrize(("kind", "options"), OPTIONS.values(), ids=OPTIONS)
@@ -146,6 +165,65 @@ def test_epsilon_one_is_uniform_and_zero_is_greedy(learner):
         assert model.take_action(state) == np.argmax(model.action_values(state))
 
 
+def test_a_batch_of_states_gets_the_actions_that_each_would(learner):
+    model = make(learner)
+    states = np.random.default_rng(0).normal(size=(20, 4))
+    with model.greedy():
+        chosen = model.take_actions(states)
+        assert chosen.tolist() == [model.take_action(state) for state in states]
+    assert chosen.dtype == np.int64
+    assert model.take_actions(np.zeros((0, 4))).shape == (0,)
+    model.set_epsilon(1.0)
+    counts = np.bincount(model.take_actions(np.zeros((3000, 4))), minlength=3)
+    assert np.sum((counts - 1000) ** 2 / 1000) < 13.8  # chi-square, 2 degrees, p = 0.001
+    with pytest.raises(ValueError, match=r"states have shape \(3, 5\); expected N times 4"):
+        model.take_actions(np.zeros((3, 5)))
+
+
+def test_rows_of_a_batch_explore_one_by_one(learner):
+    model = make(learner)
+    model.set_epsilon(0.5)
+    states = np.zeros((4000, 4))
+    with model.greedy():
+        best = model.take_action(states[0])
+    share = np.mean(model.take_actions(states) == best)
+    assert abs(share - (0.5 + 0.5 / 3)) < 0.04
+
+
+def test_noise_explores_until_asked_to_be_greedy(learner):
+    model = make(learner, noisy=True)
+    model.set_epsilon(0.0)
+    model.action_values(np.ones(4))  # without noise, and so the same each time
+    states = np.random.default_rng(0).normal(size=(100, 4)) * 0.1
+    assert len({tuple(model.take_actions(states)) for _ in range(20)}) > 1
+    with model.greedy():
+        assert len({tuple(model.take_actions(states)) for _ in range(20)}) == 1
+
+
+def test_schedules_count_actions_and_updates(learner):
+    model = make(learner, learning_rate=tri.Linear(1e-2, 1e-9, 1))
+    remember(model)
+    model.train_step()
+    before = model.state()["params.head.1.bias"]
+    model.train_step()  # at a rate of next to nothing
+    np.testing.assert_allclose(model.state()["params.head.1.bias"], before, atol=1e-6)
+    model = DDQN(4, 2, 100, tri.Linear(1.0, 0.0, 10), backend=learner)
+    seen = []
+    for _ in range(3):
+        model.take_action(np.zeros(4))
+        seen.append(model.epsilon)
+    assert seen == pytest.approx([1.0, 0.9, 0.8])
+    with model.greedy():
+        model.take_action(np.zeros(4))
+    model.take_actions(np.zeros((5, 4)))
+    assert model.epsilon == pytest.approx(0.7)
+    model.take_action(np.zeros(4))
+    assert model.epsilon == pytest.approx(0.2)
+    model.set_epsilon(0.5)  # ends the schedule
+    model.take_action(np.zeros(4))
+    assert model.epsilon == 0.5
+
+
 def test_acting_follows_learning(learner):
     model = make(learner)
     remember(model)
@@ -162,13 +240,69 @@ def test_saved_model_acts_as_before_on_either_backend(learner, tmp_path, kind):
         model.train_step()
     model.save(tmp_path / "model")
     states = np.random.default_rng(1).normal(size=(200, 4))
+    saved = model.state()
     for backend in (learner, tri.get_backend("numpy")):
         other = make(backend, seed=5, kind=kind)
         other.load(tmp_path / "model")
         other.epsilon = model.epsilon = 0.0
-        for name, array in model.state().items():
+        for name, array in saved.items():
             assert np.array_equal(array, other.state()[name]), name
         assert [other.take_action(s) for s in states] == [model.take_action(s) for s in states]
+
+
+def test_model_comes_back_with_its_options(learner, tmp_path):
+    options = {"dueling": True, "noisy": True, "n_step": 3, "batch_size": 16, "polyak": 0.1}
+    model = make(learner, sampler=tri.Prioritized, n_frames=2, extras={"p": "float32"}, **options)
+    model.set_epsilon(0.25)
+    model.save(tmp_path / "model")
+    other = DDQN.from_file(tmp_path / "model", learning_rate=0.5)
+    assert other.backend is model.backend
+    assert {name: getattr(other, name) for name in ("dueling", "noisy", "batch_size", "polyak")} == {
+        name: options[name] for name in ("dueling", "noisy", "batch_size", "polyak")
+    }
+    assert other.memory.spec == model.memory.spec
+    assert other.memory.sampler.options == model.memory.sampler.options
+    assert (other.epsilon, other.learning_rate) == (0.25, 0.5)
+    for name, array in model.state().items():
+        assert np.array_equal(array, other.state()[name])
+
+
+def test_options_that_no_file_holds_have_to_be_given_again(learner, tmp_path):
+    schedule = tri.Linear(1e-3, 1e-4, 100)
+    make(learner, learning_rate=schedule).save(tmp_path / "model")
+    with pytest.raises(ValueError, match="learning_rate=Linear"):
+        DDQN.from_file(tmp_path / "model")
+    assert DDQN.from_file(tmp_path / "model", learning_rate=schedule).learning_rate is schedule
+
+
+def test_memory_is_saved_if_asked(learner, tmp_path):
+    model = make(learner, sampler=tri.Prioritized, n_step=3)
+    remember(model)
+    for _ in range(5):
+        model.train_step()
+    model.save(tmp_path / "with", memory=True)
+    model.save(tmp_path / "without")
+    other = make(learner, seed=7, sampler=tri.Prioritized, n_step=3)
+    other.load(tmp_path / "without")
+    assert len(other.memory) == 0
+    other.load(tmp_path / "with")
+    assert len(other.memory) == len(model.memory)
+    again = DDQN.from_file(tmp_path / "with")
+    expected = [float(model.train_step()) for _ in range(20)]
+    assert [float(other.train_step()) for _ in range(20)] == expected
+    assert [float(again.train_step()) for _ in range(20)] == expected
+
+
+def test_memory_of_another_kind_is_refused_and_changes_nothing(learner, tmp_path):
+    model = make(learner)
+    remember(model)
+    model.save(tmp_path / "model", memory=True)
+    other = make(learner, seed=1, n_step=3)
+    before = other.state()
+    with pytest.raises(tri.CheckpointError, match="n_step=1"):
+        other.load(tmp_path / "model")
+    assert np.array_equal(other.state()["params.head.1.bias"], before["params.head.1.bias"])
+    assert len(other.memory) == 0
 
 
 @pytest.mark.parametrize("other", [{"hidden": (8,)}, {"n_frames": 2}])
@@ -198,6 +332,7 @@ def test_model_of_another_class_is_refused(learner, tmp_path):
         ("gamma", 2.0),
         ("polyak", 1.5),
         ("max_grad_norm", 0.0),
+        ("input_scale", 0.0),
     ],
 )
 @pytest.mark.parametrize("kind", [DDQN, IQN])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.models import losses, networks
+from trifolium.models import layers, losses, networks
+from trifolium.models.layers import Convolution
 
 
 @pytest.fixture
@@ -65,46 +66,6 @@ def test_quantile_huber_against_loops(backend, put):
     np.testing.assert_allclose(backend.to_numpy(found), expected, rtol=1e-5)
 
 
-def test_dueling_by_hand(backend, put):
-    # one hidden unit that passes a positive input on; V = 2x + 1, A = (x, 3x)
-    params = {
-        "value.0.weight": [[1.0]],
-        "value.0.bias": [0.0],
-        "value.1.weight": [[2.0]],
-        "value.1.bias": [1.0],
-        "advantage.0.weight": [[1.0]],
-        "advantage.0.bias": [0.0],
-        "advantage.1.weight": [[1.0, 3.0]],
-        "advantage.1.bias": [0.0, 0.0],
-    }
-    native = {name: put(value) for name, value in params.items()}
-    found = networks.dueling(backend.xp, native, put([[2.0]]))
-    assert backend.to_numpy(found).tolist() == [[5.0 + 2.0 - 4.0, 5.0 + 6.0 - 4.0]]
-
-
-def test_implicit_quantiles_against_loops(backend, put):
-    rng = np.random.default_rng(0)
-    params = networks.init_implicit_quantiles(rng, 3, (4, 5), 2, cosines=6)
-    states = rng.normal(size=(2, 3)).astype(np.float32)
-    fractions = rng.random((2, 7)).astype(np.float32)
-    native = {name: put(value) for name, value in params.items()}
-    found = backend.to_numpy(
-        networks.implicit_quantiles(backend.xp, native, put(states), put(fractions))
-    )
-    assert found.shape == (2, 7, 2)
-
-    def layer(name, inputs):
-        return inputs @ params[f"{name}.weight"] + params[f"{name}.bias"]
-
-    for row in range(2):
-        torso = np.maximum(layer("torso.0", states[row]), 0)
-        for at, tau in enumerate(fractions[row]):
-            cosines = np.array([np.cos(np.pi * i * tau) for i in range(6)])
-            phi = np.maximum(layer("embedding.0", cosines), 0)
-            expected = layer("head.1", np.maximum(layer("head.0", torso * phi), 0))
-            np.testing.assert_allclose(found[row, at], expected, rtol=1e-4, atol=1e-6)
-
-
 def test_rows_that_are_not_valid_weigh_nothing(backend, put):
     args = put([[1.0], [100.0], [3.0]]), put([[1.0], [0.0], [1.0]]), put([[1.0], [1.0], [0.5]])
     assert float(losses.weighted_mean(backend.xp, *args)) == (1.0 + 1.5) / 2
@@ -115,33 +76,18 @@ def test_mean_over_no_valid_row_is_zero(backend, put):
     assert float(losses.weighted_mean(backend.xp, put([[1.0], [2.0]]), nothing, nothing)) == 0.0
 
 
-def test_mlp_against_loops(backend):
-    params = networks.init_mlp(np.random.default_rng(0), [3, 4, 2])
-    inputs = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
-    native = {name: backend.from_numpy(value.copy()) for name, value in params.items()}
-    found = backend.to_numpy(networks.mlp(backend.xp, native, backend.from_numpy(inputs.copy())))
-    for row, outputs in zip(inputs, found, strict=True):
-        hidden = [
-            max(0.0, sum(row[i] * params["0.weight"][i, j] for i in range(3)) + params["0.bias"][j])
-            for j in range(4)
-        ]
-        expected = [
-            sum(hidden[i] * params["1.weight"][i, j] for i in range(4)) + params["1.bias"][j]
-            for j in range(2)
-        ]
-        np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-6)
-
-
 def test_gradient_of_the_loss_against_finite_differences():
     rng = np.random.default_rng(0)
     states, target = rng.normal(size=(6, 3)), rng.normal(size=(6, 1))
     actions, valid = rng.integers(2, size=(6, 1)), np.array([[1.0], [0], [1], [1], [1], [1]])
 
     def loss_of(xp, params):
-        errors = losses.chosen(xp, networks.dueling(xp, params, states), actions) - target
+        values = network.apply(xp, params, None, states)
+        errors = losses.chosen(xp, values, actions) - target
         return losses.weighted_mean(xp, losses.huber(xp, errors, 1.0), valid, np.ones((6, 1))), None
 
-    compare_gradients(loss_of, networks.init_dueling(rng, 3, (4, 5), 2))
+    network = networks.QNetwork(torso((3,), 4), head(dueling=True))
+    compare_gradients(loss_of, network.init(rng))
 
 
 def test_gradient_of_the_quantile_loss_against_finite_differences():
@@ -149,10 +95,41 @@ def test_gradient_of_the_quantile_loss_against_finite_differences():
     states, fractions, target = rng.normal(size=(3, 3)), rng.random((3, 4)), rng.normal(size=(3, 5))
 
     def loss_of(xp, params):
-        quantiles = networks.implicit_quantiles(xp, params, states, fractions)[:, :, 0]
+        quantiles = network.apply(xp, params, None, states, fractions)[:, :, 0]
         return xp.mean(losses.quantile_huber(xp, quantiles, fractions, target, 1.0)), None
 
-    compare_gradients(loss_of, networks.init_implicit_quantiles(rng, 3, (4, 5), 2, cosines=6))
+    network = networks.ImplicitQuantiles(torso((3,), 4), head(), cosines=6)
+    compare_gradients(loss_of, network.init(rng))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradient_through_convolutions_and_noise_against_finite_differences(stride):
+    rng = np.random.default_rng(0)
+    states = rng.normal(size=(2, 2 * 6 * 5))
+    convolutions = (Convolution(3, 3, stride), Convolution(2, 2, 1))
+
+    def loss_of(xp, params):
+        return xp.mean(network.apply(xp, params, noise, states) ** 2), None
+
+    network = networks.QNetwork(torso((6, 5), n_frames=2, convolutions=convolutions), head(noisy=True))
+    params = network.init(rng)
+    noise = layers.draw_noise(rng, (layers.noise_size(params),)).astype(np.float64)
+    compare_gradients(loss_of, params)
+
+
+def torso(obs_shape, *hidden, n_frames=1, convolutions=()):
+    return networks.Torso(
+        n_frames=n_frames,
+        obs_shape=obs_shape,
+        convolutions=convolutions,
+        hidden=hidden,
+        scale=0.5,
+        convolve=tri.get_backend("numpy").convolve,
+    )
+
+
+def head(*, dueling=False, noisy=False):
+    return networks.Head(hidden=(5,), actions=2, dueling=dueling, noisy=noisy)
 
 
 def compare_gradients(loss_of, params):

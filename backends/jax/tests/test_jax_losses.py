@@ -49,7 +49,7 @@ def test_update_takes_over_the_memory_of_the_parameters():
     model = tri.DDQN(4, 2, 100, backend="jax", batch_size=8, seed=0)
     for step in range(50):
         model.memory.add([step] * 4, 0, 1.0, False)
-    given = model._params["0.weight"]
+    given = model._learned.params["head.0.weight"]
     model.train_step()
     assert given.is_deleted()
 
@@ -61,4 +61,4 @@ def test_update_is_compiled_once():
     for step in range(300):  # through every fill level, and round the ring
         model.memory.add([step] * 4, 0, 1.0, step % 9 == 8)
         model.train_step()
-    assert model._update._cache_size() == 1
+    assert model._compiled._cache_size() == 1

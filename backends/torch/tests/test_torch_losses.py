@@ -44,3 +44,17 @@ def test_torch_loss_of_a_numpy_model():
             return torch.tensor(0.5, dtype=torch.bfloat16, requires_grad=True)
 
     assert Model(4, 2, 100, backend="numpy").train_step().tolist() == 0.5
+
+
+@pytest.mark.parametrize("kind", [tri.DDQN, tri.IQN])
+def test_an_update_never_waits_for_the_device(kind):
+    # tensors on "meta" have no values: whatever would read one, and so wait for it, fails
+    model = kind(4, 2, 200, 1.0, backend="torch", device="meta", batch_size=16, n_frames=2, noisy=True)
+    for step in range(100):
+        model.memory.add([step] * 4, 0, 1.0, step % 9 == 8)
+    for _ in range(3):
+        loss = model.train_step()
+    assert loss.shape == ()
+    assert loss.device.type == "meta"
+    with pytest.raises(RuntimeError):
+        loss.item()

@@ -10,6 +10,7 @@ import torch
 
 from trifolium.backend import Array, Backend, Capabilities, Params
 from trifolium.errors import BackendError
+from trifolium.models import adam
 from trifolium_torch.network import adopt
 
 __all__ = ["TorchBackend"]
@@ -103,10 +104,14 @@ class TorchBackend(Backend):
         thoroughly: bool = False,
     ) -> Callable[..., Any]:
         # torch.compile takes seconds and a C++ compiler: it is for users to ask for
-        compiled = torch.compile(function, fullgraph=True) if thoroughly else function
+        if not thoroughly:
+            return lambda *args: function(*map(self._moved, args))
+        compiled = torch.compile(function, fullgraph=True)
 
         def on_device(*args: Any) -> Any:
-            return compiled(*map(self._moved, args))
+            # a number would be a constant of the graph, and a new one another compilation
+            numbers = (torch.tensor(arg) if isinstance(arg, float) else arg for arg in args)
+            return compiled(*map(self._moved, numbers))
 
         return on_device
 
@@ -146,6 +151,8 @@ class TorchBackend(Backend):
         learning_rate: float,
         epsilon: float,
     ) -> tuple[Params, Params]:
+        if torch.compiler.is_compiling():  # which fuses it by itself
+            return adam.step(xp, params, grads, state, learning_rate, epsilon)
         names = list(params)
         torch._fused_adam_(
             [params[name] for name in names],

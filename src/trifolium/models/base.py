@@ -271,7 +271,7 @@ class BaseModel(ABC):
         array = as_numpy(states)
         if array.ndim == 0 or array.size != len(array) * self.state_size:
             raise ValueError(f"states have shape {array.shape}; expected N times {self._state_text}")
-        return array.reshape(len(array), -1).astype(np.float32, copy=False)
+        return array.reshape(len(array), self.state_size).astype(np.float32, copy=False)
 
     @property
     def _state_text(self) -> str:

@@ -61,7 +61,7 @@ class Learner(BaseModel):
             (Wang et al. 2016).
         noisy: whether the layers behind the torso are noisy (Fortunato et al. 2018).
         network: a network of your own in the place of the one that the options before describe;
-            docs/own_networks.md tells what each backend takes.
+            docs/own_models.md tells what each backend takes.
         learning_rate: of Adam; or a schedule of it, by the number of updates made.
         adam_epsilon: added to the denominator of Adam.
         max_grad_norm: gradients longer than that are scaled down to it; None to leave them.
@@ -224,7 +224,7 @@ class Learner(BaseModel):
     def network(self) -> Any:
         """The network as trained: your own if you gave one, else its parameters as host arrays.
 
-        It is what the framework takes for a trained network, see docs/own_networks.md, and a copy: it
+        It is what the framework takes for a trained network, see docs/own_models.md, and a copy: it
         does not change with further updates.
         """
         return self._export(self._learned.params)
@@ -365,6 +365,7 @@ class Learner(BaseModel):
             FileNotFoundError: there is no such file.
 
         >>> import tempfile
+        >>> from trifolium import DDQN
         >>> model = DDQN(input_size=4, action_space=2, memory_size=100, hidden=(8,), seed=0)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     model.save(f"{folder}/model")

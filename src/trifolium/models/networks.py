@@ -41,7 +41,7 @@ SIGMA = 0.5
 
 def checked_convolutions(value: Any, obs_shape: tuple[int, ...]) -> tuple[Convolution, ...]:
     """Return the layers that ``value`` names or lists, if images of ``obs_shape`` have room."""
-    if value is None:
+    if value is None or len(value) == 0:
         return ()
     if isinstance(value, str):
         if value not in PRESETS:

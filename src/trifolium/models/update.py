@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -94,6 +93,7 @@ class Update:
     adam_epsilon: float
     max_grad_norm: float | None
     polyak: float | None
+    _gradient: Callable[..., tuple[Array, Array, Params]] = field(init=False, repr=False, compare=False)
 
     def __call__(
         self, learned: Learned, batch: Gathered, drawn: Drawn, learning_rate: Any
@@ -114,9 +114,8 @@ class Update:
             target = {name: old + self.polyak * (params[name] - old) for name, old in target.items()}
         return Learned(params, target, optimizer), loss, errors
 
-    @cached_property
-    def _gradient(self) -> Callable[..., tuple[Array, Array, Params]]:
-        return self.backend.value_and_grad(self._loss)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_gradient", self.backend.value_and_grad(self._loss))
 
     def _loss(
         self, xp: Any, params: Params, batch: Gathered, targets: Array, drawn: Drawn

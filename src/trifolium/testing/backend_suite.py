@@ -11,6 +11,7 @@ from trifolium.errors import BackendError
 from trifolium.models import adam
 from trifolium.testing.calculus import (
     PlainAdam,
+    convolution,
     example_loss,
     example_network,
     finite_differences,
@@ -178,6 +179,34 @@ class BackendSuite:
             expected = finite_differences(lambda at: example_loss(np, at, inputs)[0], host, name)
             np.testing.assert_allclose(backend.to_numpy(grad), expected, rtol=1e-4, atol=1e-6)
             _same(backend.to_numpy(params[name]), host[name])
+
+    @pytest.mark.parametrize("stride", [1, 2, 3])
+    def test_convolutions_and_their_gradients(self, backend: Backend, stride: int) -> None:
+        """They are those of four loops; gradients reach the images and the kernels."""
+        if not backend.capabilities.train:
+            return
+        rng = np.random.default_rng(stride)
+        host = {"images": noise(rng, (2, 7, 6, 3)), "kernels": noise(rng, (3, 2, 3, 4))}
+
+        def loss(xp: Any, params: Params) -> tuple[Array, Array]:
+            found = backend.convolve(params["images"], params["kernels"], stride)
+            return xp.mean(found**2), found
+
+        value, found, grads = backend.value_and_grad(loss)(_on_device(backend, host))
+        expected = convolution(host["images"], host["kernels"], stride)
+        np.testing.assert_allclose(backend.to_numpy(found), expected, rtol=1e-4, atol=1e-5)
+        assert backend.to_numpy(value) == pytest.approx(np.mean(expected**2), rel=1e-4)
+        for name, grad in grads.items():
+            numeric = finite_differences(
+                lambda at: np.mean(convolution(at["images"], at["kernels"], stride) ** 2), host, name
+            )
+            np.testing.assert_allclose(backend.to_numpy(grad), numeric, rtol=1e-3, atol=1e-5)
+
+    def test_thoroughly_compiled_functions_give_the_same(self, backend: Backend) -> None:
+        """A backend may ignore the wish, but not refuse it."""
+        compiled = backend.compile(lambda held, more: held * 2 + more, thoroughly=True)
+        found = compiled(backend.zeros((3,), "float32"), np.ones(3, np.float32))
+        assert backend.to_numpy(found).tolist() == [1, 1, 1]
 
     @pytest.mark.parametrize("epsilon", [1e-8, 1e-2])
     def test_adam_is_that_of_the_paper(self, backend: Backend, epsilon: float) -> None:

@@ -7,7 +7,14 @@ import numpy as np
 
 from trifolium.backend import Array, Params
 
-__all__ = ["PlainAdam", "example_loss", "example_network", "finite_differences", "noise"]
+__all__ = [
+    "PlainAdam",
+    "convolution",
+    "example_loss",
+    "example_network",
+    "finite_differences",
+    "noise",
+]
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -26,6 +33,18 @@ def example_loss(xp: Any, params: Params, inputs: Array) -> tuple[Array, Array]:
     """Return (loss, output) of a small network for ``inputs`` [batch, 3]."""
     output = params["scale"] * xp.tanh(inputs @ params["weight"] + params["bias"])
     return xp.mean(output**2 + output), output
+
+
+def convolution(images: np.ndarray, kernels: np.ndarray, stride: int) -> np.ndarray:
+    """Return the convolution [B, H', W', O] of [B, H, W, C] with [h, w, C, O], place by place."""
+    height, width = kernels.shape[:2]
+    rows = range(0, images.shape[1] - height + 1, stride)
+    columns = range(0, images.shape[2] - width + 1, stride)
+    found = [
+        [np.einsum("bijc,ijco->bo", images[:, y : y + height, x : x + width], kernels) for x in columns]
+        for y in rows
+    ]
+    return np.array(found).transpose(2, 0, 1, 3)
 
 
 def finite_differences(

@@ -1,0 +1,119 @@
+"""A module of one's own as the network, and updates through torch.compile."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import trifolium as tri
+
+
+class Quantiles(nn.Module):
+    """States [B, 4] and fractions [B, N] to [B, N, 3]."""
+
+    def __init__(self):
+        super().__init__()
+        self.states, self.fractions, self.head = nn.Linear(4, 16), nn.Linear(1, 16), nn.Linear(16, 3)
+
+    def forward(self, states, fractions):
+        joined = self.states(states)[:, None] * torch.cos(self.fractions(fractions[..., None]))
+        return self.head(joined.relu())
+
+
+def remember(model, steps=300):
+    rng = np.random.default_rng(0)
+    for step in range(steps):
+        obs = rng.normal(size=model.memory.obs_shape)
+        action = int(rng.integers(3))
+        model.memory.add(obs, action, obs.reshape(-1)[action], step % 29 == 28)
+
+
+def mlp():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))
+
+
+CASES = {
+    "module": (tri.DDQN, 4, mlp),
+    "images": (
+        tri.DDQN,
+        (6, 5),
+        lambda: nn.Sequential(
+            nn.Unflatten(1, (1, 6, 5)), nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3)
+        ),
+    ),
+    "normalised": (
+        tri.DDQN,
+        4,
+        lambda: nn.Sequential(nn.BatchNorm1d(4).eval(), nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3)),
+    ),
+    "quantiles": (tri.IQN, 4, Quantiles),
+}
+
+
+@pytest.mark.parametrize(("kind", "size", "make"), CASES.values(), ids=CASES)
+def test_it_learns_in_the_place_of_the_default_one(kind, size, make):
+    module = make()
+    options = {"learning_rate": 0.01, "gamma": 0.0, "seed": 0, "batch_size": 32}
+    model = kind(size, 3, 300, 0.0, backend="torch", network=module, **options)
+    remember(model)
+    losses = [float(model.train_step()) for _ in range(300)]
+    assert np.mean(losses[-20:]) < 0.5 * np.mean(losses[:20])
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    assert model.network is module  # the module, with what it has learned
+    assert any(not torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_trained_module_acts_as_the_model():
+    model = tri.DDQN(4, 3, 300, 0.0, backend="torch", network=mlp(), batch_size=32, seed=0)
+    remember(model)
+    for _ in range(10):
+        model.train_step()
+    states = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
+    with torch.no_grad():
+        expected = model.network(torch.from_numpy(states)).argmax(1)
+    assert np.array_equal(model.take_actions(states), expected.numpy())
+    assert model.take_action(states[0]) == int(expected[0])
+
+
+def test_saved_and_loaded(tmp_path):
+    model = tri.DDQN(4, 3, 300, backend="torch", network=mlp().double().float(), seed=0)
+    remember(model)
+    model.train_step()
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="network="):
+        tri.DDQN.from_file(tmp_path / "model")
+    other = tri.DDQN.from_file(tmp_path / "model", network=mlp())
+    for name, value in model.network.state_dict().items():
+        assert torch.equal(value, other.network.state_dict()[name])
+
+
+@pytest.mark.parametrize(("network", "message"), [(len, "nn.Module"), (nn.ReLU(), "no parameters")])
+def test_what_is_no_network_is_refused(network, message):
+    with pytest.raises(TypeError, match=message):
+        tri.DDQN(4, 3, 300, backend="torch", network=network)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        (tri.DDQN, {"noisy": True, "n_frames": 2, "max_grad_norm": 0.5, "polyak": 0.05}),
+        (tri.IQN, {"learning_rate": tri.Linear(1e-3, 1e-4, 50)}),
+    ],
+    ids=["ddqn", "iqn"],
+)
+def test_compiled_updates_are_the_same_and_compile_once(kind, options):
+    def model(compile):
+        made = kind(4, 3, 300, backend="torch", seed=0, batch_size=32, compile=compile, **options)
+        remember(made)
+        return made
+
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    plain, compiled = model(compile=False), model(compile=True)
+    expected = [float(plain.train_step()) for _ in range(30)]
+    found = [float(compiled.train_step()) for _ in range(30)]
+    np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    assert not torch._dynamo.utils.counters["graph_break"]
