@@ -5,6 +5,7 @@ import pettingzoo
 import pytest
 
 import trifolium as tri
+from trifolium.agents import Agent
 from trifolium.experiment.runners.world import WorldRunner
 from trifolium.worlds import AECWorld, GymWorld, ParallelWorld, Turn
 from trifolium.worlds.pettingzoo import make
@@ -105,6 +106,47 @@ def test_an_agent_without_a_model_is_refused(backend):
     runner = WorldRunner(game("turns"), {"writer_0": clockwork(backend, 1, 1)}, seed=0)
     with pytest.raises(tri.WorldError, match="'writer_1' has no model; models are given for: writer_0"):
         play(runner)
+
+
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_a_limit_of_turns_truncates(backend, n_step):
+    model = clockwork(backend, 3, n_step, n_streams=3)
+    play(WorldRunner(game("parallel"), model, seed=0, turns=3))
+    streams = [
+        [
+            each if each.steps <= most else Episode(writer, each.episode, most, "truncated")
+            for each in all_
+        ]
+        for writer, (most, all_) in enumerate(zip((3, 3, 2), map(finished, range(3)), strict=True))
+    ]
+    assert streams != [finished(writer) for writer in range(3)]
+    check_memory(model.memory, streams)
+
+
+def test_a_limit_of_turns_where_they_are_taken(backend):
+    models = {agent: clockwork(backend, 1, 1) for agent in AGENTS}
+    runner = WorldRunner(game("turns"), models, seed=0, turns=4)
+    ends = play(runner, 1)
+    assert {end.agent: end.length for end in ends} == {"writer_0": 2, "writer_1": 1, "writer_2": 1}
+    rows = [tri.backend.as_numpy(model.memory[:][0]).tolist() for model in models.values()]
+    # the one whose turn it is sees where its last step led
+    assert rows == [[[1, 1, 0], [1, 1, 1]], [[2, 1, 0], [2, 1, 1]], [[3, 1, 0]]]
+
+
+def by_hand(world, agents, games):
+    for _ in range(games):
+        world.reset()
+        while world.agents:
+            for name in world.agents:
+                agents[name].transition(world)
+
+
+@pytest.mark.parametrize("name", GAMES)
+def test_agents_can_be_driven_by_hand(backend, name):
+    models = {agent: clockwork(backend, 3, 3) for agent in AGENTS}
+    by_hand(game(name), {agent: Agent(agent, model) for agent, model in models.items()}, PLAYED)
+    for writer, model in enumerate(models.values()):
+        check_memory(model.memory, [finished(writer)])
 
 
 class Vanishing(DiaryParallel):

@@ -82,12 +82,13 @@ class Agent:
             self.act(world)
         return self.is_over
 
-    def look(self, world: World, *, remember: bool = True) -> bool:
+    def look(self, world: World, *, remember: bool = True, last: bool = False) -> bool:
         """See what came of the last action, and remember it.
 
         Args:
             world: where to look.
             remember: whether the step that this finishes goes into the memory.
+            last: whether the episode is cut off here, although the world would go on.
 
         Returns:
             Whether the episode is over.
@@ -98,6 +99,8 @@ class Agent:
         if self.is_over:
             self.begin()
         turn = self._turn(world)
+        if last and not turn.terminated:
+            turn = turn._replace(truncated=True)
         self.is_over = bool(turn.terminated or turn.truncated)
         unknown = self.is_over and turn.observation is None
         observation = None if unknown else self.observation_spec.observe(turn.observation)

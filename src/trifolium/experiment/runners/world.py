@@ -9,6 +9,7 @@ from trifolium.errors import WorldError
 from trifolium.experiment.runners.gym import MODEL
 from trifolium.experiment.runners.runner import EpisodeEnd, episode_seed, fingerprint
 from trifolium.models import BaseModel
+from trifolium.replay import checks
 from trifolium.worlds import World
 
 __all__ = ["WorldRunner"]
@@ -28,6 +29,7 @@ class WorldRunner:
         seed: of the run, for the seeds of its episodes.
         observation_specs: what agents see, named as in ``models``; those that are not named have the
             world's ``observation_spec(agent)``, or see what the world shows as it is.
+        turns: steps after which an episode is cut off; None to leave that to the world.
         remember: whether steps go into the models' memories; not for evaluation.
 
     >>> import trifolium as tri
@@ -50,6 +52,7 @@ class WorldRunner:
         *,
         seed: int,
         observation_specs: Mapping[str, ObservationSpec] | None = None,
+        turns: int | None = None,
         remember: bool = True,
     ) -> None:
         self.world = world
@@ -62,6 +65,7 @@ class WorldRunner:
                 self.models[name] = model
         self._seed = seed
         self._specs = observation_specs or {}
+        self._turns = None if turns is None else checks.integer("turns", turns, 1)
         self._remember = remember
         self._agents: dict[str, Agent] = {}  # all that were met
         self._playing: dict[str, Agent] = {}  # those whose episode is open
@@ -133,11 +137,12 @@ class WorldRunner:
     def _look(self, *, remember: bool) -> list[EpisodeEnd]:
         """Let agents look until some are to act, or the episode of the world is over."""
         ended = []
+        is_last = len(self._actions) == self._turns
         while not self._waiting:
             names = [name for name in self.world.agents if name not in self._over]
             for name in names:
                 agent = self._playing.get(name) or self._enter(name)
-                if agent.look(self.world, remember=remember):
+                if agent.look(self.world, remember=remember, last=is_last):
                     ended.append(self._leave(agent))
                 else:
                     self._waiting.append(agent)
@@ -193,7 +198,7 @@ class WorldRunner:
         return EpisodeEnd(agent.name, agent.episode_return, agent.length, model)
 
     def _leave_all(self, *, remember: bool) -> list[EpisodeEnd]:
-        """Take out those whom the world told of no end."""
+        """Take out those whom the world told of no end, and whose turn it is not."""
         left = list(self._playing.values())
         for agent in left:
             agent.cut(remember=remember)
