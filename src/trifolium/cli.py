@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
-EXTRAS = {"tensorboard": "tensorboard", "pygame": "play"}
+EXTRAS = {"tensorboard": "tensorboard", "pettingzoo": "worlds", "pygame": "worlds"}
 """The extra that brings a package, where it isn't ``train``."""
 
 

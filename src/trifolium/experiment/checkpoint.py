@@ -10,7 +10,6 @@ from typing import Any
 from trifolium import files
 from trifolium.errors import CheckpointError
 from trifolium.models import BaseModel
-from trifolium.replay import Buffer
 
 __all__ = ["Checkpoint", "file_name", "read", "restore_models", "write"]
 
@@ -64,11 +63,11 @@ def write(
         for index, name in enumerate(models)
     }
     for name, model in models.items():
-        _save_model(model, folder / names[name], memory=memory)
+        model.save(folder / names[name], memory=memory)
     written = Checkpoint(counters, runner, logs, names)
     files.write_text(folder / MANIFEST, json.dumps({"format": FORMAT} | vars(written)))
     for path in folder.iterdir():
-        if path.name != MANIFEST and path.name.removesuffix(".memory") not in names.values():
+        if path.name != MANIFEST and path.name not in names.values():
             path.unlink()
     return written
 
@@ -107,22 +106,9 @@ def restore_models(folder: Path, checkpoint: Checkpoint, models: Mapping[str, Ba
         path = folder / Path(checkpoint.models[name]).name
         if not path.is_file():
             raise CheckpointError(f"{path} is missing, which {folder / MANIFEST} names")
-        _load_model(model, path)
+        model.load(path)
 
 
 def file_name(name: str) -> str:
     """Return ``name`` as a part of a file's name."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
-
-
-def _save_model(model: BaseModel, path: Path, *, memory: bool) -> None:
-    model.save(path)
-    if memory:
-        model.memory.save(path.with_name(path.name + ".memory"))
-
-
-def _load_model(model: BaseModel, path: Path) -> None:
-    model.load(path)
-    beside = path.with_name(path.name + ".memory")
-    if beside.exists():
-        model.memory = Buffer.load(beside, backend=model.backend)

@@ -16,7 +16,14 @@ from trifolium.experiment.curve import WINDOW, draw_learning_curve
 from trifolium.experiment.evaluation import returns_of
 from trifolium.experiment.interrupts import Interrupts
 from trifolium.experiment.loop import Loop
-from trifolium.experiment.making import MakeWorld, OwnModels, make_models, make_runner, make_world
+from trifolium.experiment.making import (
+    MakeWorld,
+    OwnModels,
+    make_models,
+    make_runner,
+    make_world,
+    make_worlds,
+)
 from trifolium.experiment.options import OWN, TrainOptions
 from trifolium.experiment.record import METRICS, Record
 from trifolium.experiment.rows import Episode, Evaluation, read_rows
@@ -209,7 +216,7 @@ class Experiment:
         """
         world = make_world(self.options, self._make, render_mode=render_mode)
         seed = self.options.seed + EVALUATION_SEED
-        return world, make_runner(world, self.models, seed=seed, remember=False)
+        return world, make_runner(self.options, world, self._given_models, seed=seed, remember=False)
 
     # Making and restoring
 
@@ -218,9 +225,10 @@ class Experiment:
     ) -> None:
         self.options = options if models is None else replace(options, model=OWN)
         self._make = world
-        made = make_world(options, world)
-        self.models = make_models(self.options, made, models)
-        self.runner = make_runner(made, self.models, seed=options.seed)
+        worlds = make_worlds(options, world)
+        self._given_models = make_models(self.options, worlds, models)
+        self.runner = make_runner(options, worlds, self._given_models, seed=options.seed)
+        self.models = self.runner.models
         self._loop = Loop(self.runner, self.options)
         self._checkpoint: checkpoint.Checkpoint | None = None
 
@@ -261,7 +269,7 @@ class Experiment:
                 save_at = self._next_save()
                 self._save(record, memory=True)
             if rows or step >= show_at:
-                show_at = step + max(1, options.steps // 100)
+                show_at = min(step + max(1, options.steps // 100), options.steps)
                 on_progress(Progress(step, first_model.epsilon, _mean(recent)))
 
     def _finish(self, record: Record) -> None:

@@ -22,7 +22,10 @@ class TrainOptions:
     """The options of a training run; the defaults solve CartPole-v1.
 
     Attributes:
-        env: id of a Gymnasium environment; where the world is your own, what to call it.
+        env: id of a Gymnasium environment, or "pettingzoo:" and the id of one of PettingZoo's; where
+            the world is your own, what to call it.
+        n_envs: environments that step together, of Gymnasium's.
+        shared: whether all agents of a world share one model.
         model: "ddqn", "iqn" or "random"; "own" stands for a model that is given to the experiment.
         backend: name of a backend.
         device: device name; None for the backend's default.
@@ -34,10 +37,13 @@ class TrainOptions:
         n_frames: observations stacked to a state.
         n_step: rewards summed for a target.
         prioritized: whether rows are drawn in proportion to their last error.
-        dueling: whether ddqn's network tells the state's value from the actions' advantages.
+        convolutions: layers that see images first: "nature" or "minatar"; None for none.
         hidden: sizes of the hidden layers.
+        dueling: whether the network tells the state's value from the actions' advantages.
+        noisy: whether the layers behind the first are noisy, and explore on their own.
         batch_size: rows of a minibatch.
-        learning_rate: of Adam, at the start; it falls linearly to 0 at the end.
+        learning_rate: of Adam, at the first update; it falls linearly to 0 after the last.
+        max_grad_norm: gradients longer than that are scaled down to it; None to leave them.
         gamma: discount of one step.
         huber_delta: error at which the loss turns from quadratic to linear.
         target_update: updates between two copies into the target network.
@@ -57,6 +63,8 @@ class TrainOptions:
     """
 
     env: str
+    n_envs: int = 1
+    shared: bool = False
     model: str = "ddqn"
     backend: str = "numpy"
     device: str | None = None
@@ -68,10 +76,13 @@ class TrainOptions:
     n_frames: int = 1
     n_step: int = 3
     prioritized: bool = False
-    dueling: bool = False
+    convolutions: str | None = None
     hidden: tuple[int, ...] = (128, 128)
+    dueling: bool = False
+    noisy: bool = False
     batch_size: int = 64
     learning_rate: float = 1e-3
+    max_grad_norm: float | None = None
     gamma: float = 0.99
     huber_delta: float = 1.0
     target_update: int = 250
@@ -91,9 +102,10 @@ class TrainOptions:
             raise ValueError(f"model={self.model!r} is not known; known are: {', '.join(MODELS)}")
         for name in ("env", "backend"):
             _of_type(name, getattr(self, name), str)
-        for name in ("prioritized", "dueling", "tensorboard"):
+        for name in ("shared", "prioritized", "dueling", "noisy", "tensorboard"):
             _of_type(name, getattr(self, name), bool)
         for name in (
+            "n_envs",
             "threads",
             "steps",
             "memory_size",
@@ -114,6 +126,7 @@ class TrainOptions:
         for name in ("gamma", "epsilon_end", "exploration"):
             checks.fraction(name, getattr(self, name))
         checks.optional(checks.fraction, "epsilon_start", self.epsilon_start)
+        checks.optional(checks.positive, "max_grad_norm", self.max_grad_norm)
         for name in ("learning_rate", "huber_delta"):
             checks.positive(name, getattr(self, name))
         object.__setattr__(self, "hidden", checks.shape("hidden", self.hidden))
@@ -125,10 +138,6 @@ class TrainOptions:
         falling = self.exploration * self.steps
         left = max(0.0, 1.0 - step / falling) if falling else 0.0
         return self.epsilon_end + (self.epsilon_start - self.epsilon_end) * left
-
-    def learning_rate_at(self, step: int) -> float:
-        """Return the learning rate at ``step`` < ``steps``."""
-        return self.learning_rate * (1.0 - step / self.steps)
 
     def updates_between(self, before: int, after: int) -> int:
         """Return how many updates are due once ``after`` steps are taken, where ``before`` were.

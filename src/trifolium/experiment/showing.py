@@ -48,7 +48,7 @@ def episode_frames(run: Experiment) -> Frames:
 
         def take_picture() -> None:
             if len(pictures) < LONGEST:
-                pictures.append(np.array(world.render(), np.uint8))
+                pictures.append(np.array(_render(world), np.uint8))
 
         returns_of(runner, 1, after_step=take_picture)
         return Frames(pictures, _frames_per_second(world))
@@ -78,7 +78,7 @@ def watch(run: Experiment, episodes: int, *, text: bool = False) -> dict[str, np
     with _stage(run, "ansi" if text else "human") as (world, runner):
 
         def print_world() -> None:
-            print(world.render(), flush=True)
+            print(_render(world), flush=True)
             time.sleep(1 / _frames_per_second(world))
 
         return returns_of(runner, episodes, after_step=print_world if text else None)
@@ -107,6 +107,10 @@ def _check_mode(run: Experiment, render_mode: str) -> None:
             f"env={run.options.env!r} can't be shown as {render_mode!r}; "
             f"it has {', '.join(modes) or 'no pictures at all'}"
         )
+
+
+def _render(world: Any) -> Any:
+    return world.render() if hasattr(world, "render") else world.env.render()
 
 
 def _frames_per_second(world: Any) -> float:

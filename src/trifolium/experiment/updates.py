@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from trifolium.backend import as_numpy
-from trifolium.experiment.options import OWN, TrainOptions
+from trifolium.experiment.options import TrainOptions
 from trifolium.models import BaseModel
-from trifolium.models.learner import Learner
 
 __all__ = ["Updates"]
 
@@ -33,10 +32,6 @@ class Updates:
         """Make the updates that are due after the steps from ``before`` to ``after``."""
         for _ in range(self._options.updates_between(before, after)):
             for name, model in self._models.items():
-                if isinstance(model, Learner) and self._options.model != OWN:
-                    model.learning_rate = self._options.learning_rate_at(
-                        min(after, self._options.steps) - 1
-                    )
                 self._losses[name].append(model.train_step())
 
     def mean_loss(self, name: str) -> float:

@@ -45,8 +45,8 @@ def chart(name: str, title: str, x_label: str, series: Sequence[Series]) -> str:
         series: what to draw; at least one of them with a finite point.
     """
     thinned = [_thinned(each) for each in series]
-    x_axis = _Axis.around([each.x for each in thinned], LEFT, WIDTH - RIGHT)
-    y_axis = _Axis.around([each.y for each in thinned], HEIGHT - BOTTOM, TOP)
+    x_axis = _Axis.around([np.zeros(1), *(each.x for each in thinned)], LEFT, WIDTH - RIGHT)
+    y_axis = _Axis.around([each.y for each in thinned], HEIGHT - BOTTOM, TOP, margin=0.04)
     heading = f"{name}-title"
     return "\n".join(
         [
@@ -78,12 +78,15 @@ class _Axis:
     stop: float
 
     @classmethod
-    def around(cls, values: Sequence[np.ndarray], start: float, stop: float) -> "_Axis":
+    def around(
+        cls, values: Sequence[np.ndarray], start: float, stop: float, *, margin: float = 0.0
+    ) -> "_Axis":
         every = np.concatenate(list(values))
         low, high = float(every.min()), float(every.max())
         if low == high:
             low, high = low - 0.5, high + 0.5
-        return cls(low, high, start, stop)
+        room = margin * (high - low)
+        return cls(low - room, high + room, start, stop)
 
     def at(self, value: float) -> float:
         part = (value - self.low) / (self.high - self.low)

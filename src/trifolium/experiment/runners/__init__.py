@@ -3,5 +3,16 @@
 from trifolium.experiment.runners.frames import FrameStack
 from trifolium.experiment.runners.gym import GymRunner
 from trifolium.experiment.runners.runner import EpisodeEnd, Runner, episode_seed, fingerprint
+from trifolium.experiment.runners.vector import VectorRunner
+from trifolium.experiment.runners.world import WorldRunner
 
-__all__ = ["EpisodeEnd", "FrameStack", "GymRunner", "Runner", "episode_seed", "fingerprint"]
+__all__ = [
+    "EpisodeEnd",
+    "FrameStack",
+    "GymRunner",
+    "Runner",
+    "VectorRunner",
+    "WorldRunner",
+    "episode_seed",
+    "fingerprint",
+]

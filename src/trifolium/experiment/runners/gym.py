@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 
 from trifolium.agents import ActionSpec, ObservationSpec
+from trifolium.agents.agent import check_fit
 from trifolium.errors import WorldError
 from trifolium.experiment.runners.frames import FrameStack
 from trifolium.experiment.runners.runner import EpisodeEnd, episode_seed, fingerprint
@@ -26,10 +27,13 @@ class GymRunner:
         model: what acts. States are padded with zeros, so its memory's boundary is to be "pad" where it
             stacks frames.
         seed: of the run, for the seeds of its episodes.
-        observations: what the model is given for an observation; None for what follows from the
-            environment's space.
-        actions: what the environment takes for each action; None for what follows from its space.
+        observation_spec: turns what the environment shows into what the model takes; None for the one
+            that follows from the space.
         remember: whether steps go into the model's memory; not for evaluation.
+
+    Raises:
+        WorldError: the environment has observations or actions that can't be dealt with.
+        ValueError: the model does not fit.
 
     >>> import gymnasium, trifolium as tri
     >>> model = tri.RandomModel(4, 2, memory_size=100, seed=0)
@@ -49,8 +53,7 @@ class GymRunner:
         model: BaseModel,
         *,
         seed: int,
-        observations: ObservationSpec | None = None,
-        actions: ActionSpec | None = None,
+        observation_spec: ObservationSpec | None = None,
         remember: bool = True,
     ) -> None:
         self.env = env
@@ -58,9 +61,11 @@ class GymRunner:
         self.episodes = 0
         self._model = model
         self._seed = seed
-        self._observe = (observations or ObservationSpec.from_space(env.observation_space)).observe
+        spec = observation_spec or ObservationSpec.from_space(env.observation_space)
+        actions = ActionSpec.from_space(env.action_space)
+        check_fit(f"the environment {env}", model, spec, actions)
+        self._observe = spec.observe
         self._remember = remember
-        actions = actions or ActionSpec.from_space(env.action_space)
         self._values = [actions.value(action) for action in range(actions.n)]
         self._frames = FrameStack(model.memory.n_frames)
         self._obs = self._stacked = np.zeros(0)
