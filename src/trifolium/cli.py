@@ -34,12 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None for those of the process.
     """
     try:
-        options = _parser().parse_args(arguments)
+        options = _parsed(arguments)
         options.run(options)
     except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
         return _failed(
-            f"this command needs the package {error.name!r}, which is not installed; "
-            f"pip install 'trifolium[{EXTRAS.get(error.name or '', 'train')}]' brings it"
+            f"this command needs the package {package!r}, which is not installed; "
+            f"pip install 'trifolium[{EXTRAS.get(package, 'train')}]' brings it"
         )
     except (TrifoliumError, ValueError, OSError) as error:
         return _failed(str(error))
@@ -61,13 +62,21 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(_failed(f"{message} ({self.prog} --help tells more)"))
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown and not options.takes_anything:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="trifolium", description="Reinforcement learning on NumPy, PyTorch and JAX.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], None], does: str) -> _Parser:
         added = commands.add_parser(name, help=does, description=f"{does.capitalize()}.")
-        added.set_defaults(run=run)
+        added.set_defaults(run=run, takes_anything=False)
         return added
 
     train = command("train", _train, "train a model in an environment, or go on with a run")
@@ -99,6 +108,7 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     try:
         from trifolium.experiment.options import TrainOptions
     except ModuleNotFoundError:
+        parser.set_defaults(takes_anything=True)
         return  # `train` will say what is missing
     helps, types = _attribute_docs(TrainOptions), get_type_hints(TrainOptions)
     for field in fields(TrainOptions):

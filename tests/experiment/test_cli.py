@@ -2,9 +2,12 @@
 
 import json
 import shutil
+import subprocess
 import sys
 
 import pytest
+
+from trifolium.cli import main
 
 from .command import check_mistake, trifolium
 
@@ -160,8 +163,9 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_mistakes_end_in_one_line_and_exit_code_2(run, backend, name):
+def test_mistakes_end_in_one_line_and_exit_code_2(run, backend, name, capsys, monkeypatch):
     folder, _ = run
+    monkeypatch.chdir(folder)
     arguments, words = MISTAKES[name]
     (folder / "broken.toml").write_text("steps = ")
     (folder / "typo.toml").write_text("lerning_rate = 1.0")
@@ -173,8 +177,24 @@ def test_mistakes_end_in_one_line_and_exit_code_2(run, backend, name):
         arguments = (*arguments, "--backend", backend.name)
         if not backend.capabilities.train and "--model" not in arguments:
             arguments = (*arguments, "--model", "random")
-    check_mistake(trifolium(*arguments, cwd=folder), *words)
+    check_mistake(called(arguments, capsys), *words)
     assert not (folder / "x").exists()
+
+
+def called(arguments, capsys):
+    """Call the command line in this process, which saves starting one for each mistake."""
+    capsys.readouterr()
+    try:
+        code = main(arguments)
+    except SystemExit as error:
+        code = error.code
+    return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+
+def test_a_mistake_in_a_process_of_its_own(tmp_path):
+    done = trifolium("train", "Pendulum-v1", "--out", "x", cwd=tmp_path)
+    check_mistake(done, "Pendulum-v1", "expected Discrete")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -284,8 +284,8 @@ def test_worlds_must_be_made(options, tmp_path):
 def test_model_that_does_not_fit_is_named(options, tmp_path, backend):
     with pytest.raises(ValueError, match="input_size"):
         Experiment(options(), tmp_path / "run", models=Diarist(3, 2, 100, backend=backend))
+    models = {"one": Diarist(4, 2, 100, backend=backend)}
     with pytest.raises(ValueError, match="expected one model"):
-        models = {"one": Diarist(4, 2, 100, backend=backend)}
         Experiment(options(), tmp_path / "run", models=models)
 
 

@@ -1,4 +1,4 @@
-"""A run that was interrupted goes on as if it had not been: the same record, the same model, to the bit."""
+"""A run that was interrupted goes on as if it had not been: the same record and model, to the bit."""
 
 import json
 import random

@@ -28,6 +28,7 @@ from trifolium.experiment.options import OWN, TrainOptions
 from trifolium.experiment.record import METRICS, Record
 from trifolium.experiment.rows import Episode, Evaluation, read_rows
 from trifolium.experiment.runners import Runner
+from trifolium.experiment.tensorboard import check_installed
 from trifolium.experiment.versions import write_versions
 
 __all__ = ["EVALUATION_SEED", "Experiment", "Progress"]
@@ -77,6 +78,7 @@ class Experiment:
     Raises:
         FileExistsError: ``out`` is a file, or holds a run.
         WorldError, BackendError, ValueError, TypeError: something is asked for that can't be had.
+        ModuleNotFoundError: what it needs is not installed.
 
     >>> import tempfile, trifolium as tri
     >>> options = TrainOptions(env="CartPole-v1", steps=200)
@@ -225,6 +227,8 @@ class Experiment:
     ) -> None:
         self.options = options if models is None else replace(options, model=OWN)
         self._make = world
+        if options.tensorboard:
+            check_installed()
         worlds = make_worlds(options, world)
         self._given_models = make_models(self.options, worlds, models)
         self.runner = make_runner(options, worlds, self._given_models, seed=options.seed)

@@ -8,7 +8,12 @@ from typing import Any
 
 from trifolium.experiment.rows import Episode, Evaluation
 
-__all__ = ["EventLog"]
+__all__ = ["EventLog", "check_installed"]
+
+
+def check_installed() -> None:
+    """Raise ModuleNotFoundError where the package tensorboard is missing."""
+    import tensorboard.summary.writer.event_file_writer  # noqa: F401
 
 
 class EventLog:
