@@ -72,13 +72,17 @@ class Agent:
         self._state: np.ndarray | None = None
         self._action: int | None = None
 
-    def transition(self, world: World) -> bool:
+    def transition(self, world: World, *, remember: bool = True) -> bool:
         """Make one step: look, remember what came of the last action, and act unless that was the end.
+
+        Args:
+            world: where to look and to act.
+            remember: as for :meth:`look`.
 
         Returns:
             Whether the episode is over.
         """
-        if not self.look(world):
+        if not self.look(world, remember=remember):
             self.act(world)
         return self.is_over
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -140,6 +141,8 @@ class ParallelWorld(_PettingZooWorld):
 class AECWorld(_PettingZooWorld):
     """A PettingZoo environment in which agents take turns.
 
+    Where an illegal move loses the game, as in PettingZoo's classic ones, it does so quietly.
+
     Args:
         env: an AEC environment: what ``pettingzoo.make("aec", ...)`` returns.
 
@@ -155,6 +158,10 @@ class AECWorld(_PettingZooWorld):
     """
 
     _takes_turns = True
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        logging.getLogger("pettingzoo.utils.env_logger").addFilter(_is_news)
 
     @property
     def agents(self) -> Sequence[str]:
@@ -175,3 +182,8 @@ class AECWorld(_PettingZooWorld):
     def act(self, agent: str, action: Any) -> None:  # noqa: ARG002
         """Make the move."""
         self.env.step(action)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Return whether PettingZoo is to log this: not each illegal move, of which learners make many."""
+    return "Illegal move" not in record.getMessage()
