@@ -1,5 +1,7 @@
 """A single Gymnasium environment: what it leaves in the memory, by hand and through its runner."""
 
+from enum import IntEnum
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -110,3 +112,19 @@ def test_a_vector_that_is_made_here_is_reset_by_its_caller(processes):
     envs.close()
     with pytest.raises(ValueError, match="count=0 is too small"):
         gym_worlds.make_vector("CartPole-v1", 0)
+
+
+@pytest.mark.parametrize(
+    ("unwrapped", "names"),
+    [
+        ({"get_action_meanings": lambda: ["NOOP", "FIRE"]}, ("NOOP", "FIRE")),
+        ({"actions": IntEnum("Actions", ["left", "right"], start=0)}, ("left", "right")),
+        ({"get_action_meanings": lambda: ["NOOP"]}, ("0", "1")),  # another number than the space has
+        ({"actions": [1, 2]}, ("0", "1")),
+        ({}, ("0", "1")),
+    ],
+)
+def test_actions_have_the_names_of_the_environment(unwrapped, names):
+    env = gym.make("CartPole-v1")
+    vars(env.unwrapped).update(unwrapped)
+    assert GymWorld(env).action_spec("agent").names == names

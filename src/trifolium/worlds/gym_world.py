@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import EnumMeta
 from typing import TYPE_CHECKING, Any
 
 from trifolium.agents.action import ActionSpec
@@ -11,7 +12,25 @@ from trifolium.worlds.world import Turn
 if TYPE_CHECKING:
     import gymnasium as gym
 
-__all__ = ["GymWorld"]
+__all__ = ["GymWorld", "action_names"]
+
+
+def action_names(env: gym.Env[Any, Any]) -> list[str] | None:
+    """Return what ``env`` calls its actions, or None: Atari's and MiniGrid's have names.
+
+    >>> import gymnasium, minigrid
+    >>> action_names(gymnasium.make("MiniGrid-Empty-5x5-v0"))[:3]
+    ['left', 'right', 'forward']
+    """
+    meanings = getattr(env.unwrapped, "get_action_meanings", None)
+    actions = getattr(env.unwrapped, "actions", None)
+    if callable(meanings):
+        names = [str(name) for name in meanings()]
+    elif isinstance(actions, EnumMeta):
+        names = list(actions.__members__)
+    else:
+        return None
+    return names if len(names) == getattr(env.action_space, "n", None) == len(set(names)) else None
 
 
 class GymWorld:
@@ -52,8 +71,8 @@ class GymWorld:
         return ObservationSpec.from_space(self.env.observation_space)
 
     def action_spec(self, agent: str) -> ActionSpec:  # noqa: ARG002
-        """Return the spec of the action space."""
-        return ActionSpec.from_space(self.env.action_space)
+        """Return the spec of the action space, with the environment's names where it has some."""
+        return ActionSpec.from_space(self.env.action_space, action_names(self.env))
 
     def close(self) -> None:
         """Close the environment."""

@@ -76,8 +76,8 @@ def test_memories_are_generated(backend, tmp_path):
     hunters = models(backend, epsilon=1.0, extras={"positions": ((2,), "int32")})
     Hunt(hunters, 1).generate_memories(2, output_dir=tmp_path)
     with np.load(tmp_path / "memories" / "agent0.npz") as games:
-        assert games["states"][: TURNS].any(axis=1).all()
-        assert games["positions"][: TURNS].any()
+        assert games["states"][:TURNS].any(axis=1).all()
+        assert games["positions"][:TURNS].any()
 
 
 def test_learning_earns_more_than_chance(tmp_path):
