@@ -59,7 +59,8 @@ class Loop:
         epsilon = self._options.epsilon(counters.step)
         if epsilon is not None:
             for model in self._models:
-                model.set_epsilon(epsilon)
+                if model.epsilon != epsilon:
+                    model.set_epsilon(epsilon)
         before, episodes = counters.step, runner.episodes
         ends = runner.step()
         counters.step = before + runner.width
