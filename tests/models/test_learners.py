@@ -257,9 +257,10 @@ def test_model_comes_back_with_its_options(learner, tmp_path):
     model.save(tmp_path / "model")
     other = DDQN.from_file(tmp_path / "model", learning_rate=0.5)
     assert other.backend is model.backend
-    assert {name: getattr(other, name) for name in ("dueling", "noisy", "batch_size", "polyak")} == {
-        name: options[name] for name in ("dueling", "noisy", "batch_size", "polyak")
-    }
+    assert other.design == model.design
+    assert other.design.dueling
+    assert other.design.noisy
+    assert (other.batch_size, other.polyak) == (16, 0.1)
     assert other.memory.spec == model.memory.spec
     assert other.memory.sampler.options == model.memory.sampler.options
     assert (other.epsilon, other.learning_rate) == (0.25, 0.5)

@@ -1,6 +1,7 @@
 """The NumPy backend: every operation is NumPy's own, gradients are autograd's."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -82,25 +83,10 @@ class NumpyBackend(Backend):
         return function
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        # Imported here: a buffer has no use for autograd, and it takes as long to load as NumPy.
-        import autograd.numpy as traced
-        from autograd.core import make_vjp
-        from autograd.extend import vspace
-        from autograd.tracer import getval
+        # A buffer has no use for autograd, and it takes as long to load as NumPy.
+        from trifolium_numpy.gradient import value_and_grad
 
-        def evaluate(params: Params, *args: Any) -> tuple[Array, Any, Params]:
-            aux: Any = None
-
-            def loss_only(params: Params) -> Array:
-                nonlocal aux
-                loss, aux = function(traced, params, *args)
-                aux = getval(aux)
-                return loss
-
-            pull_back, loss = make_vjp(loss_only, params)
-            return np.asarray(loss), aux, pull_back(vspace(loss).ones())
-
-        return evaluate
+        return partial(value_and_grad, function)
 
     def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
         from trifolium_numpy.convolution import convolve  # it imports autograd

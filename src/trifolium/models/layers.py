@@ -80,8 +80,8 @@ def mlp(xp: Any, params: Params, inputs: Array, name: str = "", *, rectify_last:
 
 
 def rectified(xp: Any, values: Array) -> Array:
-    """Return ``values``, zero where they are negative."""
-    return xp.maximum(values, xp.zeros_like(values))
+    """Return ``values``, zero where they are not positive; so is the gradient there."""
+    return values * xp.astype(values > 0, values.dtype)  # autograd's maximum widens to 64 bits
 
 
 # Convolutions

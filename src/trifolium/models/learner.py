@@ -14,7 +14,7 @@ from trifolium.backend import Array, Backend, Params, get_backend
 from trifolium.models import adam, layers, networks
 from trifolium.models.actor import Actor, epsilon_greedy
 from trifolium.models.base import BaseModel
-from trifolium.models.networks import Head, ImplicitQuantiles, Network, QNetwork, Torso
+from trifolium.models.networks import Design, Head, ImplicitQuantiles, Network, QNetwork, Torso
 from trifolium.models.update import Algorithm, Drawn, Learned, Update
 from trifolium.replay import Uniform, checks, saving
 from trifolium.replay.assemble import Plan, assemble
@@ -27,11 +27,6 @@ DefaultNetwork: TypeAlias = QNetwork | ImplicitQuantiles
 
 _OF_YOUR_OWN = "of your own"
 _OPTIONS = (  # those whose attribute is what the constructor takes
-    "hidden",
-    "convolutions",
-    "input_scale",
-    "dueling",
-    "noisy",
     "learning_rate",
     "adam_epsilon",
     "max_grad_norm",
@@ -61,7 +56,7 @@ class Learner(BaseModel):
             (Wang et al. 2016).
         noisy: whether the layers behind the torso are noisy (Fortunato et al. 2018).
         network: a network of your own in the place of the one that the options before describe;
-            docs/own_models.md tells what each backend takes.
+            docs/own_networks.md tells what each backend takes.
         learning_rate: of Adam; or a schedule of it, by the number of updates made.
         adam_epsilon: added to the denominator of Adam.
         max_grad_norm: gradients longer than that are scaled down to it; None to leave them.
@@ -73,6 +68,10 @@ class Learner(BaseModel):
         compile: whether the update goes through a compiler that takes its time, ``torch.compile``;
             JAX always compiles.
         backend, device, seed, n_frames, **memory_options: as for :class:`~trifolium.BaseModel`.
+
+    Attributes:
+        design: hidden, convolutions, input_scale, dueling and noisy in their final types. The other
+            options are attributes by their own names.
     """
 
     def __init__(
@@ -115,11 +114,15 @@ class Learner(BaseModel):
             gamma=gamma,
             **memory_options,
         )
-        self.hidden = checks.shape("hidden", hidden)
-        self.convolutions = networks.checked_convolutions(convolutions, self.memory.obs_shape)
-        self.input_scale = checks.positive("input_scale", input_scale)
-        self.dueling = checks.flag("dueling", dueling)
-        self.noisy = checks.flag("noisy", noisy)
+        self.design = Design.checked(
+            self.memory,
+            self.action_space,
+            hidden=hidden,
+            convolutions=convolutions,
+            input_scale=input_scale,
+            dueling=dueling,
+            noisy=noisy,
+        )
         self.learning_rate = schedules.checked(checks.positive, "learning_rate", learning_rate)
         self.adam_epsilon = checks.positive("adam_epsilon", adam_epsilon)
         self.max_grad_norm = checks.optional(checks.positive, "max_grad_norm", max_grad_norm)
@@ -224,7 +227,7 @@ class Learner(BaseModel):
     def network(self) -> Any:
         """The network as trained: your own if you gave one, else its parameters as host arrays.
 
-        It is what the framework takes for a trained network, see docs/own_models.md, and a copy: it
+        It is what the framework takes for a trained network, see docs/own_networks.md, and a copy: it
         does not change with further updates.
         """
         return self._export(self._learned.params)
@@ -240,7 +243,7 @@ class Learner(BaseModel):
             params, self._export = self._on_device(ours.init(self.rng)), self._on_host
             trained, acting = ours, self._network_on(get_backend("numpy"))
         else:
-            self._check_no_layers()
+            self.design.check_is_plain()
             inputs = self._example_inputs(np.zeros((1, self.state_size), np.float32))
             params, function, self._export = backend.network(network, inputs, self.rng)
             trained = acting = networks.UserNetwork(function)
@@ -270,28 +273,8 @@ class Learner(BaseModel):
         if self.compile and not can.compile:
             raise ValueError(f"compile=True: backend={name!r} has no compiler; expected False")
 
-    def _check_no_layers(self) -> None:
-        for name in ("convolutions", "dueling", "noisy"):
-            if getattr(self, name):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} describes the network that network= replaces; "
-                    "expected one of the two"
-                )
-
     def _network_on(self, backend: Backend) -> DefaultNetwork:
-        torso_layers, head_layers = self.hidden[:-1], self.hidden[-1:]
-        torso = Torso(
-            n_frames=self.memory.n_frames,
-            obs_shape=self.memory.obs_shape,
-            convolutions=self.convolutions,
-            hidden=torso_layers,
-            scale=self.input_scale,
-            convolve=backend.convolve,
-        )
-        head = Head(
-            hidden=head_layers, actions=self.action_space, dueling=self.dueling, noisy=self.noisy
-        )
-        return self._default_network(torso, head)
+        return self._default_network(self.design.torso(backend.convolve), self.design.head)
 
     def _noise(self, evaluations: int) -> np.ndarray | None:
         """Draw the noise [evaluations, size] of noisy layers, if there are some."""
@@ -303,33 +286,20 @@ class Learner(BaseModel):
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the network, the target network, the optimizer, and the counts, on the host."""
-        groups = self._learned._asdict().items()
-        arrays = {
-            f"{group}.{name}": self.backend.to_numpy(value)
-            for group, params in groups
-            for name, value in params.items()
-        }
-        return arrays | {"updates": np.array(self._updates), "actions": np.array(self._actions)}
+        counts = {"updates": np.array(self._updates), "actions": np.array(self._actions)}
+        return self._learned.to_numpy(self.backend) | counts
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take up what :meth:`state` returned, each array in the dtype that it has here."""
-        xp = self.backend.xp
-        self._learned = Learned(
-            *(
-                {
-                    name: xp.astype(self.backend.from_numpy(state[f"{group}.{name}"]), value.dtype)
-                    for name, value in params.items()
-                }
-                for group, params in self._learned._asdict().items()
-            )
-        )
+        self._learned = self._learned.from_numpy(self.backend, state)
         self._updates, self._actions = int(state["updates"]), int(state["actions"])
         self._actor.forget()
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments; of one that JSON can't hold, what it was."""
         names = (*_OPTIONS, *self._own_options)
-        options = super().options() | {name: getattr(self, name) for name in names}
+        options = super().options() | self.design.options
+        options |= {name: getattr(self, name) for name in names}
         of_your_own = {
             "epsilon": self._epsilon_schedule,
             "network": self._user_network,
@@ -370,7 +340,7 @@ class Learner(BaseModel):
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     model.save(f"{folder}/model")
         ...     again = DDQN.from_file(f"{folder}/model")
-        >>> again.hidden
+        >>> again.design.hidden
         (8,)
         """
         manifest, _ = files.read(path, "model")

@@ -43,7 +43,8 @@ def huber(xp: Any, errors: Array, delta: float) -> Array:
     ``0.5 e^2`` where ``|e| <= delta``, else ``delta (|e| - 0.5 delta)``.
     """
     size = xp.abs(errors)
-    quadratic = xp.minimum(size, xp.full_like(size, delta))
+    is_small = xp.astype(size <= delta, size.dtype)
+    quadratic = is_small * size + (1.0 - is_small) * delta
     return 0.5 * quadratic * quadratic + delta * (size - quadratic)
 
 

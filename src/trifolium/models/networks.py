@@ -16,10 +16,11 @@ import numpy as np
 from trifolium.backend import Array, Params, device_of
 from trifolium.models import layers
 from trifolium.models.layers import Convolution
-from trifolium.replay import checks
+from trifolium.replay import Buffer, checks
 
 __all__ = [
     "PRESETS",
+    "Design",
     "Head",
     "ImplicitQuantiles",
     "Network",
@@ -87,6 +88,82 @@ class UserNetwork:
     def apply(self, xp: Any, params: Params, noise: Array | None, *inputs: Array) -> Array:  # noqa: ARG002
         """Return the outputs for ``inputs``."""
         return self.function(xp, params, *inputs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """What a default network is made of.
+
+    ``hidden``, ``convolutions``, ``input_scale``, ``dueling`` and ``noisy`` are options of
+    :class:`~trifolium.models.learner.Learner`; the others follow from its memory and its actions.
+    """
+
+    n_frames: int
+    obs_shape: tuple[int, ...]
+    actions: int
+    hidden: tuple[int, ...]
+    convolutions: tuple[Convolution, ...]
+    input_scale: float
+    dueling: bool
+    noisy: bool
+
+    @classmethod
+    def checked(
+        cls,
+        memory: Buffer,
+        actions: int,
+        *,
+        hidden: Any,
+        convolutions: Any,
+        input_scale: Any,
+        dueling: Any,
+        noisy: Any,
+    ) -> Design:
+        """Return the options in their final types, or raise an error that names the bad one."""
+        return cls(
+            n_frames=memory.n_frames,
+            obs_shape=memory.obs_shape,
+            actions=actions,
+            hidden=checks.shape("hidden", hidden),
+            convolutions=checked_convolutions(convolutions, memory.obs_shape),
+            input_scale=checks.positive("input_scale", input_scale),
+            dueling=checks.flag("dueling", dueling),
+            noisy=checks.flag("noisy", noisy),
+        )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of a learner that describe its network."""
+        names = ("hidden", "convolutions", "input_scale", "dueling", "noisy")
+        return {name: getattr(self, name) for name in names}
+
+    def check_is_plain(self) -> None:
+        """Raise ValueError if something was asked for that only a default network can have."""
+        for name in ("convolutions", "dueling", "noisy"):
+            value = getattr(self, name)
+            if value:
+                raise ValueError(
+                    f"{name}={value!r} describes the network that network= replaces; expected one of "
+                    "the two"
+                )
+
+    def torso(self, convolve: Callable[[Array, Array, int], Array]) -> Torso:
+        """Return the torso: all hidden layers but the last, behind the convolutions."""
+        return Torso(
+            n_frames=self.n_frames,
+            obs_shape=self.obs_shape,
+            convolutions=self.convolutions,
+            hidden=self.hidden[:-1],
+            scale=self.input_scale,
+            convolve=convolve,
+        )
+
+    @property
+    def head(self) -> Head:
+        """The head: the last hidden layer, and the outputs."""
+        return Head(
+            hidden=self.hidden[-1:], actions=self.actions, dueling=self.dueling, noisy=self.noisy
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -74,6 +74,25 @@ class Learned(NamedTuple):
     params: Params
     target: Params
     optimizer: Params
+
+    def to_numpy(self, backend: Backend) -> dict[str, np.ndarray]:
+        """Return all arrays on the host, named ``<group>.<name>``."""
+        return {
+            f"{group}.{name}": backend.to_numpy(value)
+            for group, params in self._asdict().items()
+            for name, value in params.items()
+        }
+
+    def from_numpy(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> Learned:
+        """Return what :meth:`to_numpy` returned on the device, each array in the dtype it has here."""
+        groups = (
+            {
+                name: backend.xp.astype(backend.from_numpy(arrays[f"{group}.{name}"]), value.dtype)
+                for name, value in params.items()
+            }
+            for group, params in self._asdict().items()
+        )
+        return Learned(*groups)
 
 
 @dataclass(frozen=True)
