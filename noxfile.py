@@ -54,7 +54,7 @@ def quickstart(session: nox.Session) -> None:
 @nox.parametrize("backend", BACKENDS, ids=BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
     """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
-    install(session, "train", "testing", backend)
+    install(session, "train", "worlds", "tensorboard", "testing", backend)
     if backend == "jax":
         session.install("--constraint", "constraints.txt", *GROUPS["networks"])
     session.run("pytest", "--backend", backend, *session.posargs, env=ONE_THREAD)
@@ -133,6 +133,21 @@ def bench(session: nox.Session) -> None:
     backend, rest = backend_and_rest(session)
     install(session, backend)
     session.run("python", "benchmarks/capacity.py", "--backend", backend, *rest)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Open the report of a run in headless Chromium, which has to be there (Debian: chromium)."""
+    install(session, "train", "worlds", "testing")
+    session.install("--constraint", "constraints.txt", *GROUPS["browser"])
+    session.run("pytest", "tests/experiment/look_at_report.py", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session(python="3.12")
+def sorrel(session: nox.Session) -> None:
+    """Drive the models in Sorrel itself, which brings its own versions of everything (some GB)."""
+    session.install("sorrel==1.6.*", "--editable", ".[testing]")
+    session.run("pytest", "tests/plugins/sorrel/drive_sorrel.py", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session

@@ -14,7 +14,7 @@ __all__ = ["progress_bar"]
 
 @contextmanager
 def progress_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
-    """Show a live bar of ``steps`` on standard error; yields what to call after each episode."""
+    """Show a live bar of ``steps`` on standard error; yields what to call with the progress."""
     columns = (
         TextColumn("training"),
         BarColumn(),
@@ -26,8 +26,7 @@ def progress_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task("training", total=steps, text="")
 
         def show(progress: Progress) -> None:
-            epsilon = progress.episode.epsilon
-            text = f"return {progress.recent_return:.1f}, epsilon {epsilon:.2f}"
-            bar.update(task, completed=progress.episode.step, text=text)
+            text = f"return {progress.recent_return:.1f}, epsilon {progress.epsilon:.2f}"
+            bar.update(task, completed=progress.step, text=text)
 
         yield show

@@ -1,57 +1,72 @@
-"""Evaluation: what a model earns when it does not explore."""
+"""Evaluation: what models earn when they do not explore."""
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from trifolium.experiment.runners import GymRunner, Runner
 from trifolium.models import BaseModel
 from trifolium.replay import checks
 
-__all__ = ["FrameStack", "evaluate"]
+__all__ = ["evaluate", "greedy", "returns_of"]
 
 
-class FrameStack:
-    """The newest ``n_frames`` observations of an episode; zeros before its first.
+def evaluate(model: BaseModel, env: "gym.Env[Any, Any]", episodes: int, *, seed: int) -> np.ndarray:
+    """Return what ``model`` earns in each of ``episodes`` without exploring: [episodes] float64.
+
+    The model's memory, epsilon and generator are as they were before.
+
+    >>> import trifolium as tri
+    >>> model = tri.DDQN(4, 2, memory_size=100, seed=0)
+    >>> evaluate(model, gym.make("CartPole-v1"), 3, seed=0).shape
+    (3,)
+    """
+    runner = GymRunner(env, model, seed=seed, remember=False)
+    (returns,) = returns_of(runner, episodes).values()
+    return returns
+
+
+def returns_of(
+    runner: Runner, episodes: int, *, after_step: Callable[[], None] | None = None
+) -> dict[str, np.ndarray]:
+    """Return what each agent earns in ``episodes`` more of the world, the models not exploring.
 
     Args:
-        n_frames: observations in a state.
+        runner: one that does not remember.
+        episodes: of the world; agents may be in none of one, or in several.
+        after_step: called after each step.
 
-    >>> stack = FrameStack(2)
-    >>> stack.reset(np.array([1.0])).tolist(), stack.push(np.array([2.0])).tolist()
-    ([[0.0], [1.0]], [[1.0], [2.0]])
+    Returns:
+        Returns by the agent's name: [episodes of the agent] float64.
     """
-
-    def __init__(self, n_frames: int) -> None:
-        self.n_frames = n_frames
-        self._frames: list[np.ndarray] = []
-
-    def reset(self, obs: Any) -> np.ndarray:
-        """Begin an episode with ``obs`` and return its state: [n_frames, *obs_shape]."""
-        self._frames = [np.zeros_like(obs)] * self.n_frames
-        return self.push(obs)
-
-    def push(self, obs: Any) -> np.ndarray:
-        """Take in the next observation and return the state: [n_frames, *obs_shape]."""
-        self._frames = [*self._frames[1:], np.asarray(obs)]
-        return np.stack(self._frames)
+    last = runner.episodes + checks.integer("episodes", episodes, 1)
+    returns: dict[str, list[float]] = {agent: [] for agent in runner.agents}
+    with greedy(runner.models):
+        while runner.episodes < last:
+            for end in runner.step():
+                returns.setdefault(end.agent, []).append(end.episode_return)
+            if after_step:
+                after_step()
+    return {agent: np.array(earned, np.float64) for agent, earned in returns.items()}
 
 
-def evaluate(model: BaseModel, env: gym.Env[Any, Any], episodes: int, *, seed: int) -> np.ndarray:
-    """Return what ``model`` earns in each of ``episodes`` with epsilon at 0: [episodes] float64.
+@contextmanager
+def greedy(models: Mapping[str, BaseModel]) -> Iterator[None]:
+    """Let no model explore for a while, after which its generator is where it was before."""
+    with ExitStack() as stack:
+        for model in models.values():
+            stack.enter_context(_greedy(model))
+        yield
 
-    Episode i is reset with ``seed + i``. The model's memory and epsilon are as they were before.
-    """
-    returns = np.zeros(checks.integer("episodes", episodes, 1))
-    frames = FrameStack(model.memory.n_frames)
-    with model.greedy():
-        for episode in range(episodes):
-            model.reset()
-            state = frames.reset(env.reset(seed=seed + episode)[0])
-            over = False
-            while not over:
-                obs, reward, terminated, truncated, _ = env.step(model.take_action(state))
-                state = frames.push(obs)
-                returns[episode] += float(reward)
-                over = terminated or truncated
-    return returns
+
+@contextmanager
+def _greedy(model: BaseModel) -> Iterator[None]:
+    generator = model.rng.bit_generator.state
+    try:
+        with model.greedy():
+            yield
+    finally:
+        model.rng.bit_generator.state = generator

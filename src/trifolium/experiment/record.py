@@ -1,56 +1,71 @@
-"""The record of a run: one line of metrics an episode, and the picture of the learning curve."""
+"""Record: what a run writes while it goes on."""
 
-import csv
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
+from trifolium.experiment.rows import CsvLog, Episode, Evaluation
+from trifolium.experiment.tensorboard import EventLog
 
-from trifolium.errors import CheckpointError
+__all__ = ["EVALUATIONS", "METRICS", "Record"]
 
-__all__ = ["Episode", "MetricsFile", "draw_learning_curve", "read_metrics"]
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One line of metrics.csv.
-
-    Attributes:
-        step: environment steps taken when the episode ended.
-        episode: its number, from 1.
-        episode_return: sum of its rewards.
-        length: its steps.
-        epsilon: probability of a random action when it ended.
-        loss: mean loss of the updates made during it; nan if there were none.
-    """
-
-    step: int
-    episode: int
-    episode_return: float
-    length: int
-    epsilon: float
-    loss: float
+METRICS = "metrics.csv"
+EVALUATIONS = "evaluations.csv"
 
 
-class MetricsFile:
-    """metrics.csv, written line by line; a context manager.
+class Record:
+    """The logs of a run; a context manager that closes them.
 
     Args:
-        path: the file; what it held is lost.
+        out: the folder of the run.
+        agents: whether rows tell whose they are.
+        evaluations: whether there is to be a log of evaluations.
+        tensorboard: whether there is to be one for TensorBoard.
+        step: step that the run goes on from.
+        sizes: bytes of each CSV file to keep; None for new files.
+
+    Raises:
+        CheckpointError: a file is shorter than that.
+        FileNotFoundError: a file of which bytes are to be kept is missing.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", newline="")
-        self._writer = csv.writer(self._file)
-        self._writer.writerow(field.name for field in fields(Episode))
+    def __init__(
+        self,
+        out: Path,
+        *,
+        agents: bool,
+        evaluations: bool,
+        tensorboard: bool,
+        step: int = 0,
+        sizes: Mapping[str, int] | None = None,
+    ) -> None:
+        kinds = {METRICS: Episode} | ({EVALUATIONS: Evaluation} if evaluations else {})
+        sizes = sizes or {}
+        self._logs = {
+            name: CsvLog(out / name, kind, agents=agents, size=sizes.get(name))
+            for name, kind in kinds.items()
+        }
+        self._events = EventLog(out / "tensorboard", step, agents=agents) if tensorboard else None
 
-    def write(self, episode: Episode) -> None:
-        """Append a line."""
-        self._writer.writerow(astuple(episode))
+    def episode(self, row: Episode) -> None:
+        """Write a line of metrics.csv."""
+        self._logs[METRICS].append(row)
+        if self._events:
+            self._events.episode(row)
 
-    def __enter__(self) -> "MetricsFile":
+    def evaluation(self, row: Evaluation) -> None:
+        """Write a line of evaluations.csv."""
+        self._logs[EVALUATIONS].append(row)
+        if self._events:
+            self._events.evaluation(row)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of each CSV file, once all is on the disk."""
+        if self._events:
+            self._events.flush()
+        return {name: log.size() for name, log in self._logs.items()}
+
+    def __enter__(self) -> "Record":
         return self
 
     def __exit__(
@@ -59,45 +74,7 @@ class MetricsFile:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-
-
-def read_metrics(path: Path) -> list[Episode]:
-    """Return the lines of a metrics.csv.
-
-    Raises:
-        CheckpointError: it is none.
-    """
-    kinds = [field.type for field in fields(Episode)]
-    try:
-        with path.open(newline="") as file:
-            lines = csv.reader(file)
-            if next(lines) != [field.name for field in fields(Episode)]:
-                raise ValueError("its first line does not name the metrics")
-            return [
-                Episode(*(kind(value) for kind, value in zip(kinds, line, strict=True)))  # type: ignore[operator]
-                for line in lines
-            ]
-    except (ValueError, StopIteration, csv.Error) as error:
-        raise CheckpointError(f"{path} is no metrics file: {error}") from error
-
-
-def draw_learning_curve(path: Path, episodes: Sequence[Episode], title: str) -> None:
-    """Draw return against steps, each episode and the mean of the last 20, to a PNG file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    steps = np.array([episode.step for episode in episodes])
-    returns = np.array([episode.episode_return for episode in episodes])
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.plot(steps, returns, ".", markersize=3, alpha=0.4, label="episode")
-    window = min(20, len(returns))
-    if window:
-        means = np.convolve(returns, np.full(window, 1 / window), mode="valid")
-        axes.plot(steps[window - 1 :], means, label=f"mean of {window} episodes")
-    axes.set(xlabel="environment steps", ylabel="return", title=title)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=150)
+        for log in self._logs.values():
+            log.close()
+        if self._events:
+            self._events.close()

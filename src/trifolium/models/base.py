@@ -155,8 +155,15 @@ class BaseModel(ABC):
         """Multiply epsilon by 1 - ``rate``, a number in [0, 1]."""
         self.epsilon *= 1.0 - checks.fraction("rate", rate)
 
-    def start_epoch_action(self, **kwargs: Any) -> None:
-        """Run before each epoch; an experiment passes ``epoch=``. Does nothing unless overridden."""
+    def start_epoch_action(self, **kwargs: Any) -> None:  # noqa: ARG002 (a subclass may look at it)
+        """Run before each epoch; an experiment passes ``epoch=``.
+
+        An episode that the memory still holds open ends there, with a last step whose successor is not
+        known: so nothing joins two epochs, even where a loop never says that an episode is over. A
+        memory of several streams is left alone, as their episodes end at different times.
+        """
+        if self.memory.n_streams == 1:
+            self.memory.end_episode()
 
     def end_epoch_action(self, **kwargs: Any) -> None:
         """Run after each epoch; an experiment passes ``epoch=``. Does nothing unless overridden."""

@@ -144,6 +144,17 @@ class Buffer(Contents):
             stream = self._checked_stream(stream or 0)
             self._rows.put(stream, self._intake.one(*step))
 
+    def end_episode(self, stream: int | None = None) -> None:
+        """End the episode, if one is open: the next step begins another.
+
+        The newest step, unless it was terminated or truncated, becomes one without a known successor.
+
+        Args:
+            stream: the stream whose episode ends; None for all of them.
+        """
+        for each in self._checked_streams(stream):
+            self._rows.ring.end_episode(each)
+
     def add_empty(self, stream: int | None = None) -> None:
         """End the episode, and leave n_frames - 1 rows of zeros that the next one begins with.
 

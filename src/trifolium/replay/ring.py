@@ -111,11 +111,12 @@ class Ring:
     def end_episode(self, stream: int) -> None:
         """Make the next row of ``stream`` the first of an episode.
 
-        A newest row that was not known to be its episode's last becomes one without successor.
+        A newest step that was not known to be its episode's last becomes one without successor. Blank
+        rows go on waiting for their episode.
         """
         if self.sizes[stream]:
             newest = self.newest_row(stream)
-            if not self.marks[newest] & ENDED:
+            if not self.marks[newest] & (ENDED | BLANK):
                 self.marks[newest] |= TRUNCATED | UNKNOWN
 
     def clear(self) -> None:

@@ -89,8 +89,14 @@ class BufferMachine(RuleBasedStateMachine):
 
     @rule(stream=st.none() | streams)
     @_counted
-    def add_empty(self, stream: int | None) -> None:
+    def end_episode(self, stream: int | None) -> None:
         """End episodes by hand."""
+        self.twin.end_episode(None if stream is None else stream % self.n_streams)
+
+    @rule(stream=st.none() | streams)
+    @_counted
+    def add_empty(self, stream: int | None) -> None:
+        """End episodes by hand, and leave blank rows."""
         self.twin.add_empty(None if stream is None else stream % self.n_streams)
 
     @rule()

@@ -96,9 +96,15 @@ class ReferenceBuffer:
         if end == "truncated":
             self._append(stream, Row(0, "boundary", row.episode, row.place + 1, next_obs))
 
+    def end_episode(self, stream: int) -> None:
+        """End the episode that is open; blank rows go on waiting for theirs."""
+        rows = self.streams[stream]
+        if rows and rows[-1].kind == "step" and not rows[-1].is_last:
+            rows[-1].end = "unknown"
+
     def add_empty(self, stream: int) -> None:
         """End the episode; the next one begins with n_frames - 1 rows of zeros."""
-        self._end_episode(stream)
+        self.end_episode(stream)
         for _ in range(self.n_frames - 1):
             self._append(stream, Row(0, "blank", *self._next_place(stream), self.zeros))
 
@@ -108,10 +114,10 @@ class ReferenceBuffer:
             stream = source if self.n_streams > 1 else 0
             episodes: dict[int, int] = defaultdict(self._episodes.__next__)
             if rows:
-                self._end_episode(stream)
+                self.end_episode(stream)
                 for row in rows[-self.length :]:
                     self._append(stream, replace(row, episode=episodes[row.episode]))
-                self._end_episode(stream)
+                self.end_episode(stream)
 
     def clear(self) -> None:
         """Forget all rows; the next one is written to the first place of its ring."""
@@ -129,11 +135,6 @@ class ReferenceBuffer:
         row.index = self.written[stream] * self.n_streams + stream
         self.written[stream] += 1
         self.streams[stream] = [*self.streams[stream], row][-self.length :]
-
-    def _end_episode(self, stream: int) -> None:
-        rows = self.streams[stream]
-        if rows and not rows[-1].is_last:
-            rows[-1].end = "unknown"
 
     # Reading
 

@@ -97,8 +97,14 @@ class Twin:
         for stream, (step, end) in enumerate(zip(steps, ends, strict=True)):
             self._refer(stream, step, end)
 
-    def add_empty(self, stream: int | None = None) -> None:
+    def end_episode(self, stream: int | None = None) -> None:
         """End the episode of one stream, or of each."""
+        self.buffer.end_episode(stream)
+        for each in range(self.options.n_streams) if stream is None else [stream]:
+            self.reference.end_episode(each)
+
+    def add_empty(self, stream: int | None = None) -> None:
+        """End the episode of one stream, or of each, and leave blank rows."""
         self.buffer.add_empty(stream)
         for each in range(self.options.n_streams) if stream is None else [stream]:
             self.reference.add_empty(each)

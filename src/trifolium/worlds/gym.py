@@ -4,9 +4,12 @@ from typing import Any
 
 import gymnasium as gym
 
+from trifolium.agents.action import ActionSpec
+from trifolium.agents.observation import ObservationSpec
 from trifolium.errors import WorldError
+from trifolium.replay import checks
 
-__all__ = ["make", "sizes"]
+__all__ = ["make", "make_vector", "sizes"]
 
 
 def make(name: str, **options: Any) -> gym.Env[Any, Any]:
@@ -36,17 +39,39 @@ def make(name: str, **options: Any) -> gym.Env[Any, Any]:
     return env
 
 
+def make_vector(
+    name: str, count: int, *, processes: bool | str = False, **options: Any
+) -> gym.vector.VectorEnv[Any, Any, Any]:
+    """Return ``count`` environments of that name that step together, and that the caller resets.
+
+    Args:
+        name: the id of each, such as "CartPole-v1".
+        count: how many.
+        processes: whether each runs in a process of its own, which pays for slow environments; or how
+            these are started, "forkserver" for one, which is safe next to JAX, and needs a script whose
+            work is under ``if __name__ == "__main__"``.
+        **options: passed on to ``gymnasium.make``.
+
+    Raises:
+        WorldError: as for :func:`make`.
+
+    >>> make_vector("CartPole-v1", 3).num_envs
+    3
+    """
+    make(name, **options).close()  # its errors say more than those of a process
+    makers = [lambda: gym.make(name, **options)] * checks.integer("count", count, 1)
+    mode = gym.vector.AutoresetMode.DISABLED
+    if not processes:
+        return gym.vector.SyncVectorEnv(makers, autoreset_mode=mode)
+    context = processes if isinstance(processes, str) else None
+    return gym.vector.AsyncVectorEnv(makers, autoreset_mode=mode, context=context)
+
+
 def sizes(env: gym.Env[Any, Any]) -> tuple[tuple[int, ...], int]:
-    """Return (shape of one observation, number of actions), or raise WorldError."""
-    observations, actions = env.observation_space, env.action_space
+    """Return (shape of one observation as a model takes it, number of actions), or raise WorldError."""
     name = env.spec.id if env.spec else type(env).__name__
-    if not isinstance(actions, gym.spaces.Discrete):
-        raise WorldError(
-            f"env={name!r} has the action space {actions}; "
-            "expected Discrete: the models choose one of a number of actions"
-        )
-    if not isinstance(observations, gym.spaces.Box) or not observations.shape:
-        raise WorldError(f"env={name!r} has the observation space {observations}; expected a Box")
-    if int(actions.start) != 0:
-        raise WorldError(f"env={name!r} counts its actions from {actions.start}; expected from 0")
-    return observations.shape, int(actions.n)
+    try:
+        observations = ObservationSpec.from_space(env.observation_space)
+        return observations.shape, ActionSpec.from_space(env.action_space).n
+    except WorldError as error:
+        raise WorldError(f"env={name!r} can't be acted in: {error}") from None

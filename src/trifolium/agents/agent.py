@@ -1,0 +1,185 @@
+"""Agent: a model that acts in a world and remembers."""
+
+import numpy as np
+
+from trifolium.agents.action import ActionSpec
+from trifolium.agents.frames import FrameStacks
+from trifolium.agents.observation import ObservationSpec, Passthrough
+from trifolium.errors import WorldError
+from trifolium.models import BaseModel
+from trifolium.worlds.world import Turn, World
+
+__all__ = ["Agent", "check_fit"]
+
+
+class Agent:
+    """A model, what it sees of a world, and what it can do there.
+
+    Args:
+        name: what the world calls it.
+        model: what acts, and remembers.
+        observation_spec: turns what the world shows into what the model takes; None for observations
+            that are such arrays already.
+        action_spec: turns actions into what the world takes; None for a world that takes 0 to n - 1.
+        stream: of the model's memory, where several agents share one.
+
+    Attributes:
+        observation: the newest, as an array.
+        episode_return: rewards of the episode so far.
+        length: steps of it that are finished.
+        is_over: whether the episode is over; the next look begins another.
+
+    Raises:
+        ValueError: the model is not one for such observations, or has another number of actions.
+
+    >>> import gymnasium, trifolium as tri
+    >>> from trifolium.worlds import GymWorld
+    >>> world = GymWorld(gymnasium.make("CartPole-v1"))
+    >>> model = tri.RandomModel(input_size=4, action_space=2, memory_size=100, seed=0)
+    >>> agent = Agent("agent", model)
+    >>> world.reset(seed=0)
+    >>> while not agent.transition(world):
+    ...     pass
+    >>> agent.length == len(model.memory) == agent.episode_return
+    True
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: BaseModel,
+        observation_spec: ObservationSpec | None = None,
+        action_spec: ActionSpec | None = None,
+        *,
+        stream: int = 0,
+    ) -> None:
+        memory = model.memory
+        self.name = name
+        self.model = model
+        self.observation_spec = observation_spec or Passthrough(memory.obs_shape, memory.spec.obs_dtype)
+        self.action_spec = action_spec or ActionSpec(model.action_space)
+        self.stream = stream
+        check_fit(f"agent {name!r}", model, self.observation_spec, self.action_spec)
+        self._frames = FrameStacks(memory.n_frames, count=1)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin an episode: forget where the last one was."""
+        self.observation: np.ndarray | None = None
+        self.episode_return = 0.0
+        self.length = 0
+        self.is_over = False
+        self._state: np.ndarray | None = None
+        self._action: int | None = None
+
+    def transition(self, world: World, *, remember: bool = True) -> bool:
+        """Make one step: look, remember what came of the last action, and act unless that was the end.
+
+        Args:
+            world: where to look and to act.
+            remember: as for :meth:`look`.
+
+        Returns:
+            Whether the episode is over.
+        """
+        if not self.look(world, remember=remember):
+            self.act(world)
+        return self.is_over
+
+    def look(self, world: World, *, remember: bool = True, last: bool = False) -> bool:
+        """See what came of the last action, and remember it.
+
+        Args:
+            world: where to look.
+            remember: whether the step that this finishes goes into the memory.
+            last: whether the episode is cut off here, although the world would go on.
+
+        Returns:
+            Whether the episode is over.
+
+        Raises:
+            WorldError: what the world shows is no turn.
+        """
+        if self.is_over:
+            self.begin()
+        turn = self._turn(world)
+        if last and not turn.terminated:
+            turn = turn._replace(truncated=True)
+        self.is_over = bool(turn.terminated or turn.truncated)
+        unknown = self.is_over and turn.observation is None
+        observation = None if unknown else self.observation_spec.observe(turn.observation)
+        if self._action is not None:
+            self._finish(turn.reward, turn.terminated, turn.truncated, observation, remember)
+        self.episode_return += turn.reward
+        if observation is not None:
+            self._state = self._frames.push(observation[None], np.array([self.length == 0]))[0]
+        self.observation = observation
+        return self.is_over
+
+    def act(self, world: World, action: int | None = None) -> int:
+        """Act on what was seen; return the action.
+
+        Args:
+            world: where to act.
+            action: what to do; None for what the model decides.
+        """
+        if action is None:
+            action = int(self.model.take_action(self._state))
+        world.act(self.name, self.action_spec.value(action))
+        self._action = action
+        return action
+
+    def cut(self, *, remember: bool = True) -> None:
+        """End an episode whose world says nothing more: its last step has no known successor."""
+        self.is_over = True
+        if self._action is not None:
+            self._finish(0.0, False, True, None, remember)
+
+    def _finish(
+        self,
+        reward: float,
+        terminated: bool,
+        truncated: bool,
+        successor: np.ndarray | None,
+        remember: bool,
+    ) -> None:
+        if remember:
+            self.model.memory.add(
+                self.observation,
+                self._action,
+                reward,
+                terminated,
+                truncated=truncated,
+                next_obs=successor,
+                stream=self.stream,
+            )
+        self.length += 1
+        self._action = None
+
+    def _turn(self, world: World) -> Turn:
+        shown = world.turn(self.name)
+        try:
+            observation, reward, terminated, truncated = shown
+            return Turn(observation, float(reward), terminated, truncated)
+        except (TypeError, ValueError):
+            raise WorldError(
+                f"turn({self.name!r}) of {type(world).__name__} returned {shown!r:.80}; "
+                "expected Turn(observation, reward, terminated, truncated)"
+            ) from None
+
+
+def check_fit(
+    who: str, model: BaseModel, observation_spec: ObservationSpec, action_spec: ActionSpec
+) -> None:
+    """Raise ValueError unless ``model`` takes such observations and has that many actions."""
+    wanted, found = observation_spec.shape, model.memory.obs_shape
+    if wanted != found:
+        raise ValueError(
+            f"{who} has observations of shape {wanted} and its model has input_size={found}; "
+            f"expected input_size={wanted}"
+        )
+    if action_spec.n != model.action_space:
+        raise ValueError(
+            f"{who} has {action_spec.n} actions and its model has action_space={model.action_space}; "
+            f"expected action_space={action_spec.n}"
+        )

@@ -1,0 +1,255 @@
+"""ObservationSpec: the array that a model is given for what a world shows."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trifolium.replay import checks
+from trifolium.replay.checks import Field
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+
+__all__ = ["Flat", "Image", "Joined", "ObservationSpec", "OneHot", "Passthrough"]
+
+
+class ObservationSpec(ABC):
+    """Turns observations into arrays of one shape and dtype.
+
+    A spec of your own has :meth:`observe`; :meth:`observe_each` follows from it.
+
+    Args:
+        shape: of one array; what a model takes as ``input_size``.
+        dtype: of the arrays; what a model takes as ``obs_dtype``.
+    """
+
+    def __init__(self, shape: int | Sequence[int], dtype: str = "float32") -> None:
+        self.shape = checks.shape("shape", shape)
+        self.dtype = checks.dtype_name("dtype", dtype)
+
+    @abstractmethod
+    def observe(self, observation: Any) -> np.ndarray:
+        """Return ``observation`` as a host array [*shape].
+
+        Raises:
+            ValueError, TypeError: it is not what this spec is for.
+        """
+
+    def observe_each(self, observations: Any, count: int) -> np.ndarray:
+        """Return ``count`` observations, as a vector environment batches them: [count, *shape]."""
+        return np.stack([self.observe(observations[i]) for i in range(count)])
+
+    @staticmethod
+    def from_space(space: gym.Space[Any]) -> ObservationSpec:
+        """Return the spec for the observations of a Gymnasium space.
+
+        =====================  =======================================================================
+        space                  array
+        =====================  =======================================================================
+        Box of uint8           as it is, uint8: an :class:`Image` if it has three axes
+        other Box              as it is, in float32; a number becomes an array of one
+        Discrete               :class:`OneHot` [n]
+        MultiDiscrete          the one-hots of its numbers, one after another: float32 [sum(nvec)]
+        MultiBinary            flat, float32
+        Dict, Tuple            the arrays of its parts, flat, one after another, in the space's order:
+                               float32. Parts that are text are left out.
+        =====================  =======================================================================
+
+        Raises:
+            WorldError: there is no array for such a space; the message says for which there is.
+
+        >>> import gymnasium as gym
+        >>> ObservationSpec.from_space(gym.spaces.Discrete(4)).observe(2).tolist()
+        [0.0, 0.0, 1.0, 0.0]
+        """
+        from trifolium.agents.spaces import observation_spec
+
+        return observation_spec(space)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype!r})"
+
+
+class _Rows(ObservationSpec):
+    """A spec that turns many observations at a time."""
+
+    @abstractmethod
+    def _encoded(self, observations: Any, count: int | None) -> np.ndarray:
+        """Return [count, *shape], or [*shape] where ``count`` is None."""
+
+    def observe(self, observation: Any) -> np.ndarray:
+        """Return ``observation`` as a host array [*shape]."""
+        return self._encoded(observation, None)
+
+    def observe_each(self, observations: Any, count: int) -> np.ndarray:
+        """Return ``count`` observations as [count, *shape]."""
+        return self._encoded(observations, count)
+
+
+class Passthrough(_Rows):
+    """Observations that are arrays of the right shape already; they are copied.
+
+    Args:
+        shape: of one observation.
+        dtype: what they are converted to, if that loses nothing but precision.
+
+    >>> Passthrough((2,)).observe([1, 2])
+    array([1., 2.], dtype=float32)
+    """
+
+    def __init__(self, shape: int | Sequence[int], dtype: str = "float32") -> None:
+        super().__init__(shape, dtype)
+        self._field = Field("observation", self.shape, self.dtype)
+
+    def _encoded(self, observations: Any, count: int | None) -> np.ndarray:
+        return _array(self._field, observations, count)
+
+
+class Flat(_Rows):
+    """Observations that are arrays, as one axis: [prod(shape)].
+
+    Args:
+        shape: of one observation; () for a number.
+        dtype: as for :class:`Passthrough`.
+
+    >>> Flat((2, 2)).observe([[1, 2], [3, 4]])
+    array([1., 2., 3., 4.], dtype=float32)
+    """
+
+    def __init__(self, shape: Sequence[int], dtype: str = "float32") -> None:
+        found = checks.shape("shape", shape)
+        super().__init__(math.prod(found), dtype)
+        self._field = Field("observation", found, self.dtype)
+
+    def _encoded(self, observations: Any, count: int | None) -> np.ndarray:
+        return _array(self._field, observations, count).reshape((*_lead(count), *self.shape))
+
+
+class Image(Passthrough):
+    """Pictures of uint8, which stay uint8: [height, width, channels].
+
+    Args:
+        shape: (height, width, channels), or (height, width) for one channel.
+
+    >>> Image((84, 84)).shape
+    (84, 84, 1)
+    """
+
+    def __init__(self, shape: Sequence[int]) -> None:
+        given = checks.shape("shape", shape)
+        if len(given) not in (2, 3):
+            raise ValueError(f"shape={given}; expected (height, width) or (height, width, channels)")
+        super().__init__(given if len(given) == 3 else (*given, 1), "uint8")
+        self._field = Field("observation", given, "uint8")
+
+    def _encoded(self, observations: Any, count: int | None) -> np.ndarray:
+        return super()._encoded(observations, count).reshape((*_lead(count), *self.shape))
+
+
+class OneHot(_Rows):
+    """Observations of whole numbers, of which each becomes a row of zeros with a single one.
+
+    Args:
+        classes: how many values a number can take; or a count for each number along the last axis,
+            such as (11, 6, 3) for a grid whose cells hold an object, a colour and a state; or one for
+            every number: an array of ``shape``.
+        shape: of one observation: () for a number, (height, width) for a grid.
+        first: the smallest value, or one for each count.
+
+    One count gives an array [*shape, classes]; counts along the last axis give
+    [*shape[:-1], sum(classes)]; a count for every number gives [sum(classes)].
+
+    >>> OneHot(3, shape=(2,)).observe([2, 0]).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    >>> OneHot((2, 3), shape=(2,)).observe([1, 0]).tolist()
+    [0.0, 1.0, 1.0, 0.0, 0.0]
+    """
+
+    def __init__(self, classes: Any, shape: int | Sequence[int] = (), first: Any = 0) -> None:
+        given = checks.shape("shape", shape)
+        counts = np.asarray(classes)
+        if counts.shape not in ((), given[-1:], given):
+            raise ValueError(
+                f"classes={classes!r} has shape {counts.shape}; expected one count, "
+                f"or counts of shape {given[-1:]}, or {given}"
+            )
+        checks.shape("classes", counts.reshape(-1).tolist())  # whole numbers above 0
+        each_alone = counts.ndim > 1
+        self._read = (counts.size,) if each_alone else given
+        self._counts = counts.reshape(-1)
+        self._first = np.asarray(first, np.int64).reshape(-1)
+        self._starts = np.cumsum(self._counts) - self._counts
+        self._field = Field("observation", given, "int64")
+        kept = self._read if counts.ndim == 0 else self._read[:-1]
+        super().__init__((*kept, int(self._counts.sum())))
+
+    def _encoded(self, observations: Any, count: int | None) -> np.ndarray:
+        lead = _lead(count)
+        numbers = _array(self._field, observations, count).reshape((*lead, *self._read))
+        if len(self._counts) == 1 and len(self.shape) > len(self._read):
+            numbers = numbers[..., None]
+        classes = numbers - self._first
+        outside = (classes < 0) | (classes >= self._counts)
+        if outside.any():
+            last = self._first + self._counts - 1
+            raise ValueError(
+                f"observation holds {numbers[outside][0]}; expected whole numbers "
+                f"from {_brief(self._first)} to {_brief(last)}"
+            )
+        encoded = np.zeros((*lead, *self.shape), np.float32)
+        np.put_along_axis(encoded, classes + self._starts, 1.0, axis=-1)
+        return encoded
+
+
+class Joined(_Rows):
+    """Parts of a mapping or a sequence, flat, one after another, in float32.
+
+    Args:
+        parts: key to the spec of that part, or specs by position; they are read in this order, and
+            what has no spec here is left out.
+
+    >>> spec = Joined({"place": OneHot(3), "speed": Flat((2,))})
+    >>> spec.observe({"place": 1, "speed": [0.5, 2.0], "name": "ignored"}).tolist()
+    [0.0, 1.0, 0.0, 0.5, 2.0]
+    """
+
+    def __init__(self, parts: Mapping[Any, ObservationSpec] | Sequence[ObservationSpec]) -> None:
+        self.parts = dict(parts if isinstance(parts, Mapping) else enumerate(parts))
+        super().__init__(sum(math.prod(part.shape) for part in self.parts.values()))
+
+    def _encoded(self, observations: Any, count: int | None) -> np.ndarray:
+        found = [self._part(key, observations, count) for key in self.parts]
+        return np.concatenate(found, axis=-1, dtype=np.float32)
+
+    def _part(self, key: Any, observations: Any, count: int | None) -> np.ndarray:
+        spec = self.parts[key]
+        try:
+            value = observations[key]
+        except (LookupError, TypeError):
+            raise ValueError(
+                f"observation has no part {key!r}; expected the parts {list(self.parts)}"
+            ) from None
+        try:
+            array = spec.observe(value) if count is None else spec.observe_each(value, count)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"in part {key!r}: {error}") from error
+        return array.reshape((*_lead(count), -1))
+
+
+def _brief(numbers: np.ndarray) -> Any:
+    return numbers[0] if np.all(numbers == numbers[0]) else numbers.tolist()
+
+
+def _lead(count: int | None) -> tuple[int, ...]:
+    return () if count is None else (count,)
+
+
+def _array(field: Field, observations: Any, count: int | None) -> np.ndarray:
+    """Return a copy of what came, checked: environments may write into their arrays later."""
+    found = field.row(observations) if count is None else field.rows(observations, count)
+    return np.array(found, field.dtype)

@@ -1,0 +1,49 @@
+"""The picture of a learning curve."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trifolium.experiment.rows import Episode
+
+__all__ = ["WINDOW", "draw_learning_curve", "recent_means"]
+
+WINDOW = 20
+"""Episodes of which a curve shows the mean."""
+
+
+def draw_learning_curve(path: Path, episodes: Sequence[Episode], title: str) -> None:
+    """Draw return against steps, each episode and the mean of the last 20, to a PNG file."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    agents = list(dict.fromkeys(episode.agent for episode in episodes))
+    for index, agent in enumerate(agents):
+        own = [episode for episode in episodes if episode.agent == agent]
+        steps = np.array([episode.step for episode in own])
+        returns = np.array([episode.episode_return for episode in own])
+        whose = f"{agent}: " if len(agents) > 1 else ""
+        color = f"C{2 * index % 10}"
+        axes.plot(steps, returns, ".", color=color, markersize=3, alpha=0.4, label=f"{whose}episode")
+        means = recent_means(returns)
+        label = f"{whose}mean of {min(WINDOW, len(own))} episodes"
+        axes.plot(steps[-len(means) :], means, color=f"C{(2 * index + 1) % 10}", label=label)
+    axes.set(xlabel="environment steps", ylabel="return", title=title)
+    axes.grid(alpha=0.3)
+    if agents:
+        axes.legend()
+    figure.savefig(path, dpi=150)
+
+
+def recent_means(returns: np.ndarray) -> np.ndarray:
+    """Return the mean of each 20 returns in a row, or of all where there are fewer.
+
+    >>> recent_means(np.arange(22.0))
+    array([ 9.5, 10.5, 11.5])
+    """
+    window = min(WINDOW, len(returns))
+    return np.convolve(returns, np.full(window, 1 / window), mode="valid") if window else returns

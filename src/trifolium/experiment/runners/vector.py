@@ -1,0 +1,258 @@
+"""VectorRunner: one model in many Gymnasium environments at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from trifolium.agents import ActionSpec, ObservationSpec
+from trifolium.agents.agent import check_fit
+from trifolium.agents.frames import FrameStacks
+from trifolium.errors import WorldError
+from trifolium.experiment.runners.gym import AGENT, MODEL
+from trifolium.experiment.runners.runner import EpisodeEnd, episode_seed, fingerprint
+from trifolium.models import BaseModel
+
+__all__ = ["VectorRunner"]
+
+
+class VectorRunner:
+    """Drives one model in a vector environment; a :class:`~trifolium.experiment.runners.Runner`.
+
+    A step is one step of every environment: one call of the model, one of the vector, and one of the
+    memory, which has a stream for each environment. What an autoreset puts in place of an episode's
+    last observation never gets into the memory as its successor, and the steps that only reset an
+    environment are not stored. Environments that ended are reset in the way of the vector's mode:
+
+    - "Disabled": by the runner, with a seed for each episode. Such a run can be resumed.
+    - "NextStep", "SameStep": by the vector, which goes on with the seeds of its first reset.
+
+    Args:
+        envs: the vector environment; :func:`trifolium.worlds.gym.make_vector` makes one.
+        model: what acts; its memory has ``n_streams=envs.num_envs``.
+        seed: of the run, for the seeds of its episodes.
+        observation_spec: turns what one environment shows into what the model takes; None for the one
+            that follows from the space.
+        remember: whether steps go into the model's memory.
+
+    Raises:
+        WorldError: the vector does not tell its autoreset mode, or has actions that can't be chosen.
+        ValueError: the model does not fit.
+
+    >>> import trifolium as tri
+    >>> from trifolium.worlds.gym import make_vector
+    >>> model = tri.RandomModel(4, 2, memory_size=1000, n_streams=8, seed=0)
+    >>> runner = VectorRunner(make_vector("CartPole-v1", 8), model, seed=0)
+    >>> ended = [end for _ in range(20) for end in runner.step()]
+    >>> runner.width, len(ended) > 0
+    (8, True)
+    """
+
+    agents = (AGENT,)
+
+    def __init__(
+        self,
+        envs: "gym.vector.VectorEnv[Any, Any, Any]",
+        model: BaseModel,
+        *,
+        seed: int,
+        observation_spec: ObservationSpec | None = None,
+        remember: bool = True,
+    ) -> None:
+        self.envs: Any = envs  # declared to take one seed, although its kinds take a list
+        self.width = n = int(envs.num_envs)
+        self.models = {MODEL: model}
+        self._model = model
+        self._mode = _autoreset_mode(envs)
+        self._spec = observation_spec or ObservationSpec.from_space(envs.single_observation_space)
+        self._actions = ActionSpec.from_space(envs.single_action_space)
+        self._check_sizes()
+        self._seed = seed
+        self._remember = remember
+        self._frames = FrameStacks(model.memory.n_frames, n)
+        self._episodes = np.zeros(n, np.int64)  # that are over, of each environment
+        self._acted: list[list[int]] = [[] for _ in range(n)]  # in the open episode of each
+        self._returns = np.zeros(n)
+        self._obs = np.zeros(0)
+        self._first = np.ones(n, bool)  # whose observation is the first of an episode
+        self._over = np.ones(n, bool)  # whose episode is over, and who is not reset yet
+        self._has_begun = False
+
+    @property
+    def episodes(self) -> int:
+        """Episodes that are over, of all environments."""
+        return int(self._episodes.sum())
+
+    def step(self) -> Sequence[EpisodeEnd]:
+        """Act once in every environment, and remember; return the episodes that ended."""
+        if not self._has_begun:
+            self._begin()
+        elif self._mode is AutoresetMode.DISABLED and self._over.any():
+            self._reset(self._over)
+        states = self._frames.push(self._obs, self._first)
+        if self._first.any():
+            self._model.reset()
+        return self._act(np.asarray(self._model.take_actions(states)), remember=self._remember)
+
+    def state(self) -> dict[str, Any]:
+        """Return the numbers of episodes, and of the open ones the actions and where they led."""
+        if not self._has_begun:
+            return {}
+        return {
+            "autoreset": self._mode.value,
+            "episodes": self._episodes.tolist(),
+            "over": self._over.tolist(),
+            "actions": [list(actions) for actions in self._acted],
+            "observations": [fingerprint(obs) for obs in self._obs[~self._over]],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up :meth:`state`: open episodes are reset with their seeds, and their actions repeated.
+
+        Raises:
+            WorldError: the vector resets environments by itself, or does not repeat itself.
+        """
+        self._has_begun = False
+        self._episodes[:] = state.get("episodes", 0)
+        if not state:
+            return
+        if self._mode is not AutoresetMode.DISABLED:
+            raise WorldError(
+                f"a run in a vector environment with autoreset mode {self._mode.value!r} can't go on: "
+                "the seeds of its episodes are not known; expected "
+                f"{AutoresetMode.DISABLED.value!r}, as trifolium.worlds.gym.make_vector makes it"
+            )
+        self._acted = [[int(action) for action in actions] for actions in state["actions"]]
+        self._replay(np.array(state["over"], bool))
+        if [fingerprint(obs) for obs in self._obs[~self._over]] != state["observations"]:
+            raise WorldError(
+                f"the vector environment {self.envs} does not repeat itself: after the same seeds and "
+                "the same actions its observations are others, so the run can't go on"
+            )
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.envs.close()
+
+    def _begin(self) -> None:
+        self._first[:] = self._over[:] = True
+        if self._mode is AutoresetMode.DISABLED:
+            self._reset(self._over)
+        else:
+            self._obs = self._observed(self.envs.reset(seed=episode_seed(self._seed, 0, 0))[0])
+            self._over[:] = False
+        self._has_begun = True
+
+    def _reset(self, which: np.ndarray) -> None:
+        """Reset the environments ``which`` [N] bool, each with the seed of its episode."""
+        seeds = [
+            episode_seed(self._seed, stream, episode) if which[stream] else None
+            for stream, episode in enumerate(self._episodes.tolist())
+        ]
+        self._obs = self._observed(self.envs.reset(seed=seeds, options={"reset_mask": which.copy()})[0])
+        self._first = which.copy()
+        self._over = self._over & ~which
+        self._returns[which] = 0.0
+        for stream in np.flatnonzero(which):
+            self._acted[stream] = []
+
+    def _act(self, actions: np.ndarray, *, remember: bool) -> list[EpisodeEnd]:
+        before, was_over = self._obs, self._over
+        raw, rewards, terminations, truncations, infos = self.envs.step(self._actions.values(actions))
+        rewards = np.asarray(rewards)
+        terminated, truncated = np.asarray(terminations, bool), np.asarray(truncations, bool)
+        over = terminated | truncated
+        self._obs = successors = self._observed(raw)
+        self._first, self._over = was_over, over
+        if self._mode is AutoresetMode.SAME_STEP:
+            successors = self._successors(infos, truncated & ~terminated)
+            self._first, self._over = over, np.zeros_like(over)
+        if remember:
+            step = (before, actions, rewards, terminated, truncated, successors)
+            self._store(~was_over, step)
+        self._returns += rewards
+        for stream in np.flatnonzero(~was_over):
+            self._acted[stream].append(int(actions[stream]))
+        return [self._ended(stream) for stream in np.flatnonzero(over).tolist()]
+
+    def _store(self, real: np.ndarray, step: tuple[np.ndarray, ...]) -> None:
+        """Add the steps of the streams ``real`` [N] bool; those of the others only reset them."""
+        memory = self._model.memory
+        if real.all():
+            obs, actions, rewards, terminated, truncated, successors = step
+            memory.add(obs, actions, rewards, terminated, truncated=truncated, next_obs=successors)
+            return
+        for stream in np.flatnonzero(real).tolist():
+            obs, action, reward, done, cut, successor = (column[stream] for column in step)
+            memory.add(obs, action, reward, done, truncated=cut, next_obs=successor, stream=stream)
+
+    def _successors(self, infos: Mapping[str, Any], cut: np.ndarray) -> np.ndarray:
+        """Return the observations after a step, those before its resets where it ``cut`` episodes."""
+        successors = self._obs.copy()
+        for stream in np.flatnonzero(cut):
+            final = infos.get("final_obs", [None] * self.width)[stream]
+            if final is None:
+                raise WorldError(
+                    f"the vector environment {self.envs} truncated an episode and gave no last "
+                    "observation; expected it in the step's info, as 'final_obs'"
+                )
+            successors[stream] = self._spec.observe(final)
+        return successors
+
+    def _ended(self, stream: int) -> EpisodeEnd:
+        end = EpisodeEnd(AGENT, float(self._returns[stream]), len(self._acted[stream]), MODEL)
+        self._episodes[stream] += 1
+        self._returns[stream] = 0.0
+        self._acted[stream] = []
+        return end
+
+    def _replay(self, over: np.ndarray) -> None:
+        """Bring every environment to where its episode is, or was when it was ``over`` [N] bool.
+
+        All of them step at once, so an episode begins as many steps before the end as it has actions.
+        Until then its environment is stepped for nothing.
+        """
+        wanted = [[] if over[stream] else self._acted[stream] for stream in range(self.width)]
+        episodes = self._episodes.copy()
+        left = np.array([len(actions) for actions in wanted])
+        self._over[:] = True
+        for remaining in range(int(left.max()), 0, -1):
+            due_reset = self._over | (left == remaining)
+            if due_reset.any():
+                self._reset(due_reset)
+            self._frames.push(self._obs, self._first)
+            due = [
+                actions[len(actions) - remaining] if remaining <= len(actions) else 0
+                for actions in wanted
+            ]
+            self._act(np.array(due), remember=False)
+            self._episodes[:] = episodes
+        self._over = over
+        for stream in np.flatnonzero(over):
+            self._acted[stream] = []
+        self._has_begun = True
+
+    def _observed(self, raw: Any) -> np.ndarray:
+        return self._spec.observe_each(raw, self.width)
+
+    def _check_sizes(self) -> None:
+        check_fit(f"an environment of {self.envs}", self._model, self._spec, self._actions)
+        streams = self._model.memory.n_streams
+        if streams != self.width:
+            raise ValueError(
+                f"the model's memory has n_streams={streams}; expected n_streams={self.width}, "
+                f"one for each environment of {self.envs}"
+            )
+
+
+def _autoreset_mode(envs: "gym.vector.VectorEnv[Any, Any, Any]") -> AutoresetMode:
+    mode = (envs.metadata or {}).get("autoreset_mode")
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        raise WorldError(
+            f"the vector environment {envs} does not tell how it resets environments: its metadata has "
+            f"autoreset_mode={mode!r}; expected one of {[str(each.value) for each in AutoresetMode]}"
+        ) from None

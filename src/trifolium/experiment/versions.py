@@ -1,0 +1,49 @@
+"""What a run was made with."""
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from trifolium import files
+from trifolium.backend import Backend
+from trifolium.errors import CheckpointError
+from trifolium.version import __version__
+
+__all__ = ["read_versions", "write_versions"]
+
+
+def write_versions(path: Path, backend: Backend) -> None:
+    """Write what the run is made with: trifolium, Python, the packages that matter, the device."""
+    found = {
+        "trifolium": __version__,
+        "Python": platform.python_version(),
+        "system": platform.platform(),
+    }
+    packages = ("numpy", "gymnasium", "pettingzoo")
+    found |= {name: number for name in packages if (number := _installed(name))}
+    found |= {backend.framework: backend.version, "device": str(backend.device)}
+    files.write_text(path, json.dumps(found, indent=2) + "\n")
+
+
+def read_versions(path: Path) -> dict[str, str]:
+    """Return what :func:`write_versions` wrote; nothing if there is no such file.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found: Any = json.loads(path.read_text())
+        return {str(name): str(value) for name, value in found.items()}
+    except (ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} holds no versions: {error}") from error
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None

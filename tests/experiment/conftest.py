@@ -1,0 +1,17 @@
+import pytest
+
+from trifolium.experiment import TrainOptions
+
+
+@pytest.fixture
+def options(backend):
+    """Return a function that makes the options of a short run on the backend of the tests."""
+
+    def make(**chosen):
+        model = "ddqn" if backend.capabilities.train else "random"
+        defaults = {"steps": 400, "learning_starts": 200, "batch_size": 16, "memory_size": 500}
+        return TrainOptions(
+            **({"env": "CartPole-v1", "model": model, "backend": backend.name} | defaults | chosen)
+        )
+
+    return make
