@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_type_hints
 
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     train = command("train", _train, "train a model in an environment, or go on with a run")
+    _add_options(train, "options", "TrainOptions")
     _add_train_options(train)
     evaluate = command("evaluate", _evaluate, "play a trained model, without exploring")
     _add_run(evaluate)
@@ -89,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--episodes", type=int, default=1, metavar="N", help="episodes (default: 1)")
     watch.add_argument("--gif", metavar="FILE", help="write one episode to this GIF instead")
     watch.add_argument("--text", action="store_true", help="show it in the terminal, as text")
+    play = command("play", _play, "play an environment yourself, with keys")
+    _add_options(play, "play", "PlayOptions")
     report = command("report", _report, "write one HTML page about a run")
     _add_run(report)
     report.add_argument("--to", metavar="FILE", help="the page (default: DIR/report.html)")
@@ -101,17 +105,25 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train_options(parser: argparse.ArgumentParser) -> None:
-    """Add an option for each field of TrainOptions, with the help of its docstring.
+    parser.add_argument(
+        "--out", default=argparse.SUPPRESS, metavar="DIR", help="folder for the run's record"
+    )
+    parser.add_argument("--config", metavar="FILE", help="TOML file with any of these options")
+    parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
+
+
+def _add_options(parser: argparse.ArgumentParser, module: str, name: str) -> None:
+    """Add an option for each field of a data class in experiment/, with the help of its docstring.
 
     What is not given leaves no trace, so that a file may say it.
     """
     try:
-        from trifolium.experiment.options import TrainOptions
+        options = getattr(import_module(f"trifolium.experiment.{module}"), name)
     except ModuleNotFoundError:
         parser.set_defaults(takes_anything=True)
-        return  # `train` will say what is missing
-    helps, types = _attribute_docs(TrainOptions), get_type_hints(TrainOptions)
-    for field in fields(TrainOptions):
+        return  # the command will say what is missing
+    helps, types = _attribute_docs(options), get_type_hints(options)
+    for field in fields(options):
         text = helps[field.name]
         if field.default is MISSING:
             shown = field.name.upper()
@@ -121,11 +133,6 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
         else:
             flag = f"--{field.name.replace('_', '-')}"
             parser.add_argument(flag, **_argument(field, types[field.name], text))
-    parser.add_argument(
-        "--out", default=argparse.SUPPRESS, metavar="DIR", help="folder for the run's record"
-    )
-    parser.add_argument("--config", metavar="FILE", help="TOML file with any of these options")
-    parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
 
 
 def _argument(field: "Field[Any]", kind: Any, text: str) -> dict[str, Any]:
@@ -152,6 +159,11 @@ def _or_none(number: Callable[[str], Any]) -> Callable[[str], Any]:
 
     converted.__name__ = f"{number.__name__} or none"  # argparse names it in errors
     return converted
+
+
+def _given(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Return those of the arguments that were given."""
+    return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
 
 
 def _attribute_docs(documented: type) -> dict[str, str]:
@@ -188,7 +200,7 @@ def _experiment(arguments: argparse.Namespace) -> "Experiment":
     from trifolium.experiment.config import read_config
 
     names = [*(field.name for field in fields(TrainOptions)), "out"]
-    given = {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
+    given = _given(arguments, names)
     if arguments.resume is not None:
         if given or arguments.config:
             raise ValueError("--resume goes on with the options of the run; give no others")
@@ -230,6 +242,19 @@ def _watch(arguments: argparse.Namespace) -> None:
         frames = showing.episode_frames(run)
         showing.write_gif(Path(arguments.gif), frames)
         print(f"{arguments.gif} shows {len(frames.pictures)} steps")
+
+
+def _play(arguments: argparse.Namespace) -> None:
+    from trifolium.errors import HumanQuit
+    from trifolium.experiment.play import PlayOptions, play
+
+    given = _given(arguments, [field.name for field in fields(PlayOptions)])
+    if "env" not in given:
+        raise ValueError("env is missing; give trifolium play ENV")
+    try:
+        play(PlayOptions(**given))
+    except HumanQuit as quit:
+        print(quit)
 
 
 def _report(arguments: argparse.Namespace) -> None:

@@ -1,0 +1,132 @@
+"""A person at play in an environment."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import gymnasium as gym
+
+from trifolium.agents import ActionSpec, ObservationSpec
+from trifolium.errors import WorldError
+from trifolium.experiment.evaluation import returns_of
+from trifolium.experiment.runners import GymRunner
+from trifolium.models import HumanModel
+from trifolium.replay import checks
+from trifolium.worlds import gym as gym_worlds
+from trifolium.worlds.gym_world import action_names
+
+__all__ = ["SHOWN", "PlayOptions", "play"]
+
+SHOWN = {"text": "ansi", "picture": "rgb_array", "window": "rgb_array", "numbers": None}
+"""Ways to show a world, and the render mode that an environment needs for each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayOptions:
+    """What a person plays, and how.
+
+    Attributes:
+        env: id of a Gymnasium environment.
+        keys: a key for each action, in order, such as "wasd"; its number works too.
+        show: how the world is shown: "text", "picture" in the terminal, "window", "numbers"; "auto" for
+            the first of text, picture and numbers that it has.
+        episodes: episodes to play.
+        turns: steps after which an episode is cut off; None for the environment's own limit.
+        seed: of the environment.
+
+    >>> PlayOptions(env="FrozenLake-v1").episodes
+    1
+    """
+
+    env: str
+    keys: str | None = None
+    show: str = "auto"
+    episodes: int = 1
+    turns: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.show not in ("auto", *SHOWN):
+            raise ValueError(f"show={self.show!r}; expected auto, {', '.join(SHOWN)}")
+        checks.integer("episodes", self.episodes, 1)
+        checks.integer("seed", self.seed, 0)
+        if self.turns is not None:
+            checks.integer("turns", self.turns, 1)
+
+
+def play(
+    options: PlayOptions, *, input: TextIO | None = None, output: TextIO | None = None
+) -> list[float]:
+    """Let a person play, and return what each episode earned.
+
+    Args:
+        options: what is played.
+        input: text stream to read keys from; None for standard input.
+        output: text stream to write to; None for standard output.
+
+    Raises:
+        HumanQuit: the person quit, or there is nothing more to read.
+        WorldError: the environment can't be made, or not be shown like that.
+        ValueError: the keys don't fit the actions.
+    """
+    shown = output or sys.stdout
+    show, env = _stage(options)
+    try:
+        runner = GymRunner(
+            env, _person(env, options, show, input, output), seed=options.seed, remember=False
+        )
+        earned = []
+        for episode in range(1, options.episodes + 1):
+            (returns,) = returns_of(runner, 1).values()
+            earned.append(float(returns[0]))
+            if show == "text":
+                shown.write(f"{env.render()}\n")
+            shown.write(f"episode {episode} is over; it earned {earned[-1]:g}\n")
+        return earned
+    except gym.error.DependencyNotInstalled as error:
+        raise WorldError(f"env={options.env!r} can't be shown as {show}: {error}") from error
+    finally:
+        env.close()
+
+
+def _stage(options: PlayOptions) -> tuple[str, gym.Env[Any, Any]]:
+    """Return the way in which the world is shown, and the environment made for it."""
+    limit = {} if options.turns is None else {"max_episode_steps": options.turns}
+    env = gym_worlds.make(options.env, **limit)
+    modes = env.metadata.get("render_modes", ())
+    env.close()
+    possible = [show for show, mode in SHOWN.items() if mode is None or mode in modes]
+    if options.show == "auto":
+        show = possible[0]
+    elif options.show in possible:
+        show = options.show
+    else:
+        raise WorldError(
+            f"env={options.env!r} can't be shown as {options.show}; it can as {', '.join(possible)}"
+        )
+    return show, gym_worlds.make(options.env, render_mode=SHOWN[show], **limit)
+
+
+def _person(
+    env: gym.Env[Any, Any],
+    options: PlayOptions,
+    show: str,
+    input: TextIO | None,
+    output: TextIO | None,
+) -> HumanModel:
+    observations = ObservationSpec.from_space(env.observation_space)
+    actions = ActionSpec.from_space(env.action_space)
+    view: Callable[[Any], Any] = lambda _: env.render()  # noqa: E731
+    return HumanModel(
+        observations.shape,
+        actions.n,
+        memory_size=2,  # nothing is remembered
+        obs_dtype=observations.dtype,
+        action_names=action_names(env),
+        keys=options.keys,
+        draw={"text": "auto", "picture": "image"}.get(show, show),
+        view=None if show == "numbers" else view,
+        input=input,
+        output=output,
+    )
