@@ -76,6 +76,7 @@ def interop(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """Run every script of examples/; those that train fail if they have learned too little."""
     install(session, "all")
+    session.install("--constraint", "constraints.txt", *GROUPS["games"])
     for script in sorted(Path("examples").glob("*.py")):
         session.run("python", str(script), env=ONE_THREAD)
 
@@ -158,6 +159,16 @@ def learning(session: nox.Session) -> None:
         "--no-deps", "--constraint", "constraints.txt", "minatar"
     )  # its plots aren't needed
     script = ("python", "benchmarks/learning.py")
+    session.run(*script, *(session.posargs or ["run"]), env=ONE_THREAD)
+    session.run(*script, "table")
+
+
+@nox.session
+def worlds(session: nox.Session) -> None:
+    """Train for docs/worlds_results.md, for minutes: ``nox -s worlds [-- run --world Acrobot-v1]``."""
+    install(session, "train", "worlds")
+    session.install("--constraint", "constraints.txt", *GROUPS["games"])
+    script = ("python", "benchmarks/worlds.py")
     session.run(*script, *(session.posargs or ["run"]), env=ONE_THREAD)
     session.run(*script, "table")
 
