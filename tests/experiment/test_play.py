@@ -1,76 +1,22 @@
 """A person at play: through a pseudo-terminal, as a person would, and through text streams."""
 
 import io
-import os
-import pty
-import select
-import subprocess
-import sys
 
 import pytest
 
 import trifolium as tri
 from trifolium.experiment.play import PlayOptions, play
 
-from .command import check_mistake, trifolium
+from ..terminal import Terminal
+from .command import COMMAND, check_mistake, trifolium
 
-# the terminal is to be that of the program, so that Ctrl-C reaches it
-PROGRAM = """
-import fcntl, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-from trifolium.cli import main
-sys.exit(main())
-"""
 LAKE = ("play", "FrozenLake-v1", "--keys", "asdw", "--turns", "3")
 ASK = "action: "
 
 
-class Terminal:
-    """A program in a terminal of its own."""
-
-    def __init__(self, *arguments):
-        self._end, other = pty.openpty()
-        command = [sys.executable, "-c", PROGRAM, *arguments]
-        self._program = subprocess.Popen(
-            command, stdin=other, stdout=other, stderr=other, start_new_session=True
-        )
-        os.close(other)
-        self._screen = ""
-
-    def wait_for(self, text):
-        """Read until ``text`` is on the screen, and return what is there since it was last read."""
-        while text not in self._screen:
-            self._screen += self._read() or pytest.fail(f"it ended without {text!r}: {self._screen}")
-        before, found, self._screen = self._screen.partition(text)
-        return before + found
-
-    def type(self, keys):
-        os.write(self._end, keys.encode())
-
-    def end(self):
-        """Return the exit code, and what is on the screen at the end."""
-        while read := self._read():
-            self._screen += read
-        return self._program.wait(60), self._screen
-
-    def close(self):
-        self._program.kill()
-        self._program.wait()
-        os.close(self._end)
-
-    def _read(self):
-        """Return what comes next, nothing at the end of the program."""
-        ready, _, _ = select.select([self._end], [], [], 120)
-        assert ready, f"nothing more comes: {self._screen}"
-        try:
-            return os.read(self._end, 4096).decode(errors="replace")
-        except OSError:  # how Linux says that nobody has the terminal open any more
-            return ""
-
-
 @pytest.fixture
 def terminal():
-    opened = Terminal(*LAKE)
+    opened = Terminal(*COMMAND, *LAKE)
     yield opened
     opened.close()
 

@@ -1,8 +1,6 @@
 """HumanModel: a person is asked, through plain streams and through a terminal."""
 
 import io
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 import trifolium as tri
 from trifolium.backend import as_numpy
 
+from ..terminal import Terminal
 from .person import person, said
 
 
@@ -91,8 +90,8 @@ def test_is_a_model_like_any_other(backend, tmp_path):
 # Through a terminal
 
 PLAY = """
-import os, sys
-os.close(os.open(os.ttyname(0), os.O_RDWR))  # makes it the terminal that Ctrl-C comes from
+import sys
+
 import numpy as np
 import trifolium as tri
 
@@ -108,37 +107,6 @@ while True:
         print("interrupted", flush=True)
         break
 """
-
-
-class Terminal:
-    """A program that runs in a pseudo-terminal."""
-
-    def __init__(self, *command):
-        pty = pytest.importorskip("pty")
-        self.end, other = pty.openpty()
-        self.program = subprocess.Popen(
-            command, stdin=other, stdout=other, stderr=other, start_new_session=True
-        )
-        os.close(other)
-        self.screen = ""
-
-    def wait_for(self, text):
-        """Read until ``text`` comes and return what came before it."""
-        while text not in self.screen:
-            try:
-                self.screen += os.read(self.end, 4096).decode(errors="replace")
-            except OSError:
-                pytest.fail(f"the program ended without {text!r}: {self.screen}")
-        before, _, self.screen = self.screen.partition(text)
-        return before
-
-    def type(self, keys):
-        os.write(self.end, keys)
-
-    def close(self):
-        self.program.kill()
-        self.program.wait()
-        os.close(self.end)
 
 
 @pytest.fixture
@@ -178,7 +146,7 @@ def test_playing_in_a_terminal(terminal):
     terminal.wait_for("action: ")
     terminal.type(b"\x03")
     terminal.wait_for("interrupted")
-    assert terminal.program.wait() == 0
+    assert terminal.end()[0] == 0
 
 
 def test_waiting_for_a_key_takes_no_time_of_the_processor(terminal):
