@@ -138,6 +138,14 @@ class Backend(Protocol):
         """Return ``array[rows]`` along axis 0 for integer ``rows`` [B] that are all in range."""
         ...
 
+    def put(self, array: Array, rows: Array, values: Array) -> Array:
+        """Return ``array`` with ``values`` [N, ...] at integer ``rows`` [N] of axis 0, all in range.
+
+        Unlike :meth:`write` it can be traced. The array given must not be used again: its memory may
+        be reused. A row that is named twice is given the same values twice.
+        """
+        ...
+
     def unstack(self, array: Array) -> Sequence[Array]:
         """Return ``array[0]``, ``array[1]`` and so on."""
         ...

@@ -8,11 +8,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import trifolium_jax.pytrees  # noqa: F401  (so that JAX sees into states and batches)
 from trifolium.backend import Array, Backend, Capabilities, Params
 from trifolium.errors import BackendError
 from trifolium.models import adam
 
 __all__ = ["JaxBackend"]
+
+FEW_ROWS = 4  # written one by one: on the host a scatter of that size takes XLA far longer
 
 
 class JaxBackend(Backend):
@@ -77,6 +80,15 @@ class JaxBackend(Backend):
 
     def take(self, array: Array, rows: Array) -> Array:
         return array.at[rows].get(mode="promise_in_bounds")
+
+    def put(self, array: Array, rows: Array, values: Array) -> Array:
+        if len(rows) > FEW_ROWS:
+            return array.at[rows].set(values, mode="promise_in_bounds")
+        for row, value in zip(rows, values, strict=True):
+            array = jax.lax.dynamic_update_index_in_dim(
+                array, value, row, 0, allow_negative_indices=False
+            )
+        return array
 
     def unstack(self, array: Array) -> Sequence[Array]:
         return jnp.unstack(array)

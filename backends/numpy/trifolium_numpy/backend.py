@@ -64,6 +64,10 @@ class NumpyBackend(Backend):
     def take(self, array: Array, rows: Array) -> Array:
         return array.take(rows, axis=0)
 
+    def put(self, array: Array, rows: Array, values: Array) -> Array:
+        array[rows] = values
+        return array
+
     def unstack(self, array: Array) -> Sequence[Array]:
         return tuple(array)
 

@@ -84,6 +84,9 @@ class TorchBackend(Backend):
     def take(self, array: Array, rows: Array) -> Array:
         return array.index_select(0, rows)
 
+    def put(self, array: Array, rows: Array, values: Array) -> Array:
+        return array.index_copy_(0, rows, values)
+
     def unstack(self, array: Array) -> Sequence[Array]:
         return array.unbind()
 

@@ -11,10 +11,12 @@ from trifolium.replay import checks, saving
 from trifolium.replay.assemble import Gathered, Plan, assembler
 from trifolium.replay.batch import Batch
 from trifolium.replay.contents import Contents
+from trifolium.replay.conversion import from_state, to_state
 from trifolium.replay.intake import Intake
 from trifolium.replay.ring import BLANK
 from trifolium.replay.samplers import LARGEST_PRIORITY, Sampler, Uniform, draw_runs
 from trifolium.replay.spec import BufferSpec
+from trifolium.replay.state import State
 
 __all__ = ["Buffer"]
 
@@ -283,6 +285,46 @@ class Buffer(Contents):
             FileNotFoundError: there is no such file.
         """
         return saving.load(cls, path, backend, device, sampler)
+
+    # Compiled code
+
+    def state(self) -> State:
+        """Return all rows in the functional form, for code that is compiled: a copy.
+
+        With :class:`Prioritized` the priorities are in it; of another sampler nothing is.
+
+        Raises:
+            ValueError: the buffer has more than 2**29 rows.
+        """
+        return to_state(self.spec, self.backend, self._rows, self.sampler)
+
+    @classmethod
+    def from_state(
+        cls,
+        state: State,
+        *,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        seed: int | None = None,
+    ) -> "Buffer":
+        """Return a buffer with the rows of a state: a copy.
+
+        Args:
+            state: what :meth:`state` or :func:`trifolium.replay.init` returned, or came of that.
+            backend: another backend than the state's; None for the same.
+            device: as for the constructor.
+            seed: of the generator that draws rows; None for a random one.
+
+        Raises:
+            ValueError: the arrays have another shape than the options tell: those of many states, as
+                ``jax.vmap`` makes them, are to be taken apart first.
+
+        >>> buffer = Buffer(8, (2,))
+        >>> buffer.add([0.0, 1.0], action=0, reward=1.0, done=False)
+        >>> len(Buffer.from_state(buffer.state()))
+        1
+        """
+        return from_state(cls, state, backend, device, seed)
 
     # Helpers
 

@@ -14,7 +14,7 @@ from trifolium.backend import Backend, get_backend
 from trifolium.errors import BackendError, CheckpointError
 from trifolium.replay.rows import Rows
 from trifolium.replay.samplers import Prioritized, Sampler, Uniform
-from trifolium.replay.spec import BufferSpec
+from trifolium.replay.spec import BufferSpec, options_of
 
 __all__ = ["generator_state", "load", "restore_generator", "save"]
 
@@ -62,10 +62,8 @@ def load(
     """Return ``make(**options)`` filled with what :func:`save` wrote."""
     manifest, arrays = files.read(path, "buffer")
     try:
-        options = dict(manifest["spec"])
         chosen = get_backend(str(manifest["backend"]) if backend is None else backend, device=device)
-        options["action_dtype"] = _supported(chosen, options["action_dtype"])
-        options["extras"] = {name: (tuple(shape), dtype) for name, shape, dtype in options["extras"]}
+        options = options_of(manifest["spec"], chosen)
         if sampler is None:
             sampler = _OWN_SAMPLERS[manifest["sampler"]](**manifest["sampler_options"])
         buffer: Any = make(**options, backend=chosen, sampler=sampler)
@@ -104,12 +102,3 @@ def _below(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {
         name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)
     }
-
-
-def _supported(backend: Backend, dtype: str) -> str:
-    """Return ``dtype``, or the default integer where the backend has no 64-bit ones."""
-    try:
-        backend.dtype(dtype)
-    except BackendError:
-        return backend.default_int
-    return dtype
