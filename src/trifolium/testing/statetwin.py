@@ -2,7 +2,6 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,9 +12,12 @@ from trifolium import replay
 from trifolium.backend import Array, Backend
 from trifolium.errors import NotEnoughTransitions
 from trifolium.replay import Batch, Buffer, State
+from trifolium.testing.cases import FIELDS
 from trifolium.testing.twin import Options, Twin
 
 __all__ = ["Functions", "StateBuffer", "StateTwin", "plain", "random_bits"]
+
+FEW, MANY = 4, 32
 
 
 class Compile(Protocol):
@@ -81,18 +83,24 @@ class StateBuffer:
             self.state = self.functions.update_priorities(self.state, native, errors)
 
     def sample(self, batch_size: int, *, flatten: bool = True) -> Batch:
-        """Draw a batch; where rows are missing, see that they came out as such, and raise."""
+        """Draw a batch; where rows are missing, see that they came out as such, and raise.
+
+        Few sizes are drawn, as each is compiled: large batches are cut out of larger ones.
+        """
         draw = str(self.rng.choice(["distinct", "stratified"]))
-        bits = random_bits(self.state.backend, self.rng, batch_size)
+        size = batch_size if batch_size <= FEW else -(-batch_size // MANY) * MANY
+        bits = random_bits(self.state.backend, self.rng, size)
         found = self.functions.sample(draw=draw, flatten=flatten)(self.state, bits)
         indices = self.state.backend.to_numpy(found.indices)
-        drawn = indices >= 0
-        if drawn.all():
-            return replace(found, indices=indices)
-        valid = self.state.backend.to_numpy(found.valid)[:, 0]
-        assert not valid[~drawn].any()
-        assert len(set(indices[drawn].tolist())) == drawn.sum()
-        raise NotEnoughTransitions(batch_size, int(drawn.sum()))
+        drawn = np.flatnonzero(indices >= 0)
+        missing = np.flatnonzero(indices < 0)
+        assert not self.state.backend.to_numpy(found.valid)[missing].any()
+        if self.state.priorities is None:
+            available = int(self.state.backend.to_numpy(self.functions.drawable(self.state)))
+            assert len(set(indices[drawn].tolist())) == len(drawn) == min(size, available)
+        if len(drawn) < batch_size:
+            raise NotEnoughTransitions(batch_size, len(drawn))
+        return self._part(found, drawn[:batch_size])
 
     def current_state(self, stream: int) -> Array:
         """Return the frames before the newest observation."""
@@ -135,6 +143,21 @@ class StateBuffer:
         buffer = Buffer.from_state(self.state)
         change(buffer)
         self.state = buffer.state()
+
+    def _part(self, batch: Batch, places: np.ndarray) -> Batch:
+        """Return some rows of a batch, with weights of which the largest is 1."""
+        backend = self.state.backend
+
+        def part(array: Array) -> Array:
+            return backend.from_numpy(backend.to_numpy(array)[places])
+
+        weights = backend.to_numpy(batch.weights)[places]
+        return Batch(
+            **{name: part(getattr(batch, name)) for name in FIELDS if name != "weights"},
+            weights=backend.from_numpy(weights / weights.max()),
+            indices=backend.to_numpy(batch.indices)[places],
+            extras={name: part(extra) for name, extra in batch.extras.items()},
+        )
 
     def _native(self, value: Any, dtype: str) -> Array:
         return self.state.backend.from_numpy(np.array(value, dtype))
