@@ -138,11 +138,12 @@ class Backend(Protocol):
         """Return ``array[rows]`` along axis 0 for integer ``rows`` [B] that are all in range."""
         ...
 
-    def put(self, array: Array, rows: Array, values: Array) -> Array:
+    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
         """Return ``array`` with ``values`` [N, ...] at integer ``rows`` [N] of axis 0, all in range.
 
-        Unlike :meth:`write` it can be traced. The array given must not be used again: its memory may
-        be reused. A row that is named twice is given the same values twice.
+        Rows where ``where`` [N] bool is False stay as they are. Of values for the same row any one is
+        written. Unlike :meth:`write` it can be traced. The array given must not be used again: its
+        memory may be reused.
         """
         ...
 

@@ -15,8 +15,6 @@ from trifolium.models import adam
 
 __all__ = ["JaxBackend"]
 
-FEW_ROWS = 4  # written one by one: on the host a scatter of that size takes XLA far longer
-
 
 class JaxBackend(Backend):
     """Arrays are ``jax.Array`` on one device."""
@@ -81,14 +79,11 @@ class JaxBackend(Backend):
     def take(self, array: Array, rows: Array) -> Array:
         return array.at[rows].get(mode="promise_in_bounds")
 
-    def put(self, array: Array, rows: Array, values: Array) -> Array:
-        if len(rows) > FEW_ROWS:
+    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+        if where is None:
             return array.at[rows].set(values, mode="promise_in_bounds")
-        for row, value in zip(rows, values, strict=True):
-            array = jax.lax.dynamic_update_index_in_dim(
-                array, value, row, 0, allow_negative_indices=False
-            )
-        return array
+        # a row past the end is dropped; one read and written back would have XLA copy the array
+        return array.at[jnp.where(where, rows, len(array))].set(values, mode="drop")
 
     def unstack(self, array: Array) -> Sequence[Array]:
         return jnp.unstack(array)

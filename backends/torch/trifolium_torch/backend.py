@@ -84,7 +84,10 @@ class TorchBackend(Backend):
     def take(self, array: Array, rows: Array) -> Array:
         return array.index_select(0, rows)
 
-    def put(self, array: Array, rows: Array, values: Array) -> Array:
+    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+        if where is not None:
+            kept = where.reshape(-1, *(1,) * (array.ndim - 1))
+            values = torch.where(kept, values, array.index_select(0, rows))
         return array.index_copy_(0, rows, values)
 
     def unstack(self, array: Array) -> Sequence[Array]:

@@ -27,7 +27,8 @@ class Batch:
         valid: [B, 1] float32, 0 where the row must stay out of the loss.
         discounts: [B, 1] float32, gamma ** k for the k rewards summed.
         weights: [B, 1] float32, importance weights; 1 when drawn uniformly.
-        indices: [B] int64 on the host; what ``update_priorities`` takes.
+        indices: [B] int64 on the host; what ``update_priorities`` takes. In a batch of
+            :func:`trifolium.replay.sample` they are native, and -1 where no row could be drawn.
         extras: name to [B, ...].
 
     The target of one row is ``rewards + discounts * (1 - dones) * value(next_states)``.
@@ -49,7 +50,7 @@ class Batch:
     valid: Array
     discounts: Array
     weights: Array
-    indices: np.ndarray
+    indices: np.ndarray | Array
     extras: Mapping[str, Array]
 
     def __iter__(self) -> Iterator[Array]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from trifolium.backend import Array, device_of
 
-__all__ = ["BITS", "DRAWS", "Draw", "below", "distinct", "independent", "running_sum", "stratified"]
+__all__ = ["BITS", "DRAWS", "Draw", "below", "independent", "running_sum", "stratified", "subset"]
 
 BITS = 30  # used of each word, so that 32-bit integers can carry every step
 
@@ -38,7 +38,7 @@ def independent(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
     return below(xp, bits, xp.where(counts > 0, counts, 1)), counts > 0
 
 
-def distinct(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
+def subset(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
     """Draw without replacement: every subset of B ordinals is equally likely.
 
     Floyd's algorithm (Bentley and Floyd, 1987): step j draws from the first count - B + j + 1, and
@@ -47,7 +47,7 @@ def distinct(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
 
     >>> import numpy as np
     >>> bits = np.random.default_rng(0).integers(2**30, size=(4, 2))
-    >>> sorted(distinct(np, bits, np.asarray(4))[0].tolist())
+    >>> sorted(subset(np, bits, np.asarray(4))[0].tolist())
     [0, 1, 2, 3]
     """
     batch_size = bits.shape[0]
@@ -74,7 +74,7 @@ def stratified(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
 
     The parts are laid round the circle from an offset drawn first, so every ordinal is in a batch
     with probability B / count exactly. Ordinals close to each other come together less often than in
-    :func:`distinct`.
+    :func:`subset`.
 
     >>> import numpy as np
     >>> bits = np.random.default_rng(0).integers(2**30, size=(4, 2))
@@ -101,8 +101,8 @@ def stratified(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
 
 
 DRAWS: dict[str, Draw] = {
-    "distinct": distinct,
     "stratified": stratified,
+    "subset": subset,
     "independent": independent,
 }
 """The draws by the names that ``sample`` knows them by."""

@@ -17,8 +17,6 @@ True
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from trifolium.backend import Array, Backend, device_of, get_backend
 from trifolium.replay import widetree
 from trifolium.replay.assemble import Plan, assemble
@@ -148,7 +146,7 @@ def sample(
     state: State,
     bits: Array,
     *,
-    draw: str = "distinct",
+    draw: str = "stratified",
     beta: Any = None,
     flatten: bool = True,
 ) -> Batch:
@@ -162,9 +160,10 @@ def sample(
         bits: [B, 2] integers of which the lowest 30 bits are random; B is the batch size. Such as
             ``jax.random.bits(key, (64, 2))``, ``torch.randint(2**30, (64, 2))`` or
             ``generator.integers(2**30, size=(64, 2))``.
-        draw: how, where rows are drawn uniformly. "distinct": every set of B rows is equally likely.
-            "stratified": one row from each of B parts of the memory; rows are distinct and each is
-            equally likely, and the time is the least. "independent": with replacement.
+        draw: how, where rows are drawn uniformly. "stratified": one row from each of B parts of the
+            memory, so all are different, and each row is equally likely to be in the batch. "subset":
+            every set of B rows is equally likely, for the price of a sort. "independent": with
+            replacement.
         beta: of the importance weights, where rows are drawn by priority; None for the sampler's own.
             It may be an array, so that it can be annealed.
         flatten: as for :meth:`trifolium.Buffer.sample`.
@@ -313,5 +312,5 @@ def _flat(xp: Any, stack: Stack) -> tuple[Array, Array | None]:
 
 
 def _no_priorities(backend: Backend, capacity: int) -> Priorities:
-    tree = backend.from_numpy(widetree.grown(np.zeros(capacity)))
+    tree = backend.zeros((widetree.size(capacity),), "float32")
     return Priorities(tree, backend.zeros((1,), "float32") + 1.0)

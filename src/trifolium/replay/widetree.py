@@ -1,9 +1,9 @@
 """A tree of sums in one array, for code that is compiled; :class:`SumTree` is the one on the host.
 
-Each node has 32 children instead of two. A graph pays for operations more than for elements, and a
-million leaves are four levels instead of twenty. Masses are float32, as JAX has nothing wider by
-itself: a sum is right to some parts in ten million, and a leaf with a mass near the mean is drawn with
-its probability to one part in ten thousand.
+Each node has eight children instead of two: a graph pays for operations more than for elements, and a
+million leaves are seven levels instead of twenty. Masses are float32, as JAX has nothing wider by
+itself: a sum is right to some parts in ten million, and a leaf whose mass is near the mean of a million
+is drawn with its probability to about one part in ten thousand.
 """
 
 from itertools import pairwise
@@ -14,9 +14,9 @@ import numpy as np
 from trifolium.backend import Array, Backend, device_of
 from trifolium.replay.draws import BITS, running_sum
 
-__all__ = ["FAN_OUT", "assign", "find", "grown", "leaf_masses", "levels", "total"]
+__all__ = ["assign", "find", "grown", "levels", "size", "total"]
 
-FAN_OUT = 32
+FAN_OUT = 8
 
 
 def levels(capacity: int) -> list[tuple[int, int]]:
@@ -24,14 +24,20 @@ def levels(capacity: int) -> list[tuple[int, int]]:
 
     The first level has at least one leaf to spare, which no mass is ever given to.
 
-    >>> levels(1000)
-    [(0, 1024), (1024, 32)]
+    >>> levels(100)
+    [(0, 104), (104, 16), (120, 8)]
     """
     found = [(0, _padded(capacity + 1))]
     while found[-1][1] > FAN_OUT:
         first, nodes = found[-1]
         found.append((first + nodes, _padded(nodes // FAN_OUT)))
     return found
+
+
+def size(capacity: int) -> int:
+    """Return how many nodes there are over ``capacity`` leaves."""
+    first, nodes = levels(capacity)[-1]
+    return first + nodes
 
 
 def grown(leaves: np.ndarray) -> np.ndarray:
@@ -41,7 +47,7 @@ def grown(leaves: np.ndarray) -> np.ndarray:
     np.float32(100.0)
     """
     places = levels(len(leaves))
-    tree = np.zeros(sum(nodes for _, nodes in places), np.float32)
+    tree = np.zeros(size(len(leaves)), np.float32)
     tree[: len(leaves)] = leaves
     for (first, nodes), (above, _) in pairwise(places):
         blocks = tree[first : first + nodes].reshape(-1, FAN_OUT)
@@ -52,7 +58,7 @@ def grown(leaves: np.ndarray) -> np.ndarray:
 def assign(backend: Backend, tree: Array, capacity: int, leaves: Array, masses: Array) -> Array:
     """Return the tree with the ``masses`` [N] of ``leaves`` [N]; what was given is used up.
 
-    A leaf that is named twice is given the same mass twice.
+    Of masses for the same leaf any one counts.
     """
     tree = backend.put(tree, leaves, masses)
     places = levels(capacity)
@@ -67,11 +73,6 @@ def assign(backend: Backend, tree: Array, capacity: int, leaves: Array, masses: 
 def total(xp: Any, tree: Array) -> Array:
     """Return the sum of all masses."""
     return xp.sum(tree[-FAN_OUT:])
-
-
-def leaf_masses(backend: Backend, tree: Array, leaves: Array) -> Array:
-    """Return the masses [N] of ``leaves`` [N]."""
-    return backend.take(tree, leaves)
 
 
 def find(backend: Backend, tree: Array, capacity: int, bits: Array) -> tuple[Array, Array]:
@@ -100,7 +101,7 @@ def find(backend: Backend, tree: Array, capacity: int, bits: Array) -> tuple[Arr
 
 
 def _chosen(xp: Any, masses: Array, targets: Array, dtype: Any) -> tuple[Array, Array, Array]:
-    """Choose among ``masses`` [B, 32] where the running sum passes ``targets`` [B].
+    """Choose among ``masses`` [B, 8] where the running sum passes ``targets`` [B].
 
     Returns:
         (children [B], their masses [B], what is left of the targets [B]).
@@ -119,7 +120,7 @@ def _chosen(xp: Any, masses: Array, targets: Array, dtype: Any) -> tuple[Array, 
 
 
 def _children(backend: Backend, tree: Array, first: int, nodes: Array) -> Array:
-    """Return the masses [N, 32] below ``nodes`` [N], whose level begins at ``first``."""
+    """Return the masses [N, 8] below ``nodes`` [N], whose level begins at ``first``."""
     xp = backend.xp
     each = xp.arange(FAN_OUT, dtype=nodes.dtype, device=device_of(nodes))
     rows = xp.reshape((nodes * FAN_OUT + first)[:, None] + each[None, :], (-1,))

@@ -122,10 +122,7 @@ def _put(state: State, streams: Array, places: Array, new: _Rows, where: Array |
     chosen = None if where is None else xp.reshape(where, (-1,))
 
     def put(column: Array, values: Array) -> Array:
-        if chosen is not None:
-            old = backend.take(column, rows)
-            values = xp.where(xp.reshape(chosen, (-1, *(1,) * (old.ndim - 1))), values, old)
-        return backend.put(column, rows, values)
+        return backend.put(column, rows, values, chosen)
 
     return replace(
         state,

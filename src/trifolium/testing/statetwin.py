@@ -17,7 +17,7 @@ from trifolium.testing.twin import Options, Twin
 
 __all__ = ["Functions", "StateBuffer", "StateTwin", "plain", "random_bits"]
 
-FEW, MANY = 4, 32
+FEW, MANY = 3, 32
 
 
 class Compile(Protocol):
@@ -42,11 +42,19 @@ class Functions:
     """
 
     def __init__(self, compile: Compile) -> None:
-        self.add = compile(replay.add, donate=(0,))
+        self._add = compile(lambda state, steps: replay.add(state, **steps), donate=(0,))
         self.update_priorities = compile(replay.update_priorities, donate=(0,))
         self.current_state = compile(replay.current_state)
         self.drawable = compile(replay.drawable)
-        self.sample = cache(lambda **how: compile(partial(replay.sample, **how)))
+        self._sample = cache(lambda **how: compile(partial(replay.sample, **how)))
+
+    def add(self, state: State, **steps: Any) -> State:
+        """Store steps; the state given must not be used again."""
+        return self._add(state, steps)
+
+    def sample(self, state: State, bits: Array, **how: Any) -> Batch:
+        """Draw a minibatch."""
+        return self._sample(**how)(state, bits)
 
 
 class StateBuffer:
@@ -77,20 +85,20 @@ class StateBuffer:
 
     def update_priorities(self, indices: Sequence[int], errors: Sequence[float]) -> None:
         """Report errors of rows."""
-        if len(indices):
-            native = self._native(indices, self.state.backend.default_int)
-            errors = self._native(errors, "float32")
-            self.state = self.functions.update_priorities(self.state, native, errors)
+        padding = [-1] * (-len(indices) % MANY)  # stands for no row
+        native = self._native([*indices, *padding], self.state.backend.default_int)
+        errors = self._native([*errors, *padding], "float32")
+        self.state = self.functions.update_priorities(self.state, native, errors)
 
     def sample(self, batch_size: int, *, flatten: bool = True) -> Batch:
         """Draw a batch; where rows are missing, see that they came out as such, and raise.
 
         Few sizes are drawn, as each is compiled: large batches are cut out of larger ones.
         """
-        draw = str(self.rng.choice(["distinct", "stratified"]))
-        size = batch_size if batch_size <= FEW else -(-batch_size // MANY) * MANY
+        draw = str(self.rng.choice(["subset", "stratified"]))
+        size = FEW if batch_size <= FEW else -(-batch_size // MANY) * MANY
         bits = random_bits(self.state.backend, self.rng, size)
-        found = self.functions.sample(draw=draw, flatten=flatten)(self.state, bits)
+        found = self.functions.sample(self.state, bits, draw=draw, flatten=flatten)
         indices = self.state.backend.to_numpy(found.indices)
         drawn = np.flatnonzero(indices >= 0)
         missing = np.flatnonzero(indices < 0)
