@@ -11,7 +11,7 @@ trifolium (numpy, torch, jax) are found the same way as anybody else's.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -168,6 +168,10 @@ class Backend(Protocol):
         the caller gives them up as with :meth:`from_numpy`.
         """
         ...
+
+    def dataset(self, batches: Iterable[Any]) -> Iterable[Any]:
+        """Return ``batches`` in the type that the framework's own data loaders take, if it has one."""
+        return batches
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Differentiate ``function(xp, params, *args) -> (loss, aux)`` by its dict ``params``.

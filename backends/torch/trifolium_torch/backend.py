@@ -1,14 +1,16 @@
 """The PyTorch backend: tensors on any device, autograd, fused Adam, torch.compile."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import array_api_compat.torch as xp
 import numpy as np
 import torch
 
+import trifolium_torch.pytrees  # noqa: F401  (so that torch sees into states and batches)
 from trifolium.backend import Array, Backend, Capabilities, Params
 from trifolium.errors import BackendError
+from trifolium_torch.dataset import BatchDataset
 
 __all__ = ["TorchBackend"]
 
@@ -98,6 +100,9 @@ class TorchBackend(Backend):
         for name, value in values.items():
             columns[name].index_copy_(0, index, torch.tensor(value, device=self.device))
         return columns
+
+    def dataset(self, batches: Iterable[Any]) -> Iterable[Any]:
+        return BatchDataset(batches)
 
     def compile(
         self,

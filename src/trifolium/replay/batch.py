@@ -1,11 +1,12 @@
 """The minibatch that a buffer hands out."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array
+from trifolium.backend import Array, as_numpy, get_backend
 
 __all__ = ["Batch"]
 
@@ -58,3 +59,29 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def to_tensordict(self) -> Any:
+        """Return the batch as a ``tensordict.TensorDict`` of batch size [B].
+
+        Its keys are the names of the attributes; extras are nested under "extras". Tensors are the
+        batch's own, arrays of other frameworks are copied to torch's default device.
+
+        Raises:
+            ImportError: the package ``tensordict`` is not installed.
+        """
+        try:
+            from tensordict import TensorDict
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                "to_tensordict needs the package 'tensordict', which is not installed; "
+                "pip install 'trifolium[tensordict]' brings it"
+            ) from error
+        torch = get_backend("torch")
+
+        def tensor(array: Array) -> Array:
+            return array if torch.is_array(array) else torch.from_numpy(np.array(as_numpy(array)))
+
+        named: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        extras = {name: tensor(array) for name, array in named.pop("extras").items()}
+        tensors = {name: tensor(array) for name, array in named.items()}
+        return TensorDict({**tensors, "extras": extras}, batch_size=[len(self)])

@@ -15,32 +15,22 @@ True
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from trifolium.backend import Array, Backend, device_of, get_backend
+from trifolium.backend import Array, Backend, get_backend
 from trifolium.replay import widetree
-from trifolium.replay.assemble import Plan, assemble
 from trifolium.replay.batch import Batch
-from trifolium.replay.draws import DRAWS, running_sum
+from trifolium.replay.drawing import batch_of, checked_bits, drawn_by_priority, drawn_uniformly
+from trifolium.replay.draws import DRAWS
 from trifolium.replay.entry import entry
-from trifolium.replay.places import drawable_counts, numbers, of_age, oldest_drawable
-from trifolium.replay.ring import ENDED, FIRST, LOST, locate
+from trifolium.replay.places import drawable_counts, numbers, of_age
+from trifolium.replay.ring import ENDED, FIRST, LOST
 from trifolium.replay.samplers import Prioritized
 from trifolium.replay.spec import BufferSpec
 from trifolium.replay.state import Priorities, PriorityOptions, State, check_capacity
-from trifolium.replay.windows import Stack, summed_rewards, windows
 from trifolium.replay.writing import with_entry, with_errors
 
 __all__ = ["add", "current_state", "drawable", "init", "sample", "update_priorities"]
-
-
-class _Drawn(NamedTuple):
-    """Rows drawn: their streams, ages and importance weights, and which of them stand for a draw."""
-
-    streams: Array
-    ages: Array
-    weights: Array
-    drawn: Array
 
 
 def init(  # noqa: D417 (most arguments are those of Buffer)
@@ -132,6 +122,7 @@ def add(
     Raises:
         ValueError, TypeError: an argument has the wrong shape, dtype or name.
 
+    >>> import numpy as np
     >>> state = init(100, (2,), n_streams=2)
     >>> zeros = np.zeros((5, 2), int)
     >>> state = add(state, np.zeros((5, 2, 2)), action=zeros, reward=zeros, done=zeros)
@@ -171,14 +162,12 @@ def sample(
     Raises:
         ValueError, TypeError: ``bits`` is no such array, or there is no such draw.
     """
-    bits = _checked_bits(state, bits)
+    bits = checked_bits(state, bits)
     if draw not in DRAWS:
         raise ValueError(f"draw={draw!r}; expected one of {', '.join(DRAWS)}")
     if state.priorities is None:
-        found = _drawn_uniformly(state, bits, draw)
-    else:
-        found = _drawn_by_priority(state, bits, beta)
-    return _batch(state, found, flatten)
+        return batch_of(state, drawn_uniformly(state, bits, DRAWS[draw]), flatten)
+    return batch_of(state, drawn_by_priority(state, bits, beta), flatten)
 
 
 def update_priorities(state: State, indices: Array, td: Array) -> State:
@@ -237,78 +226,6 @@ def current_state(state: State) -> Array:
     frames = state.backend.take(state.columns["obs"], rows)
     shown = xp.reshape(shown, (-1, *(1,) * len(spec.obs_shape)))
     return xp.reshape(xp.where(shown, frames, xp.zeros_like(frames)), (*lead, *spec.obs_shape))
-
-
-# Helpers
-
-
-def _checked_bits(state: State, bits: Array) -> Array:
-    xp = state.backend.xp
-    bits = xp.asarray(bits, device=device_of(state.marks))
-    if bits.ndim != 2 or bits.shape[0] < 1 or bits.shape[1] != 2:
-        raise ValueError(f"bits has shape {tuple(bits.shape)}; expected [batch_size, 2]")
-    if not xp.isdtype(bits.dtype, "integral") or xp.iinfo(bits.dtype).bits < 32:
-        raise TypeError(f"bits has dtype {bits.dtype}; expected integers of 32 or 64 bits")
-    return xp.astype(bits, state.written.dtype, copy=False)
-
-
-def _drawn_uniformly(state: State, bits: Array, draw: str) -> _Drawn:
-    xp = state.backend.xp
-    counts = drawable_counts(state)
-    ends = running_sum(xp, counts)
-    ordinals, drawn = DRAWS[draw](xp, bits, ends[-1])
-    streams, places = ordinals * 0, ordinals
-    if state.spec.n_streams > 1:
-        streams, places = locate(xp, ordinals, counts, ends)
-    ages = state.backend.take(state.sizes, streams) - 1 - oldest_drawable(state) - places
-    return _Drawn(streams, ages, xp.ones_like(ordinals, dtype=state.rewards.dtype), drawn)
-
-
-def _drawn_by_priority(state: State, bits: Array, beta: Any) -> _Drawn:
-    assert state.priorities is not None
-    assert state.priority_options is not None
-    xp, length = state.backend.xp, state.spec.window.length
-    rows, masses = widetree.find(state.backend, state.priorities.tree, state.capacity, bits)
-    drawn = masses > 0
-    streams = rows // length
-    ages = (state.backend.take(state.written, streams) - 1 - rows) % length
-    beta = state.priority_options.beta if beta is None else beta
-    least = xp.min(xp.where(drawn, masses, xp.max(masses)))
-    weights = xp.where(drawn, least / xp.where(drawn, masses, 1.0), 0.0) ** beta
-    return _Drawn(streams, ages, weights, drawn)
-
-
-def _batch(state: State, found: _Drawn, flatten: bool) -> Batch:
-    xp, spec = state.backend.xp, state.spec
-    rows = of_age(state, found.streams, found.ages)
-    older = state.backend.take(state.sizes, found.streams) - 1 - found.ages
-    seen = windows(xp, state.marks, rows, older, found.ages, spec.window)
-    powers = xp.asarray(
-        [spec.gamma**k for k in range(spec.n_step + 1)],
-        dtype=state.rewards.dtype,
-        device=device_of(state.rewards),
-    )
-    scalars = (
-        summed_rewards(xp, state.rewards, seen.tail, powers[:-1]),
-        xp.astype(seen.tail.terminated, powers.dtype),
-        xp.astype(seen.valid & found.drawn, powers.dtype),
-        xp.take(powers, seen.tail.count, axis=0),
-        found.weights,
-    )
-    actions = state.backend.take(state.actions, rows)
-    plan = Plan(
-        *_flat(xp, seen.states),
-        *_flat(xp, seen.next_states),
-        actions if spec.action_shape else actions[:, None],
-        xp.stack(scalars)[:, :, None],
-    )
-    serials = (state.backend.take(state.written, found.streams) - 1 - found.ages) % state.serials
-    indices = xp.where(found.drawn, serials * spec.n_streams + found.streams, -1)
-    return assemble(state.backend, state.columns, plan, flatten=flatten).batch(indices)
-
-
-def _flat(xp: Any, stack: Stack) -> tuple[Array, Array | None]:
-    return xp.reshape(stack.rows, (-1,)), None if stack.kept is None else xp.reshape(stack.kept, (-1,))
 
 
 def _no_priorities(backend: Backend, capacity: int) -> Priorities:
