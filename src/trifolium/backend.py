@@ -11,7 +11,7 @@ trifolium (numpy, torch, jax) are found the same way as anybody else's.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -138,6 +138,15 @@ class Backend(Protocol):
         """Return ``array[rows]`` along axis 0 for integer ``rows`` [B] that are all in range."""
         ...
 
+    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+        """Return ``array`` with ``values`` [N, ...] at integer ``rows`` [N] of axis 0, all in range.
+
+        Rows where ``where`` [N] bool is False stay as they are. Of values for the same row any one is
+        written. Unlike :meth:`write` it can be traced. The array given must not be used again: its
+        memory may be reused.
+        """
+        ...
+
     def unstack(self, array: Array) -> Sequence[Array]:
         """Return ``array[0]``, ``array[1]`` and so on."""
         ...
@@ -160,6 +169,10 @@ class Backend(Protocol):
         the caller gives them up as with :meth:`from_numpy`.
         """
         ...
+
+    def dataset(self, batches: Iterable[Any]) -> Iterable[Any]:
+        """Return ``batches`` in the type that the framework's own data loaders take, if it has one."""
+        return batches
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Differentiate ``function(xp, params, *args) -> (loss, aux)`` by its dict ``params``.

@@ -1,6 +1,5 @@
 """The bugs that replay buffers are known for, planted one by one: the comparison must notice each."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,21 +10,7 @@ from trifolium.replay import intake, ring, rows, samplers, storage, windows
 from trifolium.testing import Twin
 from trifolium.testing.history import HISTORIES, wander
 
-Plant = Callable[[pytest.MonkeyPatch], None]
-
-
-def constant(module: Any, name: str, value: Any = 0) -> Plant:
-    return lambda patch: patch.setattr(module, name, value)
-
-
-def changed(owner: Any, name: str, change: Callable[..., Any]) -> Plant:
-    """Put ``change(original, *args)`` in the place of a function."""
-    original = getattr(owner, name)
-
-    def plant(patch: pytest.MonkeyPatch) -> None:
-        patch.setattr(owner, name, lambda *args, **kwargs: change(original, *args, **kwargs))
-
-    return plant
+from .planting import Plant, changed, constant
 
 
 def from_the_first_row(original: Any, ring: Any, ordinals: Any, span: int = 1) -> Any:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import trifolium_jax.pytrees  # noqa: F401  (so that JAX sees into states and batches)
 from trifolium.backend import Array, Backend, Capabilities, Params
 from trifolium.errors import BackendError
 from trifolium.models import adam
@@ -80,6 +81,12 @@ class JaxBackend(Backend):
 
     def take(self, array: Array, rows: Array) -> Array:
         return array.at[rows].get(mode="promise_in_bounds")
+
+    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+        if where is None:
+            return array.at[rows].set(values, mode="promise_in_bounds")
+        # a row past the end is dropped; one read and written back would have XLA copy the array
+        return array.at[jnp.where(where, rows, len(array))].set(values, mode="drop")
 
     def unstack(self, array: Array) -> Sequence[Array]:
         return jnp.unstack(array)

@@ -65,6 +65,12 @@ class NumpyBackend(Backend):
     def take(self, array: Array, rows: Array) -> Array:
         return array.take(rows, axis=0)
 
+    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+        if where is not None:
+            rows, values = rows[where], values[where]
+        array[rows] = values
+        return array
+
     def unstack(self, array: Array) -> Sequence[Array]:
         return tuple(array)
 

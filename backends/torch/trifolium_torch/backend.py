@@ -1,6 +1,6 @@
 """The PyTorch backend: tensors on any device, autograd, fused Adam, torch.compile."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,9 +8,11 @@ import array_api_compat.torch as xp
 import numpy as np
 import torch
 
+import trifolium_torch.pytrees  # noqa: F401  (so that torch sees into states and batches)
 from trifolium.backend import Array, Backend, Capabilities, Params
 from trifolium.errors import BackendError
 from trifolium.models import adam
+from trifolium_torch.dataset import BatchDataset
 from trifolium_torch.network import adopt
 
 __all__ = ["TorchBackend"]
@@ -87,6 +89,12 @@ class TorchBackend(Backend):
     def take(self, array: Array, rows: Array) -> Array:
         return array.index_select(0, rows)
 
+    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+        if where is not None:
+            kept = where.reshape(-1, *(1,) * (array.ndim - 1))
+            values = torch.where(kept, values, array.index_select(0, rows))
+        return array.index_copy_(0, rows, values)
+
     def unstack(self, array: Array) -> Sequence[Array]:
         return array.unbind()
 
@@ -95,6 +103,9 @@ class TorchBackend(Backend):
         for name, value in values.items():
             columns[name].index_copy_(0, index, torch.tensor(value, device=self.device))
         return columns
+
+    def dataset(self, batches: Iterable[Any]) -> Iterable[Any]:
+        return BatchDataset(batches)
 
     def compile(
         self,

@@ -2,6 +2,28 @@
 
 from trifolium.replay.batch import Batch
 from trifolium.replay.buffer import Buffer
+from trifolium.replay.functional import (
+    add,
+    current_state,
+    drawable,
+    init,
+    sample,
+    update_priorities,
+)
 from trifolium.replay.samplers import Prioritized, Sampler, Uniform
+from trifolium.replay.state import State
 
-__all__ = ["Batch", "Buffer", "Prioritized", "Sampler", "Uniform"]
+__all__ = [
+    "Batch",
+    "Buffer",
+    "Prioritized",
+    "Sampler",
+    "State",
+    "Uniform",
+    "add",
+    "current_state",
+    "drawable",
+    "init",
+    "sample",
+    "update_priorities",
+]

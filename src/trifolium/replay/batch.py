@@ -1,11 +1,12 @@
 """The minibatch that a buffer hands out."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array
+from trifolium.backend import Array, as_numpy, get_backend
 
 __all__ = ["Batch"]
 
@@ -27,7 +28,8 @@ class Batch:
         valid: [B, 1] float32, 0 where the row must stay out of the loss.
         discounts: [B, 1] float32, gamma ** k for the k rewards summed.
         weights: [B, 1] float32, importance weights; 1 when drawn uniformly.
-        indices: [B] int64 on the host; what ``update_priorities`` takes.
+        indices: [B] int64 on the host; what ``update_priorities`` takes. In a batch of
+            :func:`trifolium.replay.sample` they are native, and -1 where no row could be drawn.
         extras: name to [B, ...].
 
     The target of one row is ``rewards + discounts * (1 - dones) * value(next_states)``.
@@ -49,7 +51,7 @@ class Batch:
     valid: Array
     discounts: Array
     weights: Array
-    indices: np.ndarray
+    indices: np.ndarray | Array
     extras: Mapping[str, Array]
 
     def __iter__(self) -> Iterator[Array]:
@@ -57,3 +59,29 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def to_tensordict(self) -> Any:
+        """Return the batch as a ``tensordict.TensorDict`` of batch size [B].
+
+        Its keys are the names of the attributes; extras are nested under "extras". Tensors are the
+        batch's own, arrays of other frameworks are copied to torch's default device.
+
+        Raises:
+            ImportError: the package ``tensordict`` is not installed.
+        """
+        try:
+            from tensordict import TensorDict
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                "to_tensordict needs the package 'tensordict', which is not installed; "
+                "pip install 'trifolium[tensordict]' brings it"
+            ) from error
+        torch = get_backend("torch")
+
+        def tensor(array: Array) -> Array:
+            return array if torch.is_array(array) else torch.from_numpy(np.array(as_numpy(array)))
+
+        named: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        extras = {name: tensor(array) for name, array in named.pop("extras").items()}
+        tensors = {name: tensor(array) for name, array in named.items()}
+        return TensorDict({**tensors, "extras": extras}, batch_size=[len(self)])

@@ -1,26 +1,25 @@
 """Buffer: the replay memory."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from trifolium import files
 from trifolium.backend import Array, Backend, Params, get_backend
-from trifolium.replay import checks, saving
+from trifolium.replay import checks
 from trifolium.replay.assemble import Gathered, Plan, assembler
 from trifolium.replay.batch import Batch
-from trifolium.replay.contents import Contents
 from trifolium.replay.intake import Intake
+from trifolium.replay.minibatches import Minibatches
 from trifolium.replay.ring import BLANK
 from trifolium.replay.samplers import LARGEST_PRIORITY, Sampler, Uniform, draw_runs
 from trifolium.replay.spec import BufferSpec
+from trifolium.replay.transfer import Transfer
 
 __all__ = ["Buffer"]
 
 
-class Buffer(Contents):
+class Buffer(Transfer):
     """A ring of transitions that hands out minibatches of the backend's own arrays.
 
     Each observation is stored once: the successor of a step is the row after it. One host generator
@@ -253,6 +252,30 @@ class Buffer(Contents):
 
         return gathered.batch(self._rows.ring.indices(streams, firsts), timed)
 
+    def as_dataset(
+        self, batch_size: int, n_batches: int | None = None, *, flatten: bool = True
+    ) -> Iterable[Batch]:
+        """Return minibatches to iterate over, each drawn when it is asked for.
+
+        On torch it is a ``torch.utils.data.IterableDataset``: a DataLoader takes it with
+        ``batch_size=None``, as its items are batches, and with ``num_workers=0``.
+
+        Args:
+            batch_size: rows of each.
+            n_batches: how many one iteration has; None for no end.
+            flatten: as in :meth:`sample`.
+
+        >>> buffer = Buffer(8, (2,))
+        >>> for step in range(5):
+        ...     buffer.add([step, step], action=0, reward=1.0, done=False)
+        >>> [len(batch) for batch in buffer.as_dataset(3, n_batches=2)]
+        [3, 3]
+        """
+        batch_size = checks.integer("batch_size", batch_size, 1)
+        if n_batches is not None:
+            n_batches = checks.integer("n_batches", n_batches, 1)
+        return self.backend.dataset(Minibatches(self, batch_size, n_batches, flatten))
+
     def draw(self, batch_size: int) -> tuple[Params, Plan, np.ndarray]:
         """Draw what :meth:`sample` gathers, for a compiled function that gathers for itself.
 
@@ -266,35 +289,6 @@ class Buffer(Contents):
         plan = self._rows.plan(drawn.streams, drawn.serials, drawn.weights)
         indices = self._rows.ring.indices(drawn.streams, drawn.serials)
         return self._rows.storage.arrays, plan, indices
-
-    # Files
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the rows, the options, the sampler and the generator to one safetensors file."""
-        files.write(path, "buffer", *saving.pack(self))
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        backend: str | Backend | None = None,
-        device: Any = None,
-        sampler: Sampler | None = None,
-    ) -> "Buffer":
-        """Return the buffer saved at ``path``; it goes on to draw what the saved one would have.
-
-        Args:
-            path: the file.
-            backend: another backend than it was saved from; None for the same.
-            device: as for the constructor.
-            sampler: needed for a buffer that was saved with a sampler of your own.
-
-        Raises:
-            CheckpointError: the file is damaged, or holds no buffer.
-            FileNotFoundError: there is no such file.
-        """
-        return saving.unpack(cls, path, files.read(path, "buffer"), backend, device, sampler)
 
     # Helpers
 

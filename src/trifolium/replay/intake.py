@@ -1,6 +1,6 @@
 """What ``add`` is given, checked and converted before anything is written."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from trifolium.replay.checks import Field
 from trifolium.replay.ring import TERMINATED, TRUNCATED, UNKNOWN
 from trifolium.replay.spec import BufferSpec
 
-__all__ = ["Intake", "Step", "Steps"]
+__all__ = ["Intake", "Step", "Steps", "check_names"]
 
 _TERMINATED, _TRUNCATED, _CUT = np.array([TERMINATED, TRUNCATED, TRUNCATED | UNKNOWN], np.uint8)
 _NO_STREAMS = np.zeros(0, np.int64)
@@ -57,6 +57,7 @@ class Intake:
     def __init__(self, spec: BufferSpec) -> None:
         self.n_streams = spec.n_streams
         self._columns = {field.name: field for field in spec.columns}
+        self._extras = self._columns.keys() - {"obs"}
         self._obs = self._columns["obs"]
         self._next_obs = self._obs.named("next_obs")
         self._action = Field("action", spec.action_shape, spec.action_dtype)
@@ -75,7 +76,7 @@ class Intake:
         """Return one step; the arguments are those of :meth:`trifolium.Buffer.add`."""
         columns = {"obs": self._obs.row(obs)}
         if extras or len(self._columns) > 1:
-            self._check_names(extras)
+            check_names(self._extras, extras)
             columns |= {name: self._columns[name].row(value) for name, value in extras.items()}
         mark = TERMINATED if checks.flag("done", done) else 0
         last = None
@@ -98,7 +99,7 @@ class Intake:
         n = self.n_streams
         columns = {"obs": self._obs.rows(obs, n)}
         if extras or len(self._columns) > 1:
-            self._check_names(extras)
+            check_names(self._extras, extras)
             columns |= {name: self._columns[name].rows(value, n) for name, value in extras.items()}
         terminated = checks.flags("done", done, n)
         marks = terminated * _TERMINATED
@@ -115,14 +116,15 @@ class Intake:
             marks, columns, self._action.rows(action, n), self._reward.rows(reward, n), last, cut
         )
 
-    def _check_names(self, extras: Mapping[str, Any]) -> None:
-        expected = self._columns.keys() - {"obs"}
-        unknown = sorted(extras.keys() - expected)
-        missing = sorted(expected - extras.keys())
-        if unknown or missing:
-            problems = [f"unknown: {', '.join(unknown)}"] * bool(unknown)
-            problems += [f"missing: {', '.join(missing)}"] * bool(missing)
-            raise TypeError(
-                f"extras given to add are wrong ({'; '.join(problems)}); "
-                f"this buffer's extras are: {', '.join(sorted(expected)) or 'none'}"
-            )
+
+def check_names(expected: Set[str], extras: Mapping[str, Any]) -> None:
+    """Raise TypeError unless there is a value for each of the ``expected`` extras, and no other."""
+    unknown = sorted(extras.keys() - expected)
+    missing = sorted(expected - extras.keys())
+    if unknown or missing:
+        problems = [f"unknown: {', '.join(unknown)}"] * bool(unknown)
+        problems += [f"missing: {', '.join(missing)}"] * bool(missing)
+        raise TypeError(
+            f"extras given to add are wrong ({'; '.join(problems)}); "
+            f"this buffer's extras are: {', '.join(sorted(expected)) or 'none'}"
+        )

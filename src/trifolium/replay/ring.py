@@ -6,7 +6,11 @@ counted from 0; it lies at ``serial % length`` of its ring until a row one lengt
 place. Order of age is order of serial number.
 """
 
+from typing import Any
+
 import numpy as np
+
+from trifolium.backend import Array
 
 __all__ = [
     "BLANK",
@@ -19,6 +23,7 @@ __all__ = [
     "TRUNCATED",
     "UNKNOWN",
     "Ring",
+    "locate",
 ]
 
 # What a row is: one byte a row.
@@ -34,6 +39,20 @@ ENDED = TERMINATED | TRUNCATED | BOUNDARY
 NO_TRANSITION = BOUNDARY | BLANK
 
 _FIRST, _ENDED = np.array([FIRST, ENDED], np.uint8)
+
+
+def locate(xp: Any, ordinals: Array, counts: Array, ends: Array) -> tuple[Array, Array]:
+    """Return (streams, places), each [N], of what is numbered stream by stream, from 0.
+
+    Args:
+        xp: array namespace.
+        ordinals: [N] int, below the sum of ``counts``.
+        counts: [n_streams] int, how many there are in each stream.
+        ends: [n_streams] int, the sums of ``counts`` up to and with each.
+    """
+    streams = xp.astype(xp.searchsorted(ends, ordinals, side="right"), ordinals.dtype)
+    streams = xp.where(streams < counts.shape[0], streams, 0)  # where there is nothing in any stream
+    return streams, ordinals - xp.take(ends - counts, streams, axis=0)
 
 
 class Ring:
@@ -208,10 +227,9 @@ class Ring:
             first = int(self.written[0]) - int(self.sizes[0]) + self.oldest_drawable
             return np.zeros(len(ordinals), np.int64), ordinals + first
         oldest = self.written - self.sizes + self.oldest_drawable
-        ends = np.cumsum(self.drawable(span))
-        streams = np.searchsorted(ends, ordinals, side="right")
-        starts = ends - self.drawable(span)
-        return streams, ordinals - starts[streams] + oldest[streams]
+        counts = self.drawable(span)
+        streams, places = locate(np, ordinals, counts, np.cumsum(counts))
+        return streams, places + oldest[streams]
 
     def identify(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (streams, serials), each [N], of what ``rows`` [N] hold now."""

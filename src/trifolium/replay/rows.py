@@ -11,7 +11,7 @@ from trifolium.replay.intake import Step, Steps
 from trifolium.replay.ring import BOUNDARY, FIRST, LOST, NO_TRANSITION, TERMINATED, UNKNOWN, Ring
 from trifolium.replay.spec import BufferSpec
 from trifolium.replay.storage import make_storage
-from trifolium.replay.windows import Stack, stack, valid, windows
+from trifolium.replay.windows import Stack, stack, summed_rewards, valid, windows
 
 __all__ = ["Rows"]
 
@@ -113,7 +113,7 @@ class Rows:
         rows, older, newer = self._places(streams, serials)
         found = windows(np, self.ring.marks, rows, older, newer, self.window)
         scalars = np.empty((5, len(rows)), np.float32)
-        scalars[0] = self._summed_rewards(found.tail.rows, found.tail.summed)
+        scalars[0] = summed_rewards(np, self.rewards, found.tail, self._powers[:-1])
         scalars[1] = found.tail.terminated
         scalars[2] = found.valid
         scalars[3] = self._powers.take(found.tail.count)
@@ -205,12 +205,6 @@ class Rows:
         size = ring.sizes[0] if one else ring.sizes[streams]
         newer = written - 1 - serials
         return ring.rows(streams, serials), size - 1 - newer, newer
-
-    def _summed_rewards(self, rows: np.ndarray, summed: np.ndarray) -> np.ndarray:
-        if rows.shape[1] == 1:
-            return self.rewards.take(rows[:, 0])
-        discounted = self.rewards[rows] * self._powers[:-1]
-        return np.where(summed, discounted, 0.0).sum(axis=1)
 
 
 def _flat(stack: Stack) -> tuple[np.ndarray, np.ndarray | None]:

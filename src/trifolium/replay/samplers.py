@@ -205,6 +205,10 @@ class Prioritized:
             leaves = _sound(state, "leaves", self._tree.leaves)
             self._tree.assign(np.arange(ring.capacity), leaves)
 
+    def masses(self, source: Drawable) -> tuple[np.ndarray, float]:
+        """Return (mass of every row [capacity] float64, the largest raw priority seen): a copy."""
+        return self._synchronised(source).leaves.copy(), self._largest
+
     def _synchronised(self, source: Drawable) -> SumTree:
         """Return the tree after taking in the rows that came and went since the last draw."""
         ring = source.ring

@@ -13,9 +13,10 @@ import numpy as np
 from trifolium.backend import Backend, get_backend
 from trifolium.errors import BackendError, CheckpointError
 from trifolium.replay.samplers import Prioritized, Sampler, Uniform
+from trifolium.replay.spec import options_of
 
 if TYPE_CHECKING:
-    from trifolium.replay.buffer import Buffer
+    from trifolium.replay.transfer import Transfer
 
 __all__ = [
     "below",
@@ -41,7 +42,7 @@ _UNSOUND = (
 _OWN_SAMPLERS: dict[str, type[Sampler]] = {"Uniform": Uniform, "Prioritized": Prioritized}
 
 
-def pack(buffer: Buffer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def pack(buffer: Transfer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return (manifest, arrays) of a buffer; only the rows that are stored take space."""
     sampler = buffer.sampler
     manifest = {
@@ -96,15 +97,12 @@ def buffer_options(
         backend: the backend that the buffer is for.
         sampler: in the place of the one described.
     """
-    options = dict(manifest["spec"])
-    options["action_dtype"] = _supported(backend, options["action_dtype"])
-    options["extras"] = {name: (tuple(shape), dtype) for name, shape, dtype in options["extras"]}
     if sampler is None:
         name = manifest["sampler"]
         if name not in _OWN_SAMPLERS:
             raise ValueError(f"it was saved with a sampler of your own, {name}; give sampler= again")
         sampler = _OWN_SAMPLERS[name](**manifest["sampler_options"])
-    return options | {"sampler": sampler}
+    return options_of(manifest["spec"], backend) | {"sampler": sampler}
 
 
 def generator_state(rng: np.random.Generator) -> dict[str, Any]:
@@ -133,12 +131,3 @@ def below(prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {
         name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)
     }
-
-
-def _supported(backend: Backend, dtype: str) -> str:
-    """Return ``dtype``, or the default integer where the backend has no 64-bit ones."""
-    try:
-        backend.dtype(dtype)
-    except BackendError:
-        return backend.default_int
-    return dtype

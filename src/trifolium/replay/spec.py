@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from trifolium.backend import Backend
+from trifolium.errors import BackendError
 from trifolium.replay import checks
 from trifolium.replay.checks import Field
 from trifolium.replay.windows import Shape
 
-__all__ = ["BufferSpec"]
+__all__ = ["BufferSpec", "options_of"]
 
 _RESERVED = frozenset({"self", "obs", "action", "reward", "done", "truncated", "next_obs", "stream"})
 
@@ -99,6 +100,29 @@ class BufferSpec:
                 f"capacity={self.capacity} is too small for one stack of n_frames={self.n_frames} "
                 f"and its successor in each of {self.n_streams} stream(s); expected at least {least}"
             )
+
+
+def options_of(spec: Mapping[str, Any], backend: Backend) -> dict[str, Any]:
+    """Return the arguments that make a buffer on ``backend`` with the options of ``spec``.
+
+    Args:
+        spec: the fields of a BufferSpec, perhaps from JSON, perhaps of another backend.
+        backend: where actions become the default integer if it lacks their dtype.
+    """
+    return {
+        **spec,
+        "action_dtype": _supported(backend, spec["action_dtype"]),
+        "extras": {name: (tuple(shape), dtype) for name, shape, dtype in spec["extras"]},
+    }
+
+
+def _supported(backend: Backend, dtype: str) -> str:
+    """Return ``dtype``, or the default integer where the backend has no 64-bit ones."""
+    try:
+        backend.dtype(dtype)
+    except BackendError:
+        return backend.default_int
+    return dtype
 
 
 def _extras(extras: Any) -> tuple[tuple[str, tuple[int, ...], str], ...]:

@@ -18,7 +18,7 @@ from trifolium.replay.ring import (
     UNKNOWN,
 )
 
-__all__ = ["Shape", "Stack", "Tail", "Windows", "stack", "tail", "valid", "windows"]
+__all__ = ["Shape", "Stack", "Tail", "Windows", "stack", "summed_rewards", "tail", "valid", "windows"]
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,22 @@ def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: Shape) -> Tail
     counted = xp.stack(summed, axis=1)
     count = xp.sum(xp.astype(counted, rows.dtype), axis=1, dtype=rows.dtype)
     return Tail(steps, counted, count, xp.any(terminated & counted, axis=1))
+
+
+def summed_rewards(xp: Any, rewards: Array, steps: Tail, powers: Array) -> Array:
+    """Return the discounted sums [B] of the ``rewards`` [capacity] of tails.
+
+    Args:
+        xp: array namespace.
+        rewards: [capacity], of every row.
+        steps: the tails.
+        powers: [n_step] float, the discounts of the first step to the last.
+    """
+    found = xp.reshape(xp.take(rewards, xp.reshape(steps.rows, (-1,)), axis=0), steps.rows.shape)
+    if steps.rows.shape[1] == 1:
+        return found[:, 0]
+    discounted = found * powers
+    return xp.sum(xp.where(steps.summed, discounted, xp.zeros_like(discounted)), axis=1)
 
 
 def valid(xp: Any, marks: Array, rows: Array, whole: Array) -> Array:

@@ -5,7 +5,7 @@ runs all of it::
 
     import pytest
     from my_package import MyBackend
-    from trifolium.testing import BackendSuite, BufferSuite
+    from trifolium.testing import BackendSuite, BufferSuite, FunctionalSuite
 
 
     @pytest.fixture
@@ -20,24 +20,33 @@ runs all of it::
     class TestBuffer(BufferSuite):
         pass
 
+
+    class TestFunctional(FunctionalSuite):
+        pass
+
 ``pytest.register_assert_rewrite("trifolium.testing")`` in conftest.py makes failures tell their values.
 """
 
 from trifolium.testing.backend_suite import BackendSuite
 from trifolium.testing.buffer_suite import BufferSuite
+from trifolium.testing.functional_suite import FunctionalSuite
 from trifolium.testing.loss_suite import LossSuite
 from trifolium.testing.machine import run_machine
 from trifolium.testing.priorities import ReferencePriorities
 from trifolium.testing.reference import ReferenceBuffer
+from trifolium.testing.statetwin import Functions, StateTwin
 from trifolium.testing.twin import Options, Twin
 
 __all__ = [
     "BackendSuite",
     "BufferSuite",
+    "FunctionalSuite",
+    "Functions",
     "LossSuite",
     "Options",
     "ReferenceBuffer",
     "ReferencePriorities",
+    "StateTwin",
     "Twin",
     "run_machine",
 ]

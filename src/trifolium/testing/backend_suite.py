@@ -137,6 +137,37 @@ class BackendSuite:
         backend.write(columns, row, {"a": ones})
         assert backend.to_numpy(taken).tolist() == [[0, 0, 0]]
 
+    @pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "float32"])
+    @pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
+    @pytest.mark.parametrize("masked", [False, True])
+    @pytest.mark.parametrize("count", [0, 1, 2, 16])
+    def test_put_touches_nothing_else(
+        self, backend: Backend, dtype: str, shape: tuple[int, ...], masked: bool, count: int
+    ) -> None:
+        """Only the rows given change, and of those only the ones that ``where`` lets."""
+        rng = np.random.default_rng(count)
+        expected = rng.integers(0, 2, (16, *shape)).astype(dtype)
+        rows, values = rng.permutation(16)[:count], rng.integers(0, 2, (count, *shape)).astype(dtype)
+        where = rng.random(count) < 0.5 if masked else np.ones(count, bool)
+        array = backend.from_numpy(expected.copy())
+        expected[rows[where]] = values[where]
+        given = (rows.astype(backend.default_int), values, where)
+        native = [backend.from_numpy(each.copy()) for each in given]
+        found = backend.compile(backend.put)(array, *native[: 3 if masked else 2])
+        _same(backend.to_numpy(found), expected)
+
+    def test_put_may_name_a_row_twice(self, backend: Backend) -> None:
+        """Any of the values given is written, as a whole."""
+        rows, values = np.array([2, 2, 2], backend.default_int), np.array([[1, 1], [2, 2], [3, 3]])
+        found = backend.put(
+            backend.zeros((4, 2), "int32"),
+            backend.from_numpy(rows),
+            backend.from_numpy(values.astype(np.int32)),
+        )
+        host = backend.to_numpy(found).tolist()
+        assert host.pop(2) in values.tolist()
+        assert host == [[0, 0]] * 3
+
     def test_compiled_functions_take_host_arrays(self, backend: Backend) -> None:
         """Host arrays, also in tuples with gaps, reach a compiled function on the device."""
 

@@ -44,10 +44,12 @@ class BufferMachine(RuleBasedStateMachine):
 
     Attributes:
         backend: what the buffers are made on.
+        twin_of: makes the twins from a backend, options and a seed.
         rules_run: how many rules all machines of the class have run.
     """
 
     backend: Backend
+    twin_of: Callable[..., Twin] = Twin
     rules_run = 0
 
     @initialize(
@@ -63,7 +65,7 @@ class BufferMachine(RuleBasedStateMachine):
         """Make an empty buffer whose rings are a few rows longer than a stack."""
         capacity = (n_frames + spare) * n_streams
         made = Options(capacity, n_frames=n_frames, n_streams=n_streams, **options)
-        self.twin = Twin(self.backend, made, seed)
+        self.twin = type(self).twin_of(self.backend, made, seed)
         self.drawn: list[int] = []
 
     @property
@@ -170,18 +172,23 @@ class BufferMachine(RuleBasedStateMachine):
             self.twin.check_all()
 
 
-def run_machine(backend: Backend) -> int:
+def run_machine(backend: Backend, twin_of: Callable[..., Twin] = Twin) -> int:
     """Run the machine on a backend and return how many rules ran.
 
     They are the same ones each time, at least 2,000; or, at random, as many as the environment
     variable TRIFOLIUM_SOAK says.
+
+    Args:
+        backend: what the buffers are made on.
+        twin_of: what is compared with the reference.
 
     Raises:
         AssertionError: the buffer differs from the reference; hypothesis tells the shortest way there.
     """
     soak = int(os.environ.get(SOAK, "0"))
     wanted = soak or RULES
-    machine: Any = type("Machine", (BufferMachine,), {"backend": backend, "rules_run": 0})
+    made = {"backend": backend, "twin_of": staticmethod(twin_of), "rules_run": 0}
+    machine: Any = type("Machine", (BufferMachine,), made)
     while machine.rules_run < wanted:
         _run(machine, -(-(wanted - machine.rules_run) // RULES_PER_EXAMPLE), derandomize=not soak)
     return int(machine.rules_run)

@@ -65,6 +65,13 @@ class StrictBackend(Backend):
     def take(self, array: Array, rows: Array) -> Array:
         return xp.take(array, rows, axis=0)
 
+    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+        written = xp.asarray(array, copy=True)
+        for place in range(rows.shape[0]):
+            if where is None or bool(where[place]):
+                written[int(rows[place]), ...] = values[place, ...]
+        return written
+
     def unstack(self, array: Array) -> Sequence[Array]:
         return xp.unstack(array)
 

@@ -1,0 +1,233 @@
+"""The replay memory for code that is compiled: state in, state out, nothing on the host.
+
+:func:`init` makes a state, :func:`add` writes steps, :func:`sample` draws a minibatch. Rows, windows
+and rules are those of :class:`trifolium.Buffer`; ``Buffer.state`` and ``Buffer.from_state`` convert.
+
+>>> import numpy as np
+>>> from trifolium import replay
+>>> state = replay.init(100, (2,))
+>>> for step in range(10):
+...     state = replay.add(state, [float(step), 0.0], step % 2, 1.0, step == 9)
+>>> bits = np.random.default_rng(0).integers(2**30, size=(4, 2))
+>>> states, actions, rewards, next_states, dones, valid = replay.sample(state, bits)
+>>> bool((next_states[:, 0] == states[:, 0] + 1).all())
+True
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trifolium.backend import Array, Backend, get_backend
+from trifolium.replay import widetree
+from trifolium.replay.batch import Batch
+from trifolium.replay.drawing import batch_of, checked_bits, drawn_by_priority, drawn_uniformly
+from trifolium.replay.draws import DRAWS
+from trifolium.replay.entry import entry
+from trifolium.replay.places import drawable_counts, numbers, of_age
+from trifolium.replay.ring import ENDED, FIRST, LOST
+from trifolium.replay.samplers import Prioritized
+from trifolium.replay.spec import BufferSpec
+from trifolium.replay.state import Priorities, PriorityOptions, State, check_capacity
+from trifolium.replay.writing import with_entry, with_errors
+
+__all__ = ["add", "current_state", "drawable", "init", "sample", "update_priorities"]
+
+
+def init(  # noqa: D417 (most arguments are those of Buffer)
+    capacity: int,
+    obs_shape: int | Sequence[int],
+    n_frames: int = 1,
+    *,
+    backend: str | Backend = "numpy",
+    device: Any = None,
+    obs_dtype: Any = "float32",
+    action_shape: int | Sequence[int] = (),
+    action_dtype: Any = None,
+    extras: Mapping[str, Any] | None = None,
+    n_streams: int = 1,
+    n_step: int = 1,
+    gamma: float = 0.99,
+    boundary: str = "mask",
+    sampler: Prioritized | None = None,
+) -> State:
+    """Return the state of an empty memory.
+
+    Args:
+        capacity: rows held, at most 2**29.
+        sampler: ``Prioritized(...)`` to draw by priority; None to draw uniformly, in a way that each
+            call of :func:`sample` chooses.
+
+    All else is as for :class:`trifolium.Buffer`.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong; the message names it.
+        BackendError: the backend is unknown or missing, or lacks the device or a dtype.
+    """
+    chosen = get_backend(backend, device=device)
+    spec = BufferSpec.checked(
+        chosen,
+        capacity=capacity,
+        obs_shape=obs_shape,
+        n_frames=n_frames,
+        obs_dtype=obs_dtype,
+        action_shape=action_shape,
+        action_dtype=action_dtype,
+        extras=extras,
+        n_streams=n_streams,
+        n_step=n_step,
+        gamma=gamma,
+        boundary=boundary,
+    )
+    check_capacity(spec)
+    if not isinstance(sampler, Prioritized | None):
+        raise TypeError(f"sampler={sampler!r} can't be compiled; expected Prioritized(...) or None")
+    rows = spec.capacity
+    return State(
+        columns={
+            each.name: chosen.zeros((rows, *each.shape), each.dtype.name) for each in spec.columns
+        },
+        actions=chosen.zeros((rows, *spec.action_shape), spec.action_dtype),
+        rewards=chosen.zeros((rows,), "float32"),
+        marks=chosen.zeros((rows,), "uint8"),
+        written=chosen.zeros((spec.n_streams,), chosen.default_int),
+        sizes=chosen.zeros((spec.n_streams,), chosen.default_int),
+        priorities=None if sampler is None else _no_priorities(chosen, rows),
+        spec=spec,
+        priority_options=None if sampler is None else PriorityOptions(**sampler.options),
+        backend=chosen,
+    )
+
+
+def add(
+    state: State,
+    obs: Any,
+    action: Any,
+    reward: Any,
+    done: Any,
+    *,
+    truncated: Any = False,
+    next_obs: Any = None,
+    stream: Any = None,
+    **extras: Any,
+) -> State:
+    """Store steps, and return the state with them; the one given must not be used again.
+
+    Arguments mean what they mean for :meth:`trifolium.Buffer.add`: with several streams, and no
+    ``stream`` given, each has a leading axis [n_streams]. Before that there may be an axis [T] of
+    steps, oldest first, as a rollout leaves them.
+
+    Nothing is checked but shapes and dtypes: values can't be, in a graph. Integers that don't fit in
+    the dtype stored wrap around.
+
+    Raises:
+        ValueError, TypeError: an argument has the wrong shape, dtype or name.
+
+    >>> import numpy as np
+    >>> state = init(100, (2,), n_streams=2)
+    >>> zeros = np.zeros((5, 2), int)
+    >>> state = add(state, np.zeros((5, 2, 2)), action=zeros, reward=zeros, done=zeros)
+    >>> state.sizes.tolist()
+    [5, 5]
+    """
+    steps = entry(state, obs, action, reward, done, truncated, next_obs, stream, extras)
+    return with_entry(state, steps)
+
+
+def sample(
+    state: State,
+    bits: Array,
+    *,
+    draw: str = "stratified",
+    beta: Any = None,
+    flatten: bool = True,
+) -> Batch:
+    """Draw a minibatch.
+
+    Where fewer rows can be drawn than are asked for, which no error can tell in a graph, those missing
+    come out as invalid, with ``indices`` of -1; :func:`drawable` says how many there are.
+
+    Args:
+        state: what to draw from.
+        bits: [B, 2] integers of which the lowest 30 bits are random; B is the batch size. Such as
+            ``jax.random.bits(key, (64, 2))``, ``torch.randint(2**30, (64, 2))`` or
+            ``generator.integers(2**30, size=(64, 2))``.
+        draw: how, where rows are drawn uniformly. "stratified": one row from each of B parts of the
+            memory, so all are different, and each row is equally likely to be in the batch. "subset":
+            every set of B rows is equally likely, for the price of a sort. "independent": with
+            replacement.
+        beta: of the importance weights, where rows are drawn by priority; None for the sampler's own.
+            It may be an array, so that it can be annealed.
+        flatten: as for :meth:`trifolium.Buffer.sample`.
+
+    Raises:
+        ValueError, TypeError: ``bits`` is no such array, or there is no such draw.
+    """
+    bits = checked_bits(state, bits)
+    if draw not in DRAWS:
+        raise ValueError(f"draw={draw!r}; expected one of {', '.join(DRAWS)}")
+    if state.priorities is None:
+        return batch_of(state, drawn_uniformly(state, bits, DRAWS[draw]), flatten)
+    return batch_of(state, drawn_by_priority(state, bits, beta), flatten)
+
+
+def update_priorities(state: State, indices: Array, td: Array) -> State:
+    """Return the state with the temporal-difference errors of rows as their priorities.
+
+    Rows that were overwritten since they were drawn are passed over, and so are errors that are not
+    finite. Of the errors for one row the last counts. The state given must not be used again.
+
+    Args:
+        state: of a memory that draws by priority.
+        indices: [B], ``Batch.indices``.
+        td: [B] or [B, 1], errors; their absolute values are the priorities.
+
+    Raises:
+        ValueError, TypeError: lengths differ, or rows are drawn uniformly.
+    """
+    if state.priorities is None:
+        raise TypeError("update_priorities: this memory draws uniformly; give init Prioritized()")
+    count = indices.shape[0]
+    if tuple(indices.shape) != (count,) or tuple(td.shape) not in ((count,), (count, 1)):
+        raise ValueError(
+            f"indices has shape {tuple(indices.shape)} and td {tuple(td.shape)}; "
+            "expected [B], and [B] or [B, 1]"
+        )
+    xp = state.backend.xp
+    errors = xp.astype(xp.reshape(td, (-1,)), state.backend.dtype("float32"), copy=False)
+    return with_errors(state, xp.astype(indices, state.written.dtype, copy=False), errors)
+
+
+def drawable(state: State) -> Array:
+    """Return [] int, how many rows can be drawn now, valid or not."""
+    return state.backend.xp.sum(drawable_counts(state), dtype=state.sizes.dtype)
+
+
+def current_state(state: State) -> Array:
+    """Return the frames to put before the newest observation: [n_frames - 1, *obs_shape].
+
+    With several streams: [n_streams, n_frames - 1, *obs_shape]. Frames of earlier episodes are zero.
+    """
+    xp, spec = state.backend.xp, state.spec
+    count, streams = spec.n_frames - 1, spec.n_streams
+    lead = (streams, count) if streams > 1 else (count,)
+    if count == 0:
+        return xp.zeros((*lead, *spec.obs_shape), dtype=state.columns["obs"].dtype)
+    every = xp.repeat(numbers(state, 0, streams), count)
+    ages = xp.tile(numbers(state, 0, count), (streams,))
+    rows = of_age(state, every, ages)
+    marks = xp.reshape(state.backend.take(state.marks, rows), (streams, count))
+    kept = ((marks[:, :1] & ENDED) == 0) & (state.sizes > 0)[:, None]
+    columns = [kept]
+    for age in range(1, count):
+        begins = (marks[:, age - 1 : age] & (FIRST | LOST)) != 0
+        columns.append(columns[-1] & ~begins)
+    shown = xp.reshape(xp.flip(xp.concat(columns, axis=1), axis=1), (-1,))
+    rows = xp.reshape(xp.flip(xp.reshape(rows, (streams, count)), axis=1), (-1,))
+    frames = state.backend.take(state.columns["obs"], rows)
+    shown = xp.reshape(shown, (-1, *(1,) * len(spec.obs_shape)))
+    return xp.reshape(xp.where(shown, frames, xp.zeros_like(frames)), (*lead, *spec.obs_shape))
+
+
+def _no_priorities(backend: Backend, capacity: int) -> Priorities:
+    tree = backend.zeros((widetree.size(capacity),), "float32")
+    return Priorities(tree, backend.zeros((1,), "float32") + 1.0)

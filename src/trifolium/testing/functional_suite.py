@@ -1,0 +1,265 @@
+"""What the functional form of the replay memory must do on every backend, as tests."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trifolium import replay
+from trifolium.backend import Backend, get_backend
+from trifolium.replay import Batch, Buffer, Prioritized, State
+from trifolium.testing.cases import FIELDS, OPTIONS, fill, made
+from trifolium.testing.history import HISTORIES, wander
+from trifolium.testing.statetwin import Functions, StateTwin, random_bits
+from trifolium.testing.twin import Options, Twin
+
+__all__ = ["FunctionalSuite", "check_twin"]
+
+
+def check_twin(twin: Twin) -> None:
+    """Compare all, and a batch that is smaller than what can be drawn."""
+    twin.check_all()
+    twin.check_sample(3)
+
+
+class FunctionalSuite:
+    """Tests of :func:`trifolium.replay.add` and the like, on a backend from a fixture ``backend``.
+
+    They are compiled as the backend compiles: on some that is not at all.
+    """
+
+    @pytest.fixture
+    def functions(self, backend: Backend) -> Functions:
+        """Return what is tested."""
+        return _compiled(backend)  # type: ignore[arg-type]
+
+    def test_does_what_the_reference_does(self, backend: Backend, functions: Functions) -> None:
+        """All that can be drawn is what plain Python says, after each of many operations."""
+        slow_to_compile = backend.capabilities.compile
+        for seed, options in enumerate(HISTORIES[1::2] if slow_to_compile else HISTORIES):
+            wander(StateTwin(backend, options, seed, functions), seed, 20, check_twin)
+
+    def test_comes_from_a_buffer_and_goes_back(self, backend: Backend) -> None:
+        """A state is all of a buffer, whatever its options, also by way of NumPy."""
+        for options in OPTIONS.values():
+            buffer = made(backend, {"action_dtype": "int32"} | options)
+            fill(buffer, 60, seed=0)
+            there = Buffer.from_state(buffer.state(), backend=get_backend("numpy"), seed=0)
+            back = Buffer.from_state(there.state(), backend=backend, seed=0)
+            for part in (1, 2):
+                expected = _contents(buffer)
+                assert _contents(there) == expected
+                assert _contents(back) == expected
+                for each in (buffer, there, back):
+                    fill(each, 20, seed=part)
+
+    @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+    def test_batches_are_those_of_a_buffer(
+        self, backend: Backend, functions: Functions, options: dict[str, Any]
+    ) -> None:
+        """Shapes, dtypes and contents are what ``Buffer`` gives for the same rows."""
+        buffer = made(backend, options)
+        fill(buffer, 60, seed=0)
+        state, rng = buffer.state(), np.random.default_rng(0)
+        for flatten in (True, False):
+            found = functions.sample(state, random_bits(backend, rng, 6), flatten=flatten)
+            example = buffer.sample(6, flatten=flatten)
+            for name in FIELDS:
+                ours, theirs = getattr(found, name), getattr(example, name)
+                assert (tuple(ours.shape), ours.dtype) == (tuple(theirs.shape), theirs.dtype), name
+            assert found.extras.keys() == example.extras.keys()
+            assert found.indices.dtype == backend.dtype(backend.default_int)
+            stored = _rows_by_index(backend, example)
+            for _ in range(30):  # until every row that can be valid was drawn
+                stored |= _rows_by_index(backend, buffer.sample(6, flatten=flatten))
+            for index, row in _rows_by_index(backend, found).items():
+                if row["valid"] == [1.0]:
+                    for name, values in row.items():
+                        np.testing.assert_allclose(values, stored[index][name], rtol=1e-6)
+
+    @pytest.mark.parametrize("n_streams", [1, 3])
+    @pytest.mark.parametrize("sampler", [None, Prioritized()], ids=["uniform", "prioritized"])
+    def test_many_steps_are_as_one_after_another(
+        self, backend: Backend, functions: Functions, n_streams: int, sampler: Prioritized | None
+    ) -> None:
+        """An axis of steps before that of the streams writes what as many calls write."""
+        options: dict[str, Any] = {"backend": backend, "n_streams": n_streams, "sampler": sampler}
+        together = replay.init(12 * n_streams, (2,), 2, **options)
+        apart = replay.init(12 * n_streams, (2,), 2, **options)
+        for seed in range(8):
+            steps = rollout(4, n_streams, seed)
+            together = functions.add(together, **on_device(backend, steps))
+            for step in range(4):
+                now = {name: each[step] for name, each in steps.items()}
+                apart = functions.add(apart, **on_device(backend, now))
+            _check_same_state(together, apart)
+
+    def test_rows_are_missing_where_there_are_too_few(
+        self, backend: Backend, functions: Functions
+    ) -> None:
+        """A batch that asks for more than there is tells which rows stand for nothing."""
+        rng = np.random.default_rng(0)
+        for n_streams in (1, 2):
+            state = replay.init(8, (2,), backend=backend, n_streams=n_streams)
+            for expected in (0, 0, n_streams, 2 * n_streams):
+                assert int(backend.to_numpy(functions.drawable(state))) == expected
+                for draw in ("stratified", "subset"):
+                    found = functions.sample(state, random_bits(backend, rng, 5), draw=draw)
+                    indices = backend.to_numpy(found.indices).tolist()
+                    assert sorted(indices) == [-1] * (5 - expected) + list(range(expected))
+                    valid = backend.to_numpy(found.valid)[:, 0].tolist()
+                    assert valid == [float(index >= 0) for index in indices]
+                steps = rollout(1, n_streams, 0)
+                del steps["truncated"], steps["next_obs"]
+                state = functions.add(state, **on_device(backend, steps))
+
+    def test_nothing_is_drawn_by_priority_where_nothing_is_valid(
+        self, backend: Backend, functions: Functions
+    ) -> None:
+        """The batch is invalid, and its weights are finite."""
+        state = replay.init(8, (2,), backend=backend, sampler=Prioritized())
+        for _ in range(3):
+            bits = random_bits(backend, np.random.default_rng(0), 4)
+            found = functions.sample(state, bits)
+            assert backend.to_numpy(found.indices).tolist() == [-1] * 4
+            assert not backend.to_numpy(found.valid).any()
+            assert np.all(np.isfinite(backend.to_numpy(found.weights)))
+            steps = on_device(backend, rollout(1, 1, 0))
+            steps |= {
+                "truncated": steps["done"] | True,
+                "next_obs": None,
+                "done": steps["done"] & False,
+            }
+            state = functions.add(state, **steps)
+
+    @pytest.mark.parametrize("sampler", [None, Prioritized()], ids=["uniform", "prioritized"])
+    @pytest.mark.parametrize("n_streams", [1, 3])
+    def test_serial_numbers_begin_again(
+        self, backend: Backend, functions: Functions, n_streams: int, sampler: Prioritized | None
+    ) -> None:
+        """Before integers overflow, without a difference but in the indices."""
+        rng = np.random.default_rng(0)
+        shape = (7 * n_streams, (2,), 2)
+        states = [
+            replay.init(*shape, backend=backend, n_streams=n_streams, sampler=sampler) for _ in range(2)
+        ]
+        far = states[0].serials - 7
+        moved = Buffer.from_state(states[1])
+        moved._rows.ring.written += far
+        states[1] = moved.state()
+        for seed in range(12):
+            steps, bits = rollout(2, n_streams, seed), rng.integers(2**30, size=(5, 2))
+            states = [functions.add(state, **on_device(backend, steps)) for state in states]
+            here, there = (
+                functions.sample(state, backend.from_numpy(bits.astype(backend.default_int)))
+                for state in states
+            )
+            indices = [backend.to_numpy(batch.indices) for batch in (here, there)]
+            expected = (indices[0] + far * n_streams) % (states[0].serials * n_streams)
+            assert np.array_equal(indices[1], np.where(indices[0] < 0, -1, expected))
+            for name in FIELDS:
+                ours, theirs = (backend.to_numpy(getattr(each, name)) for each in (here, there))
+                np.testing.assert_array_equal(ours, theirs)
+            if sampler is not None:
+                errors = np.arange(5, dtype=np.float32)
+                states = [
+                    functions.update_priorities(state, batch.indices, backend.from_numpy(errors.copy()))
+                    for state, batch in zip(states, (here, there), strict=True)
+                ]
+        assert np.all(backend.to_numpy(states[1].written) < far)
+        assert _contents(Buffer.from_state(states[0])) == _contents(Buffer.from_state(states[1]))
+
+    def test_errors_that_are_not_finite_are_passed_over(
+        self, backend: Backend, functions: Functions
+    ) -> None:
+        """A network that diverged spoils no priority but by its finite errors."""
+        state = replay.init(8, (2,), backend=backend, sampler=Prioritized(alpha=1.0, epsilon=1.0))
+        steps = rollout(4, 1, 0) | {"done": np.zeros(4, bool), "truncated": np.zeros(4, bool)}
+        state = functions.add(state, **on_device(backend, steps))
+        errors = np.array([np.nan, np.inf, 4.0, -np.inf], np.float32)
+        indices = np.array([0, 1, 2, 2], backend.default_int)
+        state = functions.update_priorities(
+            state, backend.from_numpy(indices), backend.from_numpy(errors)
+        )
+        assert state.priorities is not None
+        masses = backend.to_numpy(state.priorities.tree)[:4].tolist()
+        assert masses[:2] == [1.0, 1.0]
+        assert backend.to_numpy(state.priorities.largest).tolist() == [5.0]
+
+    def test_copies_are_copies(self, backend: Backend, functions: Functions) -> None:
+        """A state that is written changes neither the buffer it came from nor one made of it."""
+        buffer = made(backend, {})
+        fill(buffer, 10, seed=0)
+        state = buffer.state()
+        copy = Buffer.from_state(state)
+        before = _contents(buffer)
+        functions.add(state, **on_device(backend, rollout(6, 1, 0)))
+        assert _contents(buffer) == before
+        assert _contents(copy) == before
+
+    @pytest.mark.parametrize("n_frames", [1, 2, 4])
+    def test_current_state_is_that_of_a_buffer(
+        self, backend: Backend, functions: Functions, n_frames: int
+    ) -> None:
+        """For every stream at once."""
+        twin = StateTwin(backend, Options(24, n_frames, 2), 0, functions)
+        for end in ("", "", "truncated", "", "done", "", "unknown", "", "", "", ""):
+            twin.add(end, stream=0)
+            for stream in (0, 1):
+                twin.check_reads(stream, 0)
+        assert tuple(functions.current_state(twin.buffer.state).shape) == (2, n_frames - 1, 2)
+
+
+@cache
+def _compiled(backend: Backend) -> Functions:
+    return Functions(backend.compile)
+
+
+def rollout(n_steps: int, n_streams: int, seed: int) -> dict[str, np.ndarray]:
+    """Return made-up arguments of ``add``, [T, ...] or [T, n_streams, ...], with all ends."""
+    rng = np.random.default_rng(seed)
+    axes = (n_steps, n_streams) if n_streams > 1 else (n_steps,)
+    return {
+        "obs": rng.normal(size=(*axes, 2)).astype(np.float32),
+        "action": rng.integers(9, size=axes).astype(np.int32),
+        "reward": rng.integers(9, size=axes).astype(np.float32),
+        "done": rng.random(axes) < 0.2,
+        "truncated": rng.random(axes) < 0.3,
+        "next_obs": rng.normal(size=(*axes, 2)).astype(np.float32),
+    }
+
+
+def on_device(backend: Backend, steps: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return copies of host arrays on the device."""
+    return {name: backend.from_numpy(np.array(each)) for name, each in steps.items()}
+
+
+def _contents(buffer: Buffer) -> dict[str, Any]:
+    """Return all that is stored, by age, but for serial numbers."""
+    stored = buffer._rows.state()
+    del stored["written"]
+    if isinstance(buffer.sampler, Prioritized):
+        masses, largest = buffer.sampler.masses(buffer._rows)
+        stored |= {
+            "largest": np.array(largest, np.float32),
+            "masses": masses[buffer._rows.ring.all_rows()].astype(np.float32),
+        }
+    return {name: array.tolist() for name, array in stored.items()}
+
+
+def _rows_by_index(backend: Backend, batch: Batch) -> dict[int, dict[str, Any]]:
+    named = {name: getattr(batch, name) for name in FIELDS if name != "weights"} | dict(batch.extras)
+    host = {name: backend.to_numpy(array) for name, array in named.items()}
+    indices = batch.indices
+    indices = indices if isinstance(indices, np.ndarray) else backend.to_numpy(indices)
+    return {
+        int(index): {name: array[row].tolist() for name, array in host.items()}
+        for row, index in enumerate(indices)
+    }
+
+
+def _check_same_state(one: State, other: State) -> None:
+    assert _contents(Buffer.from_state(one)) == _contents(Buffer.from_state(other))
+    to_numpy = one.backend.to_numpy
+    assert to_numpy(one.written).tolist() == to_numpy(other.written).tolist()

@@ -1,0 +1,203 @@
+"""The functional form held to the same reference as Buffer, as it is or compiled."""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from trifolium import replay
+from trifolium.backend import Array, Backend
+from trifolium.errors import NotEnoughTransitions
+from trifolium.replay import Batch, Buffer, State
+from trifolium.testing.cases import FIELDS
+from trifolium.testing.twin import Options, Twin
+
+__all__ = ["Functions", "StateBuffer", "StateTwin", "plain", "random_bits"]
+
+FEW, MANY = 3, 32
+
+
+class Compile(Protocol):
+    """What compiles: :meth:`trifolium.Backend.compile` is one."""
+
+    def __call__(self, function: Callable[..., Any], *, donate: Sequence[int] = ()) -> Any:
+        """Return ``function`` compiled; it may reuse the memory of the arguments at ``donate``."""
+        ...
+
+
+def plain(function: Callable[..., Any], *, donate: Sequence[int] = ()) -> Callable[..., Any]:
+    """Return ``function`` as it is."""
+    del donate
+    return function
+
+
+class Functions:
+    """The functions of :mod:`trifolium.replay`, compiled.
+
+    Args:
+        compile: what compiles them.
+    """
+
+    def __init__(self, compile: Compile) -> None:
+        self._add = compile(lambda state, steps: replay.add(state, **steps), donate=(0,))
+        self.update_priorities = compile(replay.update_priorities, donate=(0,))
+        self.current_state = compile(replay.current_state)
+        self.drawable = compile(replay.drawable)
+        self._sample = cache(lambda **how: compile(partial(replay.sample, **how)))
+
+    def add(self, state: State, **steps: Any) -> State:
+        """Store steps; the state given must not be used again."""
+        return self._add(state, steps)
+
+    def sample(self, state: State, bits: Array, **how: Any) -> Batch:
+        """Draw a minibatch."""
+        return self._sample(**how)(state, bits)
+
+
+class StateBuffer:
+    """A state behind the methods of a Buffer; those that the functional form lacks go through one.
+
+    Args:
+        state: what it begins with.
+        functions: what is used of it.
+        seed: of the bits that rows are drawn from.
+    """
+
+    def __init__(self, state: State, functions: Functions, seed: int) -> None:
+        self.state = state
+        self.functions = functions
+        self.rng = np.random.default_rng(seed)
+
+    # Through the functional form
+
+    def add(self, *, stream: int | None = None, next_obs: Any, **step: Any) -> None:
+        """Add one step of a stream, or of each."""
+        dtypes = {"obs": "float32", "reward": "float32", "done": "bool", "truncated": "bool"}
+        dtypes |= {"action": self.state.spec.action_dtype, "tag": "int32"}
+        given = {name: self._native(value, dtypes[name]) for name, value in step.items()}
+        given["next_obs"] = None if next_obs is None else self._native(next_obs, "float32")
+        if stream is not None and self.state.spec.n_streams > 1:
+            given["stream"] = self._native(stream, self.state.backend.default_int)
+        self.state = self.functions.add(self.state, **given)
+
+    def update_priorities(self, indices: Sequence[int], errors: Sequence[float]) -> None:
+        """Report errors of rows."""
+        padding = [-1] * (-len(indices) % MANY)  # stands for no row
+        native = self._native([*indices, *padding], self.state.backend.default_int)
+        errors = self._native([*errors, *padding], "float32")
+        self.state = self.functions.update_priorities(self.state, native, errors)
+
+    def sample(self, batch_size: int, *, flatten: bool = True) -> Batch:
+        """Draw a batch; where rows are missing, see that they came out as such, and raise.
+
+        Few sizes are drawn, as each is compiled: large batches are cut out of larger ones.
+        """
+        draw = str(self.rng.choice(["subset", "stratified"]))
+        size = FEW if batch_size <= FEW else -(-batch_size // MANY) * MANY
+        bits = random_bits(self.state.backend, self.rng, size)
+        found = self.functions.sample(self.state, bits, draw=draw, flatten=flatten)
+        indices = self.state.backend.to_numpy(found.indices)
+        drawn = np.flatnonzero(indices >= 0)
+        missing = np.flatnonzero(indices < 0)
+        assert not self.state.backend.to_numpy(found.valid)[missing].any()
+        if self.state.priorities is None:
+            available = int(self.state.backend.to_numpy(self.functions.drawable(self.state)))
+            assert len(set(indices[drawn].tolist())) == len(drawn) == min(size, available)
+        if len(drawn) < batch_size:
+            raise NotEnoughTransitions(batch_size, len(drawn))
+        return self._part(found, drawn[:batch_size])
+
+    def current_state(self, stream: int) -> Array:
+        """Return the frames before the newest observation."""
+        found = self.functions.current_state(self.state)
+        return found if self.state.spec.n_streams == 1 else found[stream, ...]
+
+    # Through a Buffer
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is only read."""
+        return getattr(Buffer.from_state(self.state, seed=int(self.rng.integers(2**31))), name)
+
+    def __getitem__(self, index: Any) -> Any:
+        return Buffer.from_state(self.state)[index]
+
+    def __len__(self) -> int:
+        return int(self.state.backend.to_numpy(self.state.sizes).sum())
+
+    def add_empty(self, stream: int | None) -> None:
+        """End episodes."""
+        self._change(lambda buffer: buffer.add_empty(stream))
+
+    def add_from_buffer(self, other: "Buffer | StateBuffer") -> None:
+        """Append another buffer."""
+        source = other if isinstance(other, Buffer) else Buffer.from_state(other.state)
+        self._change(lambda buffer: buffer.add_from_buffer(source))
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self._change(lambda buffer: buffer.clear())
+
+    def reload(self) -> None:
+        """Go on with a copy that was in a file."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "buffer"
+            Buffer.from_state(self.state).save(path)
+            self.state = Buffer.load(path, backend=self.state.backend).state()
+
+    def _change(self, change: Callable[[Buffer], object]) -> None:
+        buffer = Buffer.from_state(self.state)
+        change(buffer)
+        self.state = buffer.state()
+
+    def _part(self, batch: Batch, places: np.ndarray) -> Batch:
+        """Return some rows of a batch, with weights of which the largest is 1."""
+        backend = self.state.backend
+
+        def part(array: Array) -> Array:
+            return backend.from_numpy(backend.to_numpy(array)[places])
+
+        weights = backend.to_numpy(batch.weights)[places]
+        return Batch(
+            **{name: part(getattr(batch, name)) for name in FIELDS if name != "weights"},
+            weights=backend.from_numpy(weights / weights.max()),
+            indices=backend.to_numpy(batch.indices)[places],
+            extras={name: part(extra) for name, extra in batch.extras.items()},
+        )
+
+    def _native(self, value: Any, dtype: str) -> Array:
+        return self.state.backend.from_numpy(np.array(value, dtype))
+
+
+class StateTwin(Twin):
+    """A :class:`Twin` of the functional form.
+
+    Args:
+        backend: of the state.
+        options: of state and reference.
+        seed: of the draws.
+        functions: what is compared; None for the functions as they are.
+    """
+
+    def __init__(
+        self, backend: Backend, options: Options, seed: int = 0, functions: Functions | None = None
+    ) -> None:
+        super().__init__(backend, options, seed)
+        self.buffer: Any = StateBuffer(self.buffer.state(), functions or Functions(plain), seed)
+
+    def update_priorities(self, indices: Sequence[int], errors: Sequence[float]) -> None:
+        """Report errors; rows new until now have the largest priority seen before."""
+        self.priorities.at_draw()
+        super().update_priorities(indices, errors)
+
+    def reload(self) -> None:
+        """Go on with a copy that was in a file."""
+        self.buffer.reload()
+
+
+def random_bits(backend: Backend, rng: np.random.Generator, batch_size: int) -> Array:
+    """Return the bits that ``sample`` takes."""
+    bits = rng.integers(2**30, size=(batch_size, 2))
+    return backend.from_numpy(bits.astype(backend.default_int))

@@ -1,0 +1,202 @@
+"""Batches in the shapes that other libraries take, and episodes that they recorded."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trifolium as tri
+from trifolium.backend import as_numpy
+
+
+def filled(backend: tri.Backend, **options: Any) -> tri.Buffer:
+    buffer = tri.Buffer(64, (2,), backend=backend, seed=0, extras={"tag": "int32"}, **options)
+    for step in range(50):
+        buffer.add([step, -step], step % 3, 1.0, step % 10 == 9, tag=step)
+    return buffer
+
+
+def test_a_dataset_draws_what_the_buffer_draws(backend: tri.Backend) -> None:
+    dataset, buffer = filled(backend).as_dataset(8, n_batches=3), filled(backend)
+    for _ in range(2):  # each iteration goes on where the last stopped
+        batches = list(dataset)
+        assert len(batches) == 3
+        for batch in batches:
+            assert np.array_equal(batch.indices, buffer.sample(8).indices)
+
+
+def test_a_dataset_sees_what_is_added_later(backend: tri.Backend) -> None:
+    buffer = filled(backend)
+    endless = iter(buffer.as_dataset(8, flatten=False))
+    assert next(endless).states.shape == (8, 1, 2)
+    for _ in range(100):
+        buffer.add([7, 7], 0, 0.0, False, tag=1000)
+    assert all(batch.extras["tag"][0] == 1000 for batch in islice(endless, 5))
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": 4, "n_batches": 0}])
+def test_datasets_of_nothing_are_refused(backend: tri.Backend, wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=list(wrong)[-1]):
+        filled(backend).as_dataset(**wrong)
+
+
+def test_tensordicts_hold_the_batch(backend: tri.Backend) -> None:
+    tensordict = pytest.importorskip("tensordict")
+    batch = filled(backend).sample(8)
+    found = batch.to_tensordict()
+    assert isinstance(found, tensordict.TensorDict)
+    assert found.batch_size == (8,)
+    for name in ("states", "actions", "rewards", "next_states", "dones", "valid", "indices"):
+        assert np.array_equal(found[name].numpy(), as_numpy(getattr(batch, name)))
+    assert np.array_equal(found["extras", "tag"].numpy(), as_numpy(batch.extras["tag"]))
+    assert found[:3]["states"].shape == (3, 2)
+
+
+def test_tensordict_that_is_missing_is_named(
+    backend: tri.Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensordict", None)
+    with pytest.raises(ImportError, match=r"pip install 'trifolium\[tensordict\]'"):
+        filled(backend).sample(2).to_tensordict()
+
+
+class Recorded:
+    """Episodes of some lengths, as Minari has them; ``ends`` are "done", "truncated" or ""."""
+
+    def __init__(self, *ends: tuple[int, str], **changes: Any) -> None:
+        self.ends = ends
+        self.changes = changes
+
+    def iterate_episodes(self) -> Iterator[SimpleNamespace]:
+        for number, (steps, end) in enumerate(self.ends):
+            last = np.arange(steps) == steps - 1
+            episode = {
+                "observations": np.arange(2.0 * steps + 2).reshape(-1, 2) + 100 * number,
+                "actions": np.arange(steps),
+                "rewards": np.ones(steps) * number,
+                "terminations": last & (end == "done"),
+                "truncations": last & (end == "truncated"),
+            }
+            yield SimpleNamespace(**(episode | self.changes))
+
+
+def test_every_recorded_step_can_be_drawn(backend: tri.Backend) -> None:
+    ends = ((4, "done"), (3, "truncated"), (2, ""), (1, "done"), (3, "done"))
+    buffer = tri.Buffer.from_minari(Recorded(*ends), backend=backend, seed=0)
+    batch = buffer.sample(buffer.drawable)
+    expected = {}
+    for number, (steps, end) in enumerate(ends):
+        for step in range(steps):
+            done = step == steps - 1 and end == "done"
+            here, there = (100.0 * number + 2 * at for at in (step, step + 1))
+            following = None if done else (there, there + 1)
+            expected[here, here + 1] = (step, float(number), float(done), following)
+    assert valid_rows(batch) == expected
+    assert batch.states.dtype == backend.dtype("float32")
+
+
+def test_options_go_before_what_is_recorded(backend: tri.Backend) -> None:
+    recorded = Recorded((4, "done"), (5, "done"))
+    buffer = tri.Buffer.from_minari(
+        recorded, capacity=6, backend=backend, n_frames=2, n_step=3, action_dtype="int32"
+    )
+    assert (buffer.capacity, len(buffer)) == (6, 6)
+    assert buffer.actions.dtype == backend.dtype("int32")
+    assert as_numpy(buffer[0][0]).tolist() == [100, 101]  # the first episode has gone
+
+
+def test_observations_are_taken_apart(backend: tri.Backend) -> None:
+    seen = {"observation": np.ones((5, 3)), "goal": np.zeros((5, 1))}
+    recorded = Recorded((4, "done"), observations=seen)
+    with pytest.raises(TypeError, match=r"episode 0 has observations of type dict.*give observe="):
+        tri.Buffer.from_minari(recorded, backend=backend)
+    buffer = tri.Buffer.from_minari(
+        recorded, backend=backend, observe=lambda seen: np.hstack([seen["observation"], seen["goal"]])
+    )
+    assert as_numpy(buffer[0][0]).tolist() == [1, 1, 1, 0]
+
+
+def test_numbers_are_observations_of_length_1(backend: tri.Backend) -> None:
+    recorded = Recorded((4, "done"), observations=np.arange(5, dtype=np.int32), actions=np.ones((4, 2)))
+    buffer = tri.Buffer.from_minari(recorded, backend=backend)
+    assert (buffer.obs_shape, buffer.spec.obs_dtype) == ((1,), "int32")
+    assert (buffer.spec.action_shape, buffer.spec.action_dtype) == ((2,), "float32")
+
+
+WRONG = {
+    "not a dataset": ([1, 2], TypeError, "list; expected a minari.MinariDataset"),
+    "nothing in it": (Recorded(), ValueError, "no episodes"),
+    "too few observations": (
+        Recorded((4, "done"), observations=np.ones((4, 2))),
+        ValueError,
+        "4 rewards and 4 observations",
+    ),
+    "names as actions": (Recorded((2, "done"), actions=["a", "b"]), TypeError, "actions of type list"),
+}
+
+
+@pytest.mark.parametrize(("dataset", "error", "message"), WRONG.values(), ids=WRONG)
+def test_what_is_no_recording_is_refused(
+    backend: tri.Backend, dataset: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        tri.Buffer.from_minari(dataset, backend=backend)
+    with pytest.raises(TypeError, match="n_streams"):
+        tri.Buffer.from_minari(Recorded((2, "done")), n_streams=2)
+
+
+RECORD = """
+import json
+import gymnasium as gym
+import minari
+
+collector = minari.DataCollector(gym.make("CartPole-v1", max_episode_steps=15), data_format="hdf5")
+collector.action_space.seed(0)
+steps = []
+for seed in range(4):
+    obs, _ = collector.reset(seed=seed)
+    ended = False
+    while not ended:
+        action = int(collector.action_space.sample())
+        following, reward, terminated, truncated, _ = collector.step(action)
+        steps.append((obs.tolist(), action, reward, terminated, following.tolist()))
+        obs, ended = following, terminated or truncated
+collector.create_dataset("cartpole/random-v0")
+print(json.dumps(steps))
+"""
+
+
+def test_a_dataset_of_minari(
+    backend: tri.Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recorded by Minari's own collector, which warns of much, and read here."""
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    minari = pytest.importorskip("minari")
+    pytest.importorskip("h5py")
+    pytest.importorskip("gymnasium")
+    command = [sys.executable, "-c", RECORD]
+    recorded = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    buffer = tri.Buffer.from_minari(minari.load_dataset("cartpole/random-v0"), backend=backend, seed=0)
+    found = valid_rows(buffer.sample(buffer.drawable))
+    assert len(found) == len(recorded)
+    for obs, action, reward, terminated, following in recorded:
+        known = None if terminated else tuple(following)
+        assert found[tuple(obs)] == (action, reward, terminated, known)
+
+
+def valid_rows(batch: tri.Batch) -> dict[tuple[float, ...], tuple[Any, ...]]:
+    """Return (action, reward, done, next state unless done) of each valid row, by state."""
+    names = ("states", "actions", "rewards", "dones", "next_states", "valid")
+    found = {}
+    for row in zip(*(as_numpy(getattr(batch, name)).tolist() for name in names), strict=True):
+        states, [action], [reward], [done], following, [valid] = row
+        if valid:
+            found[tuple(states)] = (action, reward, done, None if done else tuple(following))
+    return found

@@ -1,0 +1,82 @@
+"""The tree in the graph against sums and draws that are done the plain way."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trifolium as tri
+from trifolium.replay import widetree
+
+CAPACITIES = [1, 7, 8, 63, 64, 500, 5000]
+
+
+@pytest.mark.parametrize("capacity", CAPACITIES)
+def test_every_node_is_the_sum_of_its_children(backend: tri.Backend, capacity: int) -> None:
+    rng = np.random.default_rng(capacity)
+    masses = np.zeros(capacity)
+    tree = backend.zeros((widetree.size(capacity),), "float32")
+    assign = backend.compile(lambda *given: widetree.assign(backend, given[0], capacity, *given[1:]))
+    for _ in range(5):
+        leaves = rng.integers(capacity, size=6)
+        new = rng.integers(5, size=6)[np.unique(leaves, return_inverse=True)[1]]  # one for each leaf
+        masses[leaves] = new
+        tree = assign(tree, leaves.astype(backend.default_int), new.astype(np.float32))
+        assert np.array_equal(backend.to_numpy(tree), widetree.grown(masses))
+        assert float(backend.to_numpy(widetree.total(backend.xp, tree))) == masses.sum()
+
+
+@pytest.mark.parametrize("capacity", CAPACITIES)
+def test_leaves_are_drawn_in_proportion(backend: tri.Backend, capacity: int) -> None:
+    rng = np.random.default_rng(capacity)
+    masses = rng.integers(3, size=capacity) + (np.arange(capacity) == 0)
+    draws = 20_000
+    drawn, found = find(backend, widetree.grown(masses), capacity, rng, draws)
+    assert np.array_equal(found, masses[drawn])
+    counts = np.bincount(drawn, minlength=capacity)
+    expected = masses / masses.sum() * draws
+    assert np.all(counts[masses == 0] == 0)
+    freedom = np.sum(masses > 0) - 1
+    chi_square = ((counts - expected)[masses > 0] ** 2 / expected[masses > 0]).sum()
+    assert chi_square < freedom + 5 * (2 * freedom) ** 0.5 + 1  # segments make it smaller, at will
+
+
+def test_a_million_leaves_are_told_apart(backend: tri.Backend) -> None:
+    """One word of 24 bits would give some leaves one chance in 16 more than others."""
+    capacity, rng = 1_000_000, np.random.default_rng(0)
+    tree = widetree.grown(np.ones(capacity))
+    last_digit = np.zeros(8)
+    for _ in range(20):
+        drawn, _ = find(backend, tree, capacity, rng, 10_000)
+        last_digit += np.bincount(drawn % 8, minlength=8)
+        assert drawn.min() < 1000
+        assert drawn.max() >= capacity - 1000
+    mean = last_digit.mean()
+    assert ((last_digit - mean) ** 2 / mean).sum() < 7 + 5 * 14**0.5
+
+
+def test_leaves_without_mass_are_never_drawn(backend: tri.Backend) -> None:
+    """Whatever the rounding: here total and parts differ by more than the smallest mass."""
+    rng, masses = np.random.default_rng(0), np.zeros(600)
+    masses[::7] = 10.0 ** rng.uniform(-30, 30, size=len(masses[::7]))
+    for _ in range(20):
+        drawn, _ = find(backend, widetree.grown(masses), 600, rng, 64)
+        assert np.all(drawn % 7 == 0)
+    drawn, found = find(backend, widetree.grown(masses * 0), 600, rng, 64)
+    assert not drawn.any()
+    assert not found.any()
+
+
+@cache
+def compiled(backend: tri.Backend, capacity: int) -> Any:
+    return backend.compile(lambda tree, bits: widetree.find(backend, tree, capacity, bits))
+
+
+def find(
+    backend: tri.Backend, tree: np.ndarray, capacity: int, rng: np.random.Generator, count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (leaves, masses) of a draw."""
+    bits = rng.integers(2**30, size=(count, 2)).astype(backend.default_int)
+    leaves, masses = compiled(backend, capacity)(tree.copy(), bits)
+    return backend.to_numpy(leaves), backend.to_numpy(masses)
