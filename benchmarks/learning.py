@@ -33,6 +33,7 @@ RESULTS = DOCS / "results" / "learning.json"
 PAGE = DOCS / "learning.md"
 PLOT = DOCS / "images" / "learning.png"
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+CURVES = "![Learning curves](images/learning.png)"
 
 MODELS = ("ddqn", "iqn")
 BACKENDS = ("numpy", "torch", "jax")
@@ -175,7 +176,7 @@ def table(_: argparse.Namespace) -> None:
             )
     text = PAGE.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n\n{CURVES}\n{END}{after}")
     draw(results)
 
 
