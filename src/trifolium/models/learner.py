@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -18,14 +19,14 @@ from trifolium.models.networks import Design, Head, ImplicitQuantiles, Network, 
 from trifolium.models.update import Algorithm, Drawn, Learned, Update
 from trifolium.replay import Uniform, checks, saving
 from trifolium.replay.assemble import Plan, assemble
-from trifolium.schedules import Schedule
+from trifolium.schedules import Linear, Schedule
 
 __all__ = ["Learner"]
 
 L = TypeVar("L", bound="Learner")
 DefaultNetwork: TypeAlias = QNetwork | ImplicitQuantiles
 
-_OF_YOUR_OWN = "of your own"
+_OF_YOUR_OWN, _LINEAR = "of your own", "linear"
 _OPTIONS = (  # those whose attribute is what the constructor takes
     "learning_rate",
     "adam_epsilon",
@@ -306,7 +307,7 @@ class Learner(BaseModel):
             "learning_rate": self.learning_rate if callable(self.learning_rate) else None,
         }
         return options | {
-            name: {_OF_YOUR_OWN: repr(value)}
+            name: {_LINEAR: asdict(value)} if isinstance(value, Linear) else {_OF_YOUR_OWN: repr(value)}
             for name, value in of_your_own.items()
             if value is not None
         }
@@ -351,7 +352,9 @@ class Learner(BaseModel):
             del options["capacity"], options["obs_shape"]
             options |= manifest["options"] | changes
         for name, value in options.items():
-            if isinstance(value, dict) and _OF_YOUR_OWN in value:
+            if isinstance(value, dict) and _LINEAR in value:
+                options[name] = Linear(**value[_LINEAR])
+            elif isinstance(value, dict) and _OF_YOUR_OWN in value:
                 raise ValueError(
                     f"{path} was saved with {name}={value[_OF_YOUR_OWN]}; give {name}= again"
                 )
