@@ -58,10 +58,10 @@ def tests(session: nox.Session, backend: str) -> None:
 @nox.session
 def interop(session: nox.Session) -> None:
     """Run what takes several frameworks at once, with all of them installed and no skips."""
-    install(session, "all", "testing", "strict")
+    install(session, "all", "testing", "strict", "tensordict", "minari")
+    files = [f"tests/replay/test_{name}.py" for name in ("datasets", "files", "inputs")]
     for backend in BACKENDS:
-        run = ("pytest", "--backend", backend, "--no-skips")
-        session.run(*run, "tests/replay/test_inputs.py", "tests/replay/test_files.py", env=ONE_THREAD)
+        session.run("pytest", "--backend", backend, "--no-skips", *files, env=ONE_THREAD)
 
 
 @nox.session
@@ -117,6 +117,8 @@ def bench(session: nox.Session) -> None:
     backend, rest = backend_and_rest(session)
     install(session, backend)
     session.run("python", "benchmarks/capacity.py", "--backend", backend, *rest)
+    if backend == "jax":
+        session.run("python", "benchmarks/functional.py")
 
 
 def install(session: nox.Session, *extras: str) -> None:
