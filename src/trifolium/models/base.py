@@ -187,17 +187,17 @@ class BaseModel(ABC):
             path: the file; its folder is made if it is missing.
             memory: whether the replay memory's rows, priorities and generator are written too.
         """
-        memory_manifest, rows = saving.pack(self.memory)
         manifest = {
             "model": self.model_name,
             "backend": self.backend.name,
             "epsilon": self.epsilon,
             "generator": generator_state(self.rng),
             "options": self.options(),
-            "memory": memory_manifest,
+            "memory": saving.manifest_of(self.memory),
         }
         arrays = {f"{_STATE}{name}": array for name, array in self.state().items()}
         if memory:
+            rows = saving.arrays_of(self.memory)
             arrays |= {f"{_MEMORY}{name}": array for name, array in rows.items()}
         files.write(path, "model", manifest, arrays)
 

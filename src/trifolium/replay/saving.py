@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from trifolium.replay.transfer import Transfer
 
 __all__ = [
+    "arrays_of",
     "below",
     "buffer_options",
     "generator_state",
-    "pack",
+    "manifest_of",
     "restore_generator",
     "sound",
     "unpack",
@@ -42,18 +43,21 @@ _UNSOUND = (
 _OWN_SAMPLERS: dict[str, type[Sampler]] = {"Uniform": Uniform, "Prioritized": Prioritized}
 
 
-def pack(buffer: Transfer) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return (manifest, arrays) of a buffer; only the rows that are stored take space."""
-    sampler = buffer.sampler
-    manifest = {
+def manifest_of(buffer: Transfer) -> dict[str, Any]:
+    """Return what a file tells of a buffer besides its arrays."""
+    return {
         "spec": asdict(buffer.spec),
         "backend": buffer.backend.name,
         "generator": generator_state(buffer.rng),
-        "sampler": type(sampler).__name__,
-        "sampler_options": getattr(sampler, "options", {}),
+        "sampler": type(buffer.sampler).__name__,
+        "sampler_options": getattr(buffer.sampler, "options", {}),
     }
-    arrays = {f"sampler.{name}": array for name, array in sampler.state().items()}
-    return manifest, arrays | {f"rows.{k}": v for k, v in buffer._rows.state().items()}
+
+
+def arrays_of(buffer: Transfer) -> dict[str, np.ndarray]:
+    """Return the arrays of a buffer's file; only the rows that are stored take space."""
+    arrays = {f"sampler.{name}": array for name, array in buffer.sampler.state().items()}
+    return arrays | {f"rows.{name}": array for name, array in buffer._rows.state().items()}
 
 
 def unpack(
@@ -64,7 +68,7 @@ def unpack(
     device: Any = None,
     sampler: Sampler | None = None,
 ) -> B:
-    """Return ``make(**options)`` filled with what :func:`pack` returned and ``path`` held."""
+    """Return ``make(**options)`` filled with the (manifest, arrays) that ``path`` held."""
     manifest, arrays = packed
     with sound(path, "buffer"):
         chosen = get_backend(str(manifest["backend"]) if backend is None else backend, device=device)
@@ -90,10 +94,10 @@ def sound(path: str | os.PathLike[str], what: str) -> Iterator[None]:
 def buffer_options(
     manifest: dict[str, Any], backend: Backend, sampler: Sampler | None = None
 ) -> dict[str, Any]:
-    """Return the arguments of Buffer that :func:`pack` described in ``manifest``.
+    """Return the arguments of Buffer that ``manifest`` describes.
 
     Args:
-        manifest: what it returned.
+        manifest: as :func:`manifest_of` makes it.
         backend: the backend that the buffer is for.
         sampler: in the place of the one described.
     """

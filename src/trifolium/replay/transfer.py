@@ -33,7 +33,7 @@ class Transfer(Contents):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the rows, the options, the sampler and the generator to one safetensors file."""
-        files.write(path, "buffer", *saving.pack(self))
+        files.write(path, "buffer", saving.manifest_of(self), saving.arrays_of(self))
 
     @classmethod
     def load(
