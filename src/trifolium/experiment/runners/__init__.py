@@ -1,6 +1,5 @@
 """What an experiment drives: a runner for each kind of world."""
 
-from trifolium.experiment.runners.frames import FrameStack
 from trifolium.experiment.runners.gym import GymRunner
 from trifolium.experiment.runners.runner import EpisodeEnd, Runner, episode_seed, fingerprint
 from trifolium.experiment.runners.vector import VectorRunner
@@ -8,7 +7,6 @@ from trifolium.experiment.runners.world import WorldRunner
 
 __all__ = [
     "EpisodeEnd",
-    "FrameStack",
     "GymRunner",
     "Runner",
     "VectorRunner",

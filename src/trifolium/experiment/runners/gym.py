@@ -8,8 +8,8 @@ import numpy as np
 
 from trifolium.agents import ActionSpec, ObservationSpec
 from trifolium.agents.agent import check_fit
+from trifolium.agents.frames import FrameStacks
 from trifolium.errors import WorldError
-from trifolium.experiment.runners.frames import FrameStack
 from trifolium.experiment.runners.runner import EpisodeEnd, episode_seed, fingerprint
 from trifolium.models import BaseModel
 
@@ -67,7 +67,7 @@ class GymRunner:
         self._observe = spec.observe
         self._remember = remember
         self._values = [actions.value(action) for action in range(actions.n)]
-        self._frames = FrameStack(model.memory.n_frames)
+        self._frames = FrameStacks(model.memory.n_frames, count=1)
         self._obs = self._stacked = np.zeros(0)
         self._actions: list[int] = []  # of the open episode; together with its seed they are its state
         self._return = 0.0
@@ -123,7 +123,7 @@ class GymRunner:
     def _begin(self) -> None:
         raw, _ = self.env.reset(seed=episode_seed(self._seed, 0, self.episodes))
         self._obs = self._observe(raw)
-        self._stacked = self._frames.reset(self._obs)
+        self._stacked = self._frames.push(self._obs[None], np.array([True]))[0]
         self._actions = []
         self._return = 0.0
         self._is_open = True
@@ -131,7 +131,7 @@ class GymRunner:
     def _act(self, action: int) -> tuple[float, bool, bool]:
         raw, reward, terminated, truncated, _ = self.env.step(self._values[action])
         self._obs = self._observe(raw)
-        self._stacked = self._frames.push(self._obs)
+        self._stacked = self._frames.push(self._obs[None], np.array([False]))[0]
         self._actions.append(action)
         self._return += float(reward)
         return float(reward), terminated, truncated
