@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from trifolium.experiment import evaluate
 from trifolium_jax import JaxModel
 
 STEPS = 25_000
@@ -85,25 +86,10 @@ def main() -> None:
         if step % 500 == 0:
             target = model.params
 
-    found = mean_return(model, episodes=20)
+    found = evaluate(model, gym.make("CartPole-v1"), episodes=20, seed=1_000).mean()
     print(f"mean greedy return {found:.0f}; a random policy gets {RANDOM_RETURN:.0f}")
     if found < 4 * RANDOM_RETURN:
         sys.exit("it has learned less than it should")
-
-
-def mean_return(model: JaxModel, episodes: int) -> float:
-    """Return the mean return of episodes without exploration."""
-    env = gym.make("CartPole-v1")
-    returns = []
-    with model.greedy():
-        for episode in range(episodes):
-            obs, _ = env.reset(seed=1_000 + episode)
-            total, over = 0.0, False
-            while not over:
-                obs, reward, terminated, truncated, _ = env.step(model.take_action(obs))
-                total, over = total + float(reward), terminated or truncated
-            returns.append(total)
-    return float(np.mean(returns))
 
 
 if __name__ == "__main__":

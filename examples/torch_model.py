@@ -8,10 +8,10 @@ import copy
 import sys
 
 import gymnasium as gym
-import numpy as np
 import torch
 from torch import nn
 
+from trifolium.experiment import evaluate
 from trifolium_torch import TorchModel
 
 STEPS = 20_000
@@ -66,25 +66,10 @@ def main() -> None:
         if step % 500 == 0:
             target.load_state_dict(model.layers.state_dict())
 
-    found = mean_return(model, episodes=20)
+    found = evaluate(model, gym.make("CartPole-v1"), episodes=20, seed=1_000).mean()
     print(f"mean greedy return {found:.0f}; a random policy gets {RANDOM_RETURN:.0f}")
     if found < 4 * RANDOM_RETURN:
         sys.exit("it has learned less than it should")
-
-
-def mean_return(model: TorchModel, episodes: int) -> float:
-    """Return the mean return of episodes without exploration."""
-    env = gym.make("CartPole-v1")
-    returns = []
-    with model.greedy():
-        for episode in range(episodes):
-            obs, _ = env.reset(seed=1_000 + episode)
-            total, over = 0.0, False
-            while not over:
-                obs, reward, terminated, truncated, _ = env.step(model.take_action(obs))
-                total, over = total + float(reward), terminated or truncated
-            returns.append(total)
-    return float(np.mean(returns))
 
 
 if __name__ == "__main__":
