@@ -18,12 +18,13 @@ GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 BACKENDS = ["numpy", "strict", "torch", "jax"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # threads that wait for a busy core make small matrices slow
 DOCTESTS = {  # docstrings that are run, and the session that has what they need
-    "numpy": "src/trifolium",
-    "torch": "backends/torch/trifolium_torch",
-    "jax": "backends/jax/trifolium_jax",
+    "numpy": ["src/trifolium", "--ignore=src/trifolium/worlds/gymnax.py"],
+    "torch": ["backends/torch/trifolium_torch"],
+    "jax": ["backends/jax/trifolium_jax", "src/trifolium/worlds/gymnax.py"],
 }
 INTEROP = [
     "tests/models/test_foreign_losses.py",
+    "tests/replay/test_datasets.py",
     "tests/replay/test_files.py",
     "tests/replay/test_inputs.py",
 ]
@@ -54,18 +55,20 @@ def quickstart(session: nox.Session) -> None:
 @nox.parametrize("backend", BACKENDS, ids=BACKENDS)
 def tests(session: nox.Session, backend: str) -> None:
     """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
-    install(session, "train", "worlds", "tensorboard", "testing", backend)
+    of_jax = ["gymnax"] if backend == "jax" else []
+    install(session, "train", "worlds", "tensorboard", "testing", backend, *of_jax)
     if backend == "jax":
         session.install("--constraint", "constraints.txt", *GROUPS["networks"])
     session.run("pytest", "--backend", backend, *session.posargs, env=ONE_THREAD)
     if not session.posargs and backend in DOCTESTS:
-        session.run("pytest", "--backend", backend, "--doctest-modules", DOCTESTS[backend])
+        run = ("pytest", "--backend", backend, "--doctest-modules", *DOCTESTS[backend])
+        session.run(*run)
 
 
 @nox.session
 def interop(session: nox.Session) -> None:
     """Run what takes several frameworks at once, with all of them installed and no skips."""
-    install(session, "all", "testing", "strict")
+    install(session, "all", "testing", "strict", "tensordict", "minari")
     for backend in BACKENDS:
         learning = [] if backend == "strict" else ["tests/models/test_exchange.py"]
         run = ("pytest", "--backend", backend, "--no-skips", *INTEROP, *learning)
@@ -75,8 +78,8 @@ def interop(session: nox.Session) -> None:
 @nox.session
 def examples(session: nox.Session) -> None:
     """Run every script of examples/; those that train fail if they have learned too little."""
-    install(session, "all")
-    session.install("--constraint", "constraints.txt", *GROUPS["games"])
+    install(session, "all", "gymnax")
+    session.install("--constraint", "constraints.txt", *GROUPS["games"], *GROUPS["networks"])
     for script in sorted(Path("examples").glob("*.py")):
         session.run("python", str(script), env=ONE_THREAD)
 
@@ -134,6 +137,8 @@ def bench(session: nox.Session) -> None:
     backend, rest = backend_and_rest(session)
     install(session, backend)
     session.run("python", "benchmarks/capacity.py", "--backend", backend, *rest)
+    if backend == "jax":
+        session.run("python", "benchmarks/functional.py")
 
 
 @nox.session

@@ -174,6 +174,13 @@ class Backend(Protocol):
         """Return ``batches`` in the type that the framework's own data loaders take, if it has one."""
         return batches
 
+    def compiled_training(self, models: Any, env: Any, params: Any, **options: Any) -> Any:  # noqa: ARG002
+        """Return what trains learners in an environment of arrays in one compiled call, or None.
+
+        :class:`trifolium_jax.CompiledTraining` tells what the arguments are and what is returned.
+        """
+        return None
+
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Differentiate ``function(xp, params, *args) -> (loss, aux)`` by its dict ``params``.
 

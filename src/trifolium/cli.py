@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
-EXTRAS = {"tensorboard": "tensorboard", "pettingzoo": "worlds", "pygame": "worlds"}
+EXTRAS = {"tensorboard": "tensorboard", "pettingzoo": "worlds", "pygame": "worlds", "gymnax": "gymnax"}
 """The extra that brings a package, where it isn't ``train``."""
 
 

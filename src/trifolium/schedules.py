@@ -35,8 +35,8 @@ class Linear:
 
     def __call__(self, count: int) -> float:
         """Return the value at ``count``."""
-        left = max(0.0, 1.0 - count / self.steps)
-        return self.end + (self.start - self.end) * left
+        left = 1.0 - count / self.steps
+        return self.end + (self.start - self.end) * (left * (left > 0))  # a count may be traced
 
 
 def checked(check: Callable[[str, Any], float], name: str, value: Any) -> "float | Schedule":

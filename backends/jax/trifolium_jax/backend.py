@@ -113,6 +113,11 @@ class JaxBackend(Backend):
     ) -> Callable[..., Any]:
         return jax.jit(function, donate_argnums=tuple(donate))
 
+    def compiled_training(self, models: Any, env: Any, params: Any, **options: Any) -> Any:
+        from trifolium_jax.training import CompiledTraining
+
+        return CompiledTraining(models, env, params, **options)
+
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
         differentiated = jax.value_and_grad(partial(function, jnp), has_aux=True)
 

@@ -15,7 +15,7 @@ from trifolium.experiment import checkpoint
 from trifolium.experiment.curve import WINDOW, draw_learning_curve
 from trifolium.experiment.evaluation import returns_of
 from trifolium.experiment.interrupts import Interrupts
-from trifolium.experiment.loop import Loop
+from trifolium.experiment.loop import make_loop
 from trifolium.experiment.making import (
     MakeWorld,
     OwnModels,
@@ -27,7 +27,7 @@ from trifolium.experiment.making import (
 from trifolium.experiment.options import OWN, TrainOptions
 from trifolium.experiment.record import METRICS, Record
 from trifolium.experiment.rows import Episode, Evaluation, read_rows
-from trifolium.experiment.runners import Runner
+from trifolium.experiment.runners import CompiledRunner, Runner
 from trifolium.experiment.tensorboard import check_installed
 from trifolium.experiment.versions import write_versions
 
@@ -231,9 +231,11 @@ class Experiment:
             check_installed()
         worlds = make_worlds(options, world)
         self._given_models = make_models(self.options, worlds, models)
-        self.runner = make_runner(options, worlds, self._given_models, seed=options.seed)
+        self.runner: Runner | CompiledRunner = CompiledRunner.of(
+            self.options, worlds, self._given_models
+        ) or make_runner(self.options, worlds, self._given_models, seed=options.seed)
         self.models = self.runner.models
-        self._loop = Loop(self.runner, self.options)
+        self._loop = make_loop(self.runner, self.options)
         self._checkpoint: checkpoint.Checkpoint | None = None
 
     @classmethod
@@ -267,7 +269,7 @@ class Experiment:
                 record.episode(row)
                 recent.append(row.episode_return)
             step = self.step
-            if not loop.counters.epoch_is_open:
+            if loop.may_evaluate:
                 self._evaluate_if_due(record)
             if step >= save_at and step < options.steps:
                 save_at = self._next_save()

@@ -1,15 +1,23 @@
-"""Loop: epochs, hooks and learning around the steps of a runner."""
+"""Loops: epochs, hooks and learning around the steps of a runner."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from trifolium.experiment.options import TrainOptions
 from trifolium.experiment.rows import Episode
-from trifolium.experiment.runners import EpisodeEnd, Runner
+from trifolium.experiment.runners import CompiledRunner, EpisodeEnd, Runner
+from trifolium.experiment.runners.gym import AGENT, MODEL
 from trifolium.experiment.updates import Updates
+from trifolium.models import BaseModel
 
-__all__ = ["Counters", "Loop"]
+__all__ = ["CompiledLoop", "Counters", "Loop", "StepLoop", "make_loop"]
+
+PARTS = 100
+"""How many calls a compiled run is made of, about: after each it is shown how far it is."""
 
 
 @dataclass
@@ -31,76 +39,164 @@ class Counters:
     episodes: dict[str, int] = field(default_factory=dict)
 
 
-class Loop:
-    """Steps of a runner, with the hooks of its epochs, the schedule of epsilon, and learning.
+class Loop(Protocol):
+    """A run as an experiment sees it: steps, with hooks, schedules and learning around them.
+
+    Attributes:
+        counters: how far it is.
+        may_evaluate: whether models may be evaluated now.
+    """
+
+    counters: Counters
+
+    @property
+    def may_evaluate(self) -> bool: ...  # noqa: D102
+
+    def step(self) -> Sequence[Episode]:
+        """Go on for a while; return the episodes that ended with that."""
+        ...
+
+    def end_epoch(self) -> None:
+        """Run the hooks of the epoch's end, unless none is open."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return the counters and the losses not reported yet, in JSON's types."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what :meth:`state` returned."""
+        ...
+
+
+def make_loop(runner: Runner | CompiledRunner, options: TrainOptions) -> Loop:
+    """Return the loop for a runner."""
+    if isinstance(runner, CompiledRunner):
+        return CompiledLoop(runner, options)
+    return StepLoop(runner, options)
+
+
+class _Epochs:
+    """What both kinds of loops share: counters, losses and the hooks of epochs."""
+
+    def __init__(self, models: Mapping[str, BaseModel], options: TrainOptions) -> None:
+        self.counters = Counters()
+        self._models = models
+        self._options = options
+        self._updates = Updates(models, options)
+
+    def start_epoch(self) -> None:
+        self.counters.epoch += 1
+        self.counters.epoch_is_open = True
+        for model in self._models.values():
+            model.start_epoch_action(epoch=self.counters.epoch)
+
+    def end_epoch(self) -> None:
+        if self.counters.epoch_is_open:
+            self.counters.epoch_is_open = False
+            for model in self._models.values():
+                model.end_epoch_action(epoch=self.counters.epoch)
+
+    def state(self) -> dict[str, Any]:
+        return asdict(self.counters) | {"losses": self._updates.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        counters = dict(state)
+        self._updates.restore(counters.pop("losses"))
+        self.counters = Counters(**counters)
+
+    def _row(self, step: int, end: EpisodeEnd, epsilon: float) -> Episode:
+        number = self.counters.episodes[end.agent] = self.counters.episodes.get(end.agent, 0) + 1
+        return Episode(
+            step=step,
+            episode=number,
+            episode_return=end.episode_return,
+            length=end.length,
+            epsilon=epsilon,
+            loss=self._updates.mean_loss(end.model),
+            agent=end.agent,
+        )
+
+
+class StepLoop(_Epochs):
+    """A :class:`Loop` of single steps of a runner.
 
     An epoch is an episode of the world; of a vector of worlds, what lies between two ends of episodes.
 
     Args:
         runner: what is driven.
         options: of the run.
-
-    Attributes:
-        counters: how far it is.
     """
 
     def __init__(self, runner: Runner, options: TrainOptions) -> None:
-        self.counters = Counters()
+        super().__init__(runner.models, options)
         self._runner = runner
-        self._models = list(runner.models.values())
-        self._options = options
-        self._updates = Updates(runner.models, options)
+
+    @property
+    def may_evaluate(self) -> bool:
+        """Between two epochs."""
+        return not self.counters.epoch_is_open
 
     def step(self) -> Sequence[Episode]:
         """Act, remember and learn; return the episodes that ended with that."""
         counters, runner = self.counters, self._runner
         if not counters.epoch_is_open:
-            self._start_epoch()
+            self.start_epoch()
         epsilon = self._options.epsilon(counters.step)
         if epsilon is not None:
-            for model in self._models:
+            for model in self._models.values():
                 if model.epsilon != epsilon:
                     model.set_epsilon(epsilon)
         before, episodes = counters.step, runner.episodes
         ends = runner.step()
         counters.step = before + runner.width
         self._updates.make(before, counters.step)
-        rows = [self._row(end) for end in ends] if ends else ()
+        rows = [self._row(counters.step, end, self._models[end.model].epsilon) for end in ends or ()]
         if runner.episodes > episodes:
             self.end_epoch()
         return rows
 
-    def end_epoch(self) -> None:
-        """Run the hooks of the epoch's end, unless none is open."""
-        if self.counters.epoch_is_open:
-            self.counters.epoch_is_open = False
-            for model in self._models:
-                model.end_epoch_action(epoch=self.counters.epoch)
 
-    def state(self) -> dict[str, Any]:
-        """Return the counters and the losses not reported yet, in JSON's types."""
-        return asdict(self.counters) | {"losses": self._updates.state()}
+class CompiledLoop(_Epochs):
+    """A :class:`Loop` of about a hundred compiled calls of many steps each; all are one epoch.
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what :meth:`state` returned."""
-        counters = dict(state)
-        self._updates.restore(counters.pop("losses"))
-        self.counters = Counters(**counters)
+    Args:
+        runner: what is driven.
+        options: of the run.
+    """
 
-    def _start_epoch(self) -> None:
-        self.counters.epoch += 1
-        self.counters.epoch_is_open = True
-        for model in self._models:
-            model.start_epoch_action(epoch=self.counters.epoch)
+    may_evaluate = True  # nothing here knows of the episodes in the graph
 
-    def _row(self, end: EpisodeEnd) -> Episode:
-        number = self.counters.episodes[end.agent] = self.counters.episodes.get(end.agent, 0) + 1
-        return Episode(
-            step=self.counters.step,
-            episode=number,
-            episode_return=end.episode_return,
-            length=end.length,
-            epsilon=self._runner.models[end.model].epsilon,
-            loss=self._updates.mean_loss(end.model),
-            agent=end.agent,
-        )
+    def __init__(self, runner: CompiledRunner, options: TrainOptions) -> None:
+        super().__init__(runner.models, options)
+        self._runner = runner
+        wanted = (math.ceil(options.steps / PARTS), options.eval_every, options.checkpoint_every)
+        shortest = min(each for each in wanted if each is not None)
+        self._stride = math.ceil(shortest / runner.block) * runner.block
+
+    def step(self) -> Sequence[Episode]:
+        """Act, remember and learn in one compiled call; return the episodes that ended in it."""
+        before, steps = self.counters.step, self._options.steps
+        end = min((before // self._stride + 1) * self._stride, steps)
+        if not self.counters.epoch_is_open:
+            self.start_epoch()
+        metrics = self._runner.run(end - before)
+        self.counters.step = end
+        return self._rows(before, metrics)
+
+    def _rows(self, before: int, metrics: Any) -> list[Episode]:
+        width, block = self._runner.width, self._runner.block
+        (model,) = self._models.values()
+        rows, reported = [], 0
+        for index in np.flatnonzero(metrics.lengths).tolist():
+            taken = (index // width + 1) * width  # of this call, when the episode ended
+            self._updates.keep(MODEL, metrics.losses[reported : taken // block])
+            reported = taken // block
+            epsilon = self._options.epsilon(before + taken - width)
+            earned, length = float(metrics.returns[index]), int(metrics.lengths[index])
+            ended = EpisodeEnd(AGENT, earned, length, MODEL)
+            rows.append(
+                self._row(before + taken, ended, model.epsilon if epsilon is None else float(epsilon))
+            )
+        self._updates.keep(MODEL, metrics.losses[reported:])
+        return rows

@@ -9,7 +9,12 @@ import gymnasium as gym
 from trifolium.agents import ActionSpec, ObservationSpec
 from trifolium.errors import WorldError
 from trifolium.experiment.options import OWN, TrainOptions
-from trifolium.experiment.runners import GymRunner, Runner, VectorRunner, WorldRunner
+from trifolium.experiment.runners import (
+    GymRunner,
+    Runner,
+    VectorRunner,
+    WorldRunner,
+)
 from trifolium.models import DDQN, IQN, BaseModel, RandomModel
 from trifolium.replay import Prioritized
 from trifolium.schedules import Linear
@@ -24,8 +29,8 @@ MakeWorld: TypeAlias = Callable[[], Any]
 
 OwnModels: TypeAlias = BaseModel | Mapping[str, BaseModel]
 
-PETTINGZOO = "pettingzoo:"
-"""What names of PettingZoo's environments begin with."""
+PETTINGZOO, GYMNAX = "pettingzoo:", "gymnax:"
+"""What names of PettingZoo's and gymnax's environments begin with."""
 
 
 def make_worlds(options: TrainOptions, world: MakeWorld | None = None) -> Any:
@@ -102,6 +107,11 @@ def _named_world(options: TrainOptions, render_mode: str | None) -> Any:
         name = options.env.removeprefix(PETTINGZOO)
         shown = {} if render_mode is None else {"render_mode": render_mode}
         return pettingzoo_worlds.make(name, **shown)
+    if options.env.startswith(GYMNAX):
+        from trifolium.worlds import gymnax as gymnax_worlds  # which loads JAX
+
+        name = options.env.removeprefix(GYMNAX)
+        return gymnax_worlds.make(name, render_mode=render_mode, max_steps=options.turns)
     limit = {} if options.turns is None else {"max_episode_steps": options.turns}
     return gym_worlds.make(options.env, render_mode=render_mode, **limit)
 

@@ -22,9 +22,9 @@ class TrainOptions:
     """The options of a training run; the defaults solve CartPole-v1.
 
     Attributes:
-        env: id of a Gymnasium environment, or "pettingzoo:" and the id of one of PettingZoo's; where
-            the world is your own, what to call it.
-        n_envs: environments that step together, of Gymnasium's.
+        env: id of a Gymnasium environment, or "pettingzoo:" or "gymnax:" and the id of one of theirs;
+            where the world is your own, what to call it.
+        n_envs: environments that step together, of Gymnasium's or gymnax's.
         shared: whether all agents of a world share one model.
         model: "ddqn", "iqn" or "random"; "own" stands for a model that is given to the experiment.
         backend: name of a backend.
@@ -131,13 +131,16 @@ class TrainOptions:
             checks.positive(name, getattr(self, name))
         object.__setattr__(self, "hidden", checks.shape("hidden", self.hidden))
 
-    def epsilon(self, step: int) -> float | None:
-        """Return the probability of a random action at ``step``; None where it is the model's."""
+    def epsilon(self, step: Any) -> Any:
+        """Return the probability of a random action at ``step``; None where it is the model's.
+
+        ``step`` may be an array, and may be traced.
+        """
         if self.epsilon_start is None:
             return None
         falling = self.exploration * self.steps
-        left = max(0.0, 1.0 - step / falling) if falling else 0.0
-        return self.epsilon_end + (self.epsilon_start - self.epsilon_end) * left
+        left = 1.0 - step / falling if falling else 0.0
+        return self.epsilon_end + (self.epsilon_start - self.epsilon_end) * (left * (left > 0))
 
     def updates_between(self, before: int, after: int) -> int:
         """Return how many updates are due once ``after`` steps are taken, where ``before`` were.

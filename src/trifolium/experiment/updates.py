@@ -34,6 +34,10 @@ class Updates:
             for name, model in self._models.items():
                 self._losses[name].append(model.train_step())
 
+    def keep(self, name: str, losses: np.ndarray) -> None:
+        """Keep the ``losses`` [rounds] of updates made elsewhere; nan stands for a round without."""
+        self._losses[name] += losses[~np.isnan(losses)].tolist()
+
     def mean_loss(self, name: str) -> float:
         """Return the mean loss of a model's updates since the last call; nan if there were none.
 

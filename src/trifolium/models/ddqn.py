@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from trifolium.backend import Array, Params
 from trifolium.models import losses
+from trifolium.models.layers import Random
 from trifolium.models.learner import Learner
 from trifolium.models.networks import Head, Network, QNetwork, Torso
 from trifolium.models.update import Drawn
@@ -30,7 +29,7 @@ class DoubleQLearning:
     network: Network
     huber_delta: float | None
 
-    def draw(self, rng: np.random.Generator, batch_size: int) -> tuple[np.ndarray, ...]:  # noqa: ARG002
+    def draw(self, rng: Random, batch_size: int) -> tuple[Array, ...]:  # noqa: ARG002
         """Draw nothing."""
         return ()
 
@@ -82,6 +81,7 @@ class DDQN(Learner):
             batch_size, gamma, target_update, polyak, compile; backend, device, seed, n_frames, and
             those of :class:`~trifolium.Buffer`.
 
+    >>> import numpy as np
     >>> model = DDQN(input_size=4, action_space=2, memory_size=1000, batch_size=32, seed=0)
     >>> for step in range(100):
     ...     obs = np.full(4, step / 100)

@@ -9,6 +9,7 @@ import numpy as np
 
 from trifolium.backend import Array, Params, device_of
 from trifolium.models import losses
+from trifolium.models.layers import Random
 from trifolium.models.learner import Learner
 from trifolium.models.networks import Head, ImplicitQuantiles, Network, Torso
 from trifolium.models.update import Drawn
@@ -38,7 +39,7 @@ class QuantileRegression:
     kappa: float
     double: bool
 
-    def draw(self, rng: np.random.Generator, batch_size: int) -> tuple[np.ndarray, ...]:
+    def draw(self, rng: Random, batch_size: int) -> tuple[Array, ...]:
         """Draw fractions [B, N], [B, N'] and [B, K]."""
         counts = (self.quantiles, self.target_quantiles, self.action_quantiles)
         return tuple(rng.random((batch_size, count), np.float32) for count in counts)

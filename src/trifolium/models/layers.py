@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from trifolium.backend import Array, Params
 
 __all__ = [
     "Convolution",
+    "Random",
     "convolutions",
     "draw_noise",
     "init_convolutions",
@@ -28,6 +29,18 @@ __all__ = [
 
 WEIGHT, BIAS = ".weight", ".bias"
 WEIGHT_NOISE, BIAS_NOISE = ".weight_noise", ".bias_noise"
+
+
+class Random(Protocol):
+    """What draws random numbers: ``numpy.random.Generator``, or what stands in for it in a graph."""
+
+    def random(self, size: Any, dtype: Any) -> Array:
+        """Draw from [0, 1)."""
+        ...
+
+    def standard_normal(self, size: Any, dtype: Any) -> Array:
+        """Draw from the standard normal distribution."""
+        ...
 
 
 class Convolution(NamedTuple):
@@ -153,13 +166,18 @@ def noise_size(params: Params) -> int:
     return sum(sum(params[layer + WEIGHT_NOISE].shape) for layer in _noisy_layers(params))
 
 
-def draw_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def draw_noise(rng: Random, shape: tuple[int, ...], xp: Any = np) -> Array:
     """Draw noise: f(x) = sign(x) sqrt(|x|) of standard normal x, float32.
 
     An evaluation takes one number for each input and each output of a noisy layer.
+
+    Args:
+        rng: draws the numbers.
+        shape: of what is returned.
+        xp: namespace of the arrays that ``rng`` draws.
     """
     drawn = rng.standard_normal(shape, np.float32)
-    return np.copysign(np.sqrt(np.abs(drawn)), drawn)
+    return xp.copysign(xp.sqrt(xp.abs(drawn)), drawn)
 
 
 def with_noise(params: Params, noise: Array | None) -> Params:

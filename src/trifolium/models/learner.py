@@ -16,7 +16,7 @@ from trifolium.models import adam, layers, networks
 from trifolium.models.actor import Actor, epsilon_greedy
 from trifolium.models.base import BaseModel
 from trifolium.models.networks import Design, Head, ImplicitQuantiles, Network, QNetwork, Torso
-from trifolium.models.update import Algorithm, Drawn, Learned, Update
+from trifolium.models.update import Algorithm, Drawn, Learned, Progress, Update
 from trifolium.replay import Uniform, checks, saving
 from trifolium.replay.assemble import Plan, assemble
 from trifolium.schedules import Linear, Schedule
@@ -73,6 +73,9 @@ class Learner(BaseModel):
     Attributes:
         design: hidden, convolutions, input_scale, dueling and noisy in their final types. The other
             options are attributes by their own names.
+        update: its update as a pure function, for code that is compiled.
+        noise_size: how many numbers the noise of one evaluation is; 0 without noisy layers.
+        epsilon_schedule: the schedule of epsilon, if it has one.
     """
 
     def __init__(
@@ -132,17 +135,19 @@ class Learner(BaseModel):
         self.polyak = checks.optional(checks.fraction, "polyak", polyak)
         self.compile = checks.flag("compile", compile)
         self._check_backend()
-        self._epsilon_schedule = epsilon if callable(epsilon) else None
+        self.epsilon_schedule: Schedule | None = epsilon if callable(epsilon) else None
         self._actions = 0
         self._updates = 0
         self._build(network)
+
+    update: Update
+    noise_size: int
 
     # What an algorithm brings
 
     _own_options: tuple[str, ...] = ()
     _learned: Learned
     _actor: Actor
-    _update: Update
     _compiled: Callable[..., tuple[Learned, Array, Array]]
     _export: Callable[[Params], Any]
 
@@ -181,13 +186,13 @@ class Learner(BaseModel):
     def set_epsilon(self, new_epsilon: float) -> None:
         """Replace epsilon, or its schedule, by a number in [0, 1]."""
         super().set_epsilon(new_epsilon)
-        self._epsilon_schedule = None
+        self.epsilon_schedule = None
 
     def _choose(self, states: np.ndarray) -> np.ndarray:
         rows, noise = len(states), None
         if self.exploring:
-            if self._epsilon_schedule is not None:
-                self.epsilon = checks.fraction("epsilon", self._epsilon_schedule(self._actions))
+            if self.epsilon_schedule is not None:
+                self.epsilon = checks.fraction("epsilon", self.epsilon_schedule(self._actions))
             self._actions += rows
             noise = self._noise(1)
         shape = (rows, self.action_space)
@@ -211,7 +216,7 @@ class Learner(BaseModel):
         if self.memory.drawable < self.batch_size:
             return super().train_step()
         columns, plan, indices = self.memory.draw(self.batch_size)
-        drawn = Drawn(self._noise(3), self._update.algorithm.draw(self.rng, self.batch_size))
+        drawn = Drawn(self._noise(3), self.update.algorithm.draw(self.rng, self.batch_size))
         rate = self.learning_rate
         self._learned, loss, errors = self._compiled(
             self._learned, columns, plan, drawn, rate(self._updates) if callable(rate) else rate
@@ -233,6 +238,16 @@ class Learner(BaseModel):
         """
         return self._export(self._learned.params)
 
+    @property
+    def progress(self) -> Progress:
+        """What is learned, and the counts that schedules go by; code that trains the model sets it."""
+        return Progress(self._learned, self._actions, self._updates)
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        self._learned, self._actions, self._updates = progress
+        self._actor.forget()
+
     def _build(self, network: Any) -> None:
         """Make all that depends on the network."""
         backend = self.backend
@@ -249,10 +264,10 @@ class Learner(BaseModel):
             params, function, self._export = backend.network(network, inputs, self.rng)
             trained = acting = networks.UserNetwork(function)
         self._learned = Learned(params, self._copied(params), adam.init(backend.xp, params))
-        self._noise_size = layers.noise_size(params)
+        self.noise_size = layers.noise_size(params)
         values = self._algorithm(acting).action_values
         self._actor = Actor(backend, values, on_host=network is None)
-        self._update = Update(
+        self.update = Update(
             backend, self._algorithm(trained), self.adam_epsilon, self.max_grad_norm, self.polyak
         )
         self._compiled = self._compiled_update()
@@ -263,7 +278,7 @@ class Learner(BaseModel):
         def update(
             learned: Learned, columns: Params, plan: Plan, drawn: Drawn, learning_rate: float
         ) -> tuple[Learned, Array, Array]:
-            return self._update(learned, assemble(self.backend, columns, plan), drawn, learning_rate)
+            return self.update(learned, assemble(self.backend, columns, plan), drawn, learning_rate)
 
         return self.backend.compile(update, donate=(0,), thoroughly=self.compile)
 
@@ -279,9 +294,9 @@ class Learner(BaseModel):
 
     def _noise(self, evaluations: int) -> np.ndarray | None:
         """Draw the noise [evaluations, size] of noisy layers, if there are some."""
-        if not self._noise_size:
+        if not self.noise_size:
             return None
-        return layers.draw_noise(self.rng, (evaluations, self._noise_size))
+        return layers.draw_noise(self.rng, (evaluations, self.noise_size))
 
     # Files
 
@@ -292,9 +307,8 @@ class Learner(BaseModel):
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Take up what :meth:`state` returned, each array in the dtype that it has here."""
-        self._learned = self._learned.from_numpy(self.backend, state)
-        self._updates, self._actions = int(state["updates"]), int(state["actions"])
-        self._actor.forget()
+        learned = self._learned.from_numpy(self.backend, state)
+        self.progress = Progress(learned, int(state["actions"]), int(state["updates"]))
 
     def options(self) -> dict[str, Any]:
         """Return the constructor's arguments; of one that JSON can't hold, what it was."""
@@ -302,7 +316,7 @@ class Learner(BaseModel):
         options = super().options() | self.design.options
         options |= {name: getattr(self, name) for name in names}
         of_your_own = {
-            "epsilon": self._epsilon_schedule,
+            "epsilon": self.epsilon_schedule,
             "network": self._user_network,
             "learning_rate": self.learning_rate if callable(self.learning_rate) else None,
         }

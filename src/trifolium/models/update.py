@@ -10,10 +10,11 @@ import numpy as np
 
 from trifolium.backend import Array, Backend, Params
 from trifolium.models import losses
+from trifolium.models.layers import Random
 from trifolium.models.networks import Network
 from trifolium.replay.assemble import Gathered
 
-__all__ = ["Algorithm", "Drawn", "Learned", "Update"]
+__all__ = ["Algorithm", "Drawn", "Learned", "Progress", "Update"]
 
 
 class Drawn(NamedTuple):
@@ -41,7 +42,7 @@ class Algorithm(Protocol):
         """What is trained."""
         ...
 
-    def draw(self, rng: np.random.Generator, batch_size: int) -> tuple[np.ndarray, ...]:
+    def draw(self, rng: Random, batch_size: int) -> tuple[Array, ...]:
         """Draw the ``fractions`` of one update."""
         ...
 
@@ -93,6 +94,20 @@ class Learned(NamedTuple):
             for group, params in self._asdict().items()
         )
         return Learned(*groups)
+
+
+class Progress(NamedTuple):
+    """How far a learner is.
+
+    Attributes:
+        learned: what its updates changed.
+        actions: taken so far, which a schedule of epsilon goes by.
+        updates: made so far, which a schedule of the learning rate goes by.
+    """
+
+    learned: Learned
+    actions: int
+    updates: int
 
 
 @dataclass(frozen=True)

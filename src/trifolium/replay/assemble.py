@@ -44,6 +44,11 @@ class Gathered(NamedTuple):
     weights: Array
     extras: Params
 
+    @classmethod
+    def of(cls, batch: Batch) -> "Gathered":
+        """Return the arrays of a batch."""
+        return cls(*(getattr(batch, name) for name in cls._fields))
+
     def with_float_states(self, xp: Any) -> "Gathered":
         """Return the same with states and next states in float32, as networks take them."""
         return self._replace(

@@ -67,9 +67,9 @@ def make_vector(
     return gym.vector.AsyncVectorEnv(makers, autoreset_mode=mode, context=context)
 
 
-def sizes(env: gym.Env[Any, Any]) -> tuple[tuple[int, ...], int]:
+def sizes(env: gym.Env[Any, Any], name: str | None = None) -> tuple[tuple[int, ...], int]:
     """Return (shape of one observation as a model takes it, number of actions), or raise WorldError."""
-    name = env.spec.id if env.spec else type(env).__name__
+    name = name or (env.spec.id if env.spec else type(env).__name__)
     try:
         observations = ObservationSpec.from_space(env.observation_space)
         return observations.shape, ActionSpec.from_space(env.action_space).n

@@ -1,0 +1,136 @@
+"""Training in one compiled call: what is learned, and how fast, beside a Python loop of the same model.
+
+    python benchmarks/compiled.py [--steps 500000]
+
+CartPole by CleanRL's DQN protocol, on JAX: 120 and 84 rectified units, Adam at 2.5e-4, a memory of
+10,000 rows, batches of 128, an update every 10 steps and a copy to the target network every 500, from
+step 10,000 on; epsilon falls from 1 to 0.05 over the first half. With one deviation: the learning rate
+falls to 0 over the run, as at a constant one about one seed in six unlearns at times, in a Python loop
+as in a graph. Three seeds side by side are trained in one call. One model in a compiled call and one in
+a Python loop over Gymnasium's CartPole take turns, past the start of learning, and the medians of their
+speeds are compared. The results go to docs/results/compiled.json and docs/compiled_training.md.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import gymnax
+
+import trifolium as tri
+from trifolium_jax import CompiledTraining
+
+DOCS = Path(__file__).parents[1] / "docs"
+RESULTS = DOCS / "results" / "compiled.json"
+PAGE = DOCS / "compiled_training.md"
+BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
+
+SEEDS = (1, 2, 3)
+STARTS, TRAIN_EVERY = 10_000, 10
+COMPILED_STEPS, LOOP_STEPS, ROUNDS = 20_000, 4_000, 7
+
+
+def model(seed: int, steps: int) -> tri.DDQN:
+    epsilon, rate = tri.Linear(1.0, 0.05, steps // 2), tri.Linear(2.5e-4, 0.0, steps // TRAIN_EVERY)
+    return tri.DDQN(
+        4, 2, 10_000, epsilon, learning_rate=rate, target_update=50, backend="jax", seed=seed
+    )
+
+
+def training(models: Any, starts: int = STARTS) -> CompiledTraining:
+    env, params = gymnax.make("CartPole-v1")
+    return CompiledTraining(models, env, params, train_every=TRAIN_EVERY, learning_starts=starts)
+
+
+def learned(steps: int) -> dict[str, Any]:
+    """Train all seeds in one call; return what the last 100 episodes earned, and seconds."""
+    run = training([model(seed, steps) for seed in SEEDS])
+    begin = time.perf_counter()
+    run.compile(steps)
+    compiled = time.perf_counter()
+    metrics = run.run(steps, memories=False)
+    return {
+        "returns": metrics.last_return().tolist(),
+        "seconds to compile": compiled - begin,
+        "steps per second": steps * len(SEEDS) / (time.perf_counter() - compiled),
+    }
+
+
+class Loop:
+    """The protocol as a loop in Python."""
+
+    def __init__(self) -> None:
+        self.model = model(1, 500_000)
+        self.env = gymnasium.make("CartPole-v1")
+        self.obs, _ = self.env.reset(seed=1)
+
+    def run(self, steps: int) -> None:
+        """Go on for that many steps."""
+        for step in range(steps):
+            action = self.model.take_action(self.obs)
+            obs, reward, terminated, truncated, _ = self.env.step(action)
+            self.model.memory.add(
+                self.obs, action, reward, terminated, truncated=truncated, next_obs=obs
+            )
+            self.obs = self.env.reset()[0] if terminated or truncated else obs
+            if step % TRAIN_EVERY == 0:
+                loss = self.model.train_step()
+        float(loss)  # wait for what is under way
+
+
+def speeds() -> dict[str, float]:
+    """Return medians of steps per second, past the start of learning."""
+    compiled, loop = training(model(1, 500_000), starts=0), Loop()
+    compiled.run(COMPILED_STEPS, memories=False)
+    loop.run(LOOP_STEPS)
+    taken: dict[str, list[float]] = {"compiled": [], "loop": []}
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        compiled.run(COMPILED_STEPS, memories=False)
+        between = time.perf_counter()
+        loop.run(LOOP_STEPS)
+        taken["compiled"].append(COMPILED_STEPS / (between - begin))
+        taken["loop"].append(LOOP_STEPS / (time.perf_counter() - between))
+    return {name: statistics.median(each) for name, each in taken.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=500_000)
+    steps = parser.parse_args().steps
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    results: dict[str, Any] = {"speeds": speeds()}
+    results |= learned(steps)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    before, after = PAGE.read_text().split(BEGIN)[0], PAGE.read_text().split(END)[1]
+    PAGE.write_text(before + BEGIN + "\n" + table(results, steps) + END + after)
+
+
+def table(results: dict[str, Any], steps: int) -> str:
+    speeds = results["speeds"]
+    lines = [
+        f"| CartPole-v1, {steps:,} steps, three seeds in one call | last 100 episodes | mean "
+        "| steps/s of all three | seconds to compile |",
+        "|---|---|--:|--:|--:|",
+    ]
+    returns = ", ".join(f"{each:.1f}" for each in results["returns"])
+    lines.append(
+        f"| DDQN | {returns} | {statistics.fmean(results['returns']):.1f} "
+        f"| {results['steps per second']:,.0f} | {results['seconds to compile']:.1f} |"
+    )
+    ratio = speeds["compiled"] / speeds["loop"]
+    return "\n".join(lines) + (
+        f"\n\nOne DDQN that learns takes {speeds['compiled']:,.0f} steps a second in a compiled call, "
+        f"and {speeds['loop']:,.0f} in a Python loop over Gymnasium's CartPole: {ratio:.1f} times as "
+        "many. Both are medians of rounds that took turns in one process, on two cores.\n"
+    )
+
+
+if __name__ == "__main__":
+    main()

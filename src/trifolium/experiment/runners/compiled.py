@@ -1,0 +1,91 @@
+"""CompiledRunner: one model and its environments in a graph, where the backend compiles whole runs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from trifolium.errors import WorldError
+from trifolium.experiment.options import TrainOptions
+from trifolium.experiment.runners.gym import AGENT, MODEL
+from trifolium.models import BaseModel
+from trifolium.models.learner import Learner
+
+__all__ = ["CompiledRunner"]
+
+
+class CompiledRunner:
+    """Drives one model in environments of arrays, and lets it learn: many steps in one compiled call.
+
+    It is no :class:`~trifolium.experiment.runners.Runner`, as it takes no single steps.
+
+    Args:
+        training: what :meth:`trifolium.Backend.compiled_training` returned for ``model``.
+        model: what acts and learns.
+
+    Attributes:
+        agents, models: as of a Runner.
+        block: environment steps that a run is made of a multiple of.
+        width: environments that step together.
+    """
+
+    agents: Sequence[str] = (AGENT,)
+
+    def __init__(self, training: Any, model: BaseModel) -> None:
+        self.models: Mapping[str, BaseModel] = {MODEL: model}
+        self.block: int = training.block
+        self.width: int = model.memory.n_streams
+        self._training = training
+
+    @classmethod
+    def of(cls, options: TrainOptions, world: Any, model: Any) -> "CompiledRunner | None":
+        """Return a runner if ``world`` is of arrays, and ``model`` can be trained there in a graph."""
+        env: Any = world.envs[0] if isinstance(world, gym.vector.SyncVectorEnv) else world
+        functional = getattr(env, "functional", None)
+        if functional is None or not isinstance(model, Learner):
+            return None
+        training = model.backend.compiled_training(
+            model,
+            functional,
+            env.env_params,
+            seed=options.seed,
+            train_every=options.train_every,
+            updates_per_train=options.updates_per_train,
+            learning_starts=options.learning_starts,
+            epsilon=None if options.epsilon_start is None else options.epsilon,
+        )
+        if training is None:
+            return None
+        if options.steps % training.block:
+            raise ValueError(
+                f"steps={options.steps}; a compiled run takes a multiple of {training.block}, which "
+                f"train_every={options.train_every} and n_envs={options.n_envs} make"
+            )
+        return cls(training, model)
+
+    def run(self, steps: int) -> Any:
+        """Act, remember and learn for ``steps``; return the metrics, as of CompiledTraining.run."""
+        return self._training.run(steps, memories=False)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is needed to go on bit for bit but the models, which take up their memories."""
+        self._training.store_memories()
+        return {
+            name: {"dtype": array.dtype.name, "values": array.tolist()}
+            for name, array in self._training.state().items()
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up :meth:`state`.
+
+        Raises:
+            WorldError: it is of another environment.
+        """
+        try:
+            arrays = {
+                name: np.array(kept["values"], np.dtype(kept["dtype"])) for name, kept in state.items()
+            }
+            self._training.restore(arrays)
+        except (LookupError, TypeError, ValueError) as error:
+            raise WorldError(f"the environment is another one than that of the run: {error}") from error
