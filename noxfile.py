@@ -133,12 +133,17 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Print what a row costs, in time and in bytes (``-- --backend jax``)."""
+    """Print what a row costs, in time and in bytes (``-- --backend jax``).
+
+    On JAX also write what docs/functional.md and docs/compiled_training.md tell of speed.
+    """
     backend, rest = backend_and_rest(session)
     install(session, backend)
     session.run("python", "benchmarks/capacity.py", "--backend", backend, *rest)
     if backend == "jax":
-        session.run("python", "benchmarks/functional.py")
+        install(session, "train", "gymnax", backend)
+        for script in ("functional", "compiled"):
+            session.run("python", f"benchmarks/{script}.py", env=ONE_THREAD)
 
 
 @nox.session

@@ -12,23 +12,17 @@ speeds are compared. The results go to docs/results/compiled.json and docs/compi
 """
 
 import argparse
-import json
 import os
 import statistics
 import time
-from pathlib import Path
 from typing import Any
 
 import gymnasium
 import gymnax
+from pages import put, save
 
 import trifolium as tri
 from trifolium_jax import CompiledTraining
-
-DOCS = Path(__file__).parents[1] / "docs"
-RESULTS = DOCS / "results" / "compiled.json"
-PAGE = DOCS / "compiled_training.md"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 SEEDS = (1, 2, 3)
 STARTS, TRAIN_EVERY = 10_000, 10
@@ -106,13 +100,11 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     results: dict[str, Any] = {"speeds": speeds()}
     results |= learned(steps)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    before, after = PAGE.read_text().split(BEGIN)[0], PAGE.read_text().split(END)[1]
-    PAGE.write_text(before + BEGIN + "\n" + table(results, steps) + END + after)
+    save("compiled", results)
+    put("compiled_training.md", table(results, steps))
 
 
-def table(results: dict[str, Any], steps: int) -> str:
+def table(results: dict[str, Any], steps: int) -> list[str]:
     speeds = results["speeds"]
     lines = [
         f"| CartPole-v1, {steps:,} steps, three seeds in one call | last 100 episodes | mean "
@@ -125,11 +117,13 @@ def table(results: dict[str, Any], steps: int) -> str:
         f"| {results['steps per second']:,.0f} | {results['seconds to compile']:.1f} |"
     )
     ratio = speeds["compiled"] / speeds["loop"]
-    return "\n".join(lines) + (
-        f"\n\nOne DDQN that learns takes {speeds['compiled']:,.0f} steps a second in a compiled call, "
+    return [
+        *lines,
+        "",
+        f"One DDQN that learns takes {speeds['compiled']:,.0f} steps a second in a compiled call, "
         f"and {speeds['loop']:,.0f} in a Python loop over Gymnasium's CartPole: {ratio:.1f} times as "
-        "many. Both are medians of rounds that took turns in one process, on two cores.\n"
-    )
+        "many. Both are medians of rounds that took turns in one process, on two cores.",
+    ]
 
 
 if __name__ == "__main__":

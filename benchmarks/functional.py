@@ -1,23 +1,23 @@
 """What a step of the functional form costs inside a compiled scan, small memory against large.
 
-    python benchmarks/functional.py [--json FILE]
+    python benchmarks/functional.py
 
 On JAX. A step adds one row and draws a minibatch, of which everything is used; memories of 10,000 and
 1,000,000 rows take turns, so that whatever else the machine does falls on both alike. They are filled
-before. Compile time is apart; the ratio is that of the medians. "bare reads" is what the machine makes
-of reading as many rows at random from arrays of these sizes, in a scan that does nothing else.
+before. Compile time is apart; figures are medians, and go to docs/functional.md. "bare reads" is what
+the machine makes of reading as many rows at random from arrays of these sizes, in a scan that does
+nothing else.
 """
 
 import argparse
-import json
 import statistics
 import time
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from pages import put, save
 
 import trifolium as tri
 from trifolium import replay
@@ -62,7 +62,7 @@ def filled(capacity: int, options: dict[str, Any]) -> replay.State:
 
 
 def measure(step: Any, options: dict[str, Any]) -> dict[str, float]:
-    """Return microseconds a step, their ratio, and seconds to compile."""
+    """Return microseconds a step with a small and a large memory, and seconds to compile."""
     run = jax.jit(lambda state, keys: jax.lax.scan(step, state, keys), donate_argnums=0)
     keys = jax.random.split(jax.random.key(0), STEPS)
     states = {capacity: filled(capacity, options) for capacity in (SMALL, LARGE)}
@@ -78,26 +78,29 @@ def measure(step: Any, options: dict[str, Any]) -> dict[str, float]:
             times[capacity].append((time.perf_counter() - begin) / STEPS * 1e6)
     medians = {capacity: statistics.median(each[1:]) for capacity, each in times.items()}
     return {
-        f"us a step at {SMALL:,}": medians[SMALL],
-        f"us a step at {LARGE:,}": medians[LARGE],
-        "ratio": medians[LARGE] / medians[SMALL],
-        "seconds to compile": seconds,
+        "small": medians[SMALL],
+        "large": medians[LARGE],
+        "compile": seconds,
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     results = {"bare reads": measure(bare_reads, {})}
     results |= {draw: measure(partial(step, draw), {}) for draw in DRAWS}
     results["prioritized"] = measure(partial(step, "stratified"), {"sampler": tri.Prioritized()})
-    print(f"add one row and draw {BATCH}, obs (4,) float32, on {jax.devices()[0]}")
+    save("functional", results)
+    lines = [
+        f"| a step adds one row and draws {BATCH}, obs (4,) float32 | µs at {SMALL:,} "
+        f"| µs at {LARGE:,} | µs more | seconds to compile |",
+        "|---|--:|--:|--:|--:|",
+    ]
     for way, figures in results.items():
-        print(way)
-        print(*(f"    {key:24} {value:10.2f}" for key, value in figures.items()), sep="\n")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+        small, large = figures["small"], figures["large"]
+        lines.append(
+            f"| {way} | {small:.1f} | {large:.1f} | {large - small:.1f} | {figures['compile']:.1f} |"
+        )
+    put("functional.md", lines)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ convolutional torso, and options of its own.
 
 import argparse
 import itertools
-import json
 import os
 import re
 import statistics
@@ -26,14 +25,11 @@ import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).parents[1] / "docs"
-RESULTS = DOCS / "results" / "learning.json"
-PAGE = DOCS / "learning.md"
+from pages import DOCS, load, put, save
+
 PLOT = DOCS / "images" / "learning.png"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 CURVES = "![Learning curves](images/learning.png)"
 
 MODELS = ("ddqn", "iqn")
@@ -135,10 +131,6 @@ def thinned(curve: list[tuple[int, float]], steps: int) -> list[float | None]:
     return [round(statistics.fmean(part), 2) if part else None for part in parts]
 
 
-def load() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-
-
 def run(options: argparse.Namespace) -> None:
     """Run what is asked for and has no result yet."""
     wanted = {
@@ -148,13 +140,11 @@ def run(options: argparse.Namespace) -> None:
         )
         if model in PROTOCOLS[env].models and backend in PROTOCOLS[env].backends
     }
-    missing = {name: case for name, case in wanted.items() if name not in load()}
+    missing = {name: case for name, case in wanted.items() if name not in load("learning")}
     with ProcessPoolExecutor(options.jobs, max_tasks_per_child=1) as pool:
         running = {pool.submit(train, *case): name for name, case in missing.items()}
         for done in as_completed(running):
-            results = load() | {running[done]: done.result()}
-            RESULTS.parent.mkdir(parents=True, exist_ok=True)
-            RESULTS.write_text(json.dumps(dict(sorted(results.items()))) + "\n")
+            save("learning", load("learning") | {running[done]: done.result()})
             figures = done.result()
             print(
                 f"{running[done]}: {figures['last 100 episodes']:.1f}, "
@@ -165,7 +155,7 @@ def run(options: argparse.Namespace) -> None:
 
 def table(_: argparse.Namespace) -> None:
     """Write the table and the plot."""
-    results = load()
+    results = load("learning")
     lines = ["| environment | model | backend | seeds | mean | to reach |", "|---|---|---|---|--:|--:|"]
     for env, model, backend in itertools.product(PROTOCOLS, MODELS, BACKENDS):
         found = [results.get(f"{env} {model} {backend} {seed}") for seed in SEEDS]
@@ -176,9 +166,7 @@ def table(_: argparse.Namespace) -> None:
             lines.append(
                 f"| {env} | {model} | {backend} | {seeds} | {mean:.1f} | {PROTOCOLS[env].goal} |"
             )
-    text = PAGE.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n\n{CURVES}\n{END}{after}")
+    put("learning.md", [*lines, "", CURVES])
     draw(results)
 
 

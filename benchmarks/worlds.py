@@ -15,7 +15,6 @@ is evaluated against a RandomModel.
 
 import argparse
 import itertools
-import json
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pages import DOCS, load, put, save
 
 from trifolium.experiment import Experiment
 from trifolium.experiment.evaluation import returns_of
@@ -32,10 +32,6 @@ from trifolium.experiment.experiment import EVALUATION_SEED
 from trifolium.experiment.making import MakeWorld
 from trifolium.experiment.runners import WorldRunner
 
-DOCS = Path(__file__).parents[1] / "docs"
-RESULTS = DOCS / "results" / "worlds.json"
-PAGE = DOCS / "worlds_results.md"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 SEEDS = (0, 1)
 EPISODES = 100  # of an evaluation
 
@@ -166,26 +162,21 @@ def against_chance(run: Experiment, chance: Experiment) -> dict[str, Score]:
     return scores
 
 
-def load() -> dict[str, Any]:
-    return json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-
-
 def run(options: argparse.Namespace) -> None:
     """Run what is asked for and has no result yet."""
     for name, seed in itertools.product(options.world, options.seed):
         key, task = f"{name} {seed}", TASKS[name]
-        if load().get(key, {}).get("command") == task.command:
+        if load("worlds").get(key, {}).get("command") == task.command:
             continue
         print(key, flush=True)
         result = result_of(task, seed)
-        results = load() | {key: result}
-        RESULTS.parent.mkdir(parents=True, exist_ok=True)
-        RESULTS.write_text(json.dumps(dict(sorted(results.items())), indent=1) + "\n")
+        results = load("worlds") | {key: result}
+        save("worlds", results)
 
 
 def table(_: argparse.Namespace) -> None:
     """Write the table."""
-    results, seeds = load(), [f"seed {seed}" for seed in SEEDS]
+    results, seeds = load("worlds"), [f"seed {seed}" for seed in SEEDS]
     header = ["kind", "world", "command", "steps", *seeds, "RandomModel"]
     lines = ["| " + " | ".join(header) + " |", "|---|---|---|" + "--:|" * (len(seeds) + 2)]
     for name, task in TASKS.items():
@@ -199,9 +190,7 @@ def table(_: argparse.Namespace) -> None:
             what = f"{name}, {player} against a RandomModel" if task.opponents else name
             cells = [task.kind, what, f"`{task.command}`", f"{task.steps:,}", *learned, str(random)]
             lines.append("| " + " | ".join(cells) + " |")
-    text = PAGE.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    PAGE.write_text(f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}")
+    put("worlds_results.md", lines)
 
 
 def pooled(scores: list[Score]) -> Score:
