@@ -1,5 +1,6 @@
 """What is read from a buffer without drawing, and what may be brought to it."""
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -87,6 +88,23 @@ def test_a_sampler_of_ones_own(backend: tri.Backend) -> None:
     for step in range(11):
         buffer.add([step], step, 0.0, False)
     assert backend.to_numpy(buffer.sample(3).states).tolist() == [[7], [8], [9]]
+
+
+def test_buffers_do_not_share_priorities(backend: tri.Backend) -> None:
+    """A sampler of two buffers would draw by the errors of the other one's rows."""
+    sampler = tri.Prioritized()
+    ours, theirs = (tri.Buffer(8, (1,), backend=backend, seed=0, sampler=sampler) for _ in range(2))
+    for step in range(5):
+        ours.add([step], 0, 0.0, False)
+        theirs.add([step], 0, 0.0, False)
+    expected = copy.deepcopy(ours).sample(3)
+    with pytest.raises(ValueError, match="draws for another buffer already; give each buffer one"):
+        [buffer.sample(3) for buffer in (ours, theirs)]
+    assert len(expected) == 3
+    copied = copy.deepcopy(ours)
+    assert backend.to_numpy(copied.sample(3).states).tolist() == (
+        backend.to_numpy(ours.sample(3).states).tolist()
+    )
 
 
 def test_draws_with_replacement_need_one_row(backend: tri.Backend) -> None:

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ import pytest
 
 import trifolium as tri
 from trifolium_jax import CompiledTraining
+from trifolium_jax.graph import Graph
 
 from .corridor import Corridor, OldCorridor
 
@@ -31,11 +32,15 @@ CLIPPED: dict[str, Any] = {
 KINDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "noisy": {"noisy": True, "dueling": True, "n_frames": 3, **CLIPPED},
-    "prioritized": {"sampler": tri.Prioritized(), "n_streams": 4, "polyak": 0.1},
+    "prioritized": {"sampler": tri.Prioritized, "n_streams": 4, "polyak": 0.1},
 }
 
 
-def ddqn(seed: int = 0, memory_size: int = 400, epsilon: Any = 0.3, **options: Any) -> tri.DDQN:
+def ddqn(
+    seed: int = 0, memory_size: int = 400, epsilon: Any = 0.3, sampler: Any = None, **options: Any
+) -> tri.DDQN:
+    if sampler is not None:
+        options["sampler"] = sampler()  # each memory needs one of its own
     return tri.DDQN(2, 2, memory_size, epsilon, seed=seed, **(OPTIONS | options))
 
 
@@ -113,8 +118,15 @@ def test_epsilon_is_the_part_of_random_actions() -> None:
 # What is learned
 
 
+def stand_still(self: Graph, params: Any, memory: Any, play: Any, epsilon: Any) -> Any:
+    """Take the place of acting, so that the memory stays as it is."""
+    return memory, play, (jnp.full(1, jnp.nan), jnp.zeros(1, jnp.int32))
+
+
 @pytest.mark.parametrize("chosen", [{}, {**CLIPPED, "huber_delta": 0.1}], ids=["plain", "clipped"])
-def test_an_update_is_that_of_train_step(chosen: dict[str, Any]) -> None:
+def test_an_update_is_that_of_train_step(
+    chosen: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Minibatches of all rows there are: then nothing depends on how rows are drawn but their order."""
     options = {"target_update": 2, "memory_size": 65, "batch_size": 64, **chosen}
     model, twin = ddqn(**options), ddqn(**options)
@@ -126,11 +138,7 @@ def test_an_update_is_that_of_train_step(chosen: dict[str, Any]) -> None:
     training = CompiledTraining(
         model, Corridor(), seed=5, train_every=1, updates_per_train=5, draw="subset"
     )
-    training._act = lambda params, memory, play, epsilon: (  # type: ignore[method-assign]
-        memory,
-        play,
-        (jnp.full(1, jnp.nan), jnp.zeros(1, jnp.int32)),
-    )
+    monkeypatch.setattr(Graph, "_act", stand_still)
     losses = training.run(1).losses
     expected = [float(twin.train_step()) for _ in range(5)]
     assert losses[0] == pytest.approx(np.mean(expected), rel=1e-3)
@@ -252,7 +260,31 @@ def test_a_run_of_a_memory_with_rows_adds_to_them() -> None:
     np.testing.assert_array_equal(np.asarray(model.memory.states)[0].reshape(-1), [9.0, 9.0])
 
 
+def test_a_run_that_broke_off_leaves_the_model_as_it_was() -> None:
+    model = ddqn()
+    before = params_of(model)
+
+    def fail(step: int, mean: float) -> None:
+        raise RuntimeError("enough")
+
+    training = CompiledTraining(model, Corridor(), train_every=4, learning_starts=8)
+    with pytest.raises(Exception, match="enough"):
+        training.run(80, on_progress=fail)
+    for was, now in zip(before, params_of(model), strict=True):
+        np.testing.assert_array_equal(was, now)
+    assert len(model.memory) == 0
+    with pytest.raises(RuntimeError, match="a run broke off"):
+        training.run(80)
+
+
 # Mistakes
+
+
+class Own:
+    """A sampler of a user's own; it is never asked."""
+
+    draw = update = clear = state = restore = None
+    options: ClassVar = {}
 
 
 class WideCorridor(Corridor):
@@ -285,6 +317,11 @@ MISTAKES: dict[str, tuple[Any, type[Exception], str]] = {
         lambda: CompiledTraining([ddqn(), iqn()], Corridor()),
         ValueError,
         "differ in more than their seeds",
+    ),
+    "another sampler": (
+        lambda: CompiledTraining(ddqn(sampler=Own), Corridor()),
+        TypeError,
+        "the sampler Own, which can't be compiled",
     ),
     "another backend": (
         lambda: CompiledTraining(ddqn(backend="numpy"), Corridor()),

@@ -4,55 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trifolium import replay
-from trifolium.models import layers
 from trifolium.models.learner import Learner
-from trifolium.models.update import Drawn, Learned, Progress
-from trifolium.replay import Buffer, State, checks
-from trifolium.replay.assemble import Gathered
+from trifolium.models.update import Progress
+from trifolium.replay import Buffer, Prioritized, Uniform, checks
 from trifolium.replay.draws import DRAWS
 from trifolium.schedules import Schedule
+from trifolium_jax.graph import Counts, Environment, Graph, OnProgress, Run
 
-__all__ = ["CompiledTraining", "Environment", "Metrics", "OnProgress"]
-
-OnProgress: TypeAlias = Callable[[int, float], None]
-"""Called with the steps taken, and the mean return of the episodes that ended since the last call."""
-
-REPORTS = 100
-"""How often progress is reported in a run."""
-
-
-class Environment(Protocol):
-    """What gymnax calls an environment: four functions, all but the spaces pure."""
-
-    def reset(self, key: Any, params: Any) -> tuple[Any, Any]:
-        """Return (observation, state) of a new episode."""
-        ...
-
-    def step(
-        self, key: Any, state: Any, action: Any, params: Any
-    ) -> tuple[Any, Any, Any, Any, Any, Mapping[str, Any]]:
-        """Return (observation, state, reward, terminated, truncated, info).
-
-        Where the episode is over, observation and state are those of the next one, and
-        ``info["final_observation"]`` is the last of this one.
-        """
-        ...
-
-    def action_space(self, params: Any) -> Any:
-        """Return a space with ``n`` actions."""
-        ...
-
-    def observation_space(self, params: Any) -> Any:
-        """Return a space with the ``shape`` of an observation."""
-        ...
+__all__ = ["CompiledTraining", "Metrics"]
 
 
 class Metrics(NamedTuple):
@@ -72,32 +37,6 @@ class Metrics(NamedTuple):
         """Return the mean return of the last ``episodes``: [], or [models]; nan if none ended."""
         means = [_mean(row[~np.isnan(row)][-episodes:]) for row in np.atleast_2d(self.returns)]
         return np.array(means).reshape(self.returns.shape[:-1])
-
-
-class _Play(NamedTuple):
-    """The environments of one model, N of them."""
-
-    key: jax.Array
-    env_state: Any
-    obs: jax.Array
-    returns: jax.Array
-    lengths: jax.Array
-
-
-class _Run(NamedTuple):
-    """All that is a model's own, and changes."""
-
-    learned: Learned
-    memory: State
-    play: _Play
-
-
-class _Counts(NamedTuple):
-    """How far the run is: int32, the same for all models."""
-
-    steps: jax.Array
-    actions: jax.Array
-    updates: jax.Array
 
 
 class CompiledTraining:
@@ -156,42 +95,44 @@ class CompiledTraining:
         self.models: list[Learner] = _checked_models(
             [models] if isinstance(models, Learner) else models
         )
-        self._model = model = self.models[0]
-        self._device: Any = model.backend.device
-        self._env = env
-        self._params: Any = getattr(env, "default_params", None) if env_params is None else env_params
-        _check_fit(model, env, self._params)
+        model = self.models[0]
+        params = getattr(env, "default_params", None) if env_params is None else env_params
+        _check_fit(model, env, params)
         if draw not in DRAWS:
             raise ValueError(f"draw={draw!r}; expected one of {', '.join(DRAWS)}")
-        self._draw = draw
-        self._learning_starts = checks.integer("learning_starts", learning_starts, 0)
-        self._width = width = model.memory.n_streams
-        every = checks.integer("train_every", train_every, 1)
+        width, every = model.memory.n_streams, checks.integer("train_every", train_every, 1)
         if every % width and width % every:
             raise ValueError(
                 f"train_every={every} and the {width} environments step past each other; expected a "
                 f"multiple of {width}, or a number that it can be divided by"
             )
-        self._turns = max(1, every // width)  # of all environments, before a round of learning
-        self._updates = checks.integer("updates_per_train", updates_per_train, 1) * max(
-            1, width // every
-        )
+        rounds = max(1, width // every)  # that are due at once
         own = model.epsilon if model.epsilon_schedule is None else model.epsilon_schedule
-        self._epsilon = _traceable("epsilon", own if epsilon is None else epsilon)
-        self._by_steps = epsilon is not None  # not by the model's actions
-        self._rate = _traceable("learning_rate", model.learning_rate)
+        self._graph = Graph(
+            model=model,
+            many=self._many,
+            env=env,
+            params=params,
+            turns=max(1, every // width),
+            updates=checks.integer("updates_per_train", updates_per_train, 1) * rounds,
+            learning_starts=checks.integer("learning_starts", learning_starts, 0),
+            epsilon=_traceable("epsilon", own if epsilon is None else epsilon),
+            by_steps=epsilon is not None,
+            rate=_traceable("learning_rate", model.learning_rate),
+            draw=draw,
+        )
         key = jax.random.key(checks.integer("seed", seed, 0))
         keys = [jax.random.fold_in(key, number) for number in range(len(self.models))]
-        self._plays = self._each(self._begin)(self._stacked(keys))
-        self._memories: Any = None  # in the graph's form, once there was a run
+        self._play: Any = self._graph.begin(self._stacked(keys))
+        self._memory: Any = None  # in the graph's form, once there was a run
         self._steps = 0
-        self._graph = jax.jit(self._scan, static_argnums=(2, 3), donate_argnums=0)
+        self._scan = jax.jit(self._graph.scan, static_argnums=(2, 3), donate_argnums=0)
         self._programs: dict[tuple[int, OnProgress | None], Any] = {}
 
     @property
     def block(self) -> int:
         """Environment steps of a round: what :meth:`run` can take a multiple of."""
-        return self._turns * self._width
+        return self._graph.steps
 
     def compile(self, steps: int, *, on_progress: OnProgress | None = None) -> None:
         """Compile what :meth:`run` with the same arguments would compile by itself.
@@ -210,8 +151,9 @@ class CompiledTraining:
     ) -> Metrics:
         """Go on for ``steps`` environment steps of each model, in one compiled call.
 
-        The first run of a length compiles. Models take up what was learned; a run that is broken off,
-        which Ctrl-C can't do while it lasts, leaves them as they were.
+        The first run of a length compiles. Models take up what was learned. Ctrl-C waits until it is
+        over; a run that ``on_progress`` breaks off by an error leaves the models as they were, and
+        this object of no more use.
 
         Args:
             steps: a multiple of :attr:`block`.
@@ -224,12 +166,12 @@ class CompiledTraining:
         """
         program = self._program(steps, on_progress)
         run, counts = self._given()
-        (self._memories, self._plays) = (None, None)  # they are given up
+        self._memory = self._play = None  # they are given up
         ran, counts, out = program(run, counts)
         jax.effects_barrier()  # type: ignore[no-untyped-call]
-        self._memories, self._plays = ran.memory, ran.play
+        self._memory, self._play = ran.memory, ran.play
         self._steps = int(counts.steps)
-        epsilon = float(self._epsilon_at(counts, -self._width))
+        epsilon = float(self._graph.epsilon_at(counts, -self._graph.width))
         for model, learned in zip(self.models, self._unstacked(ran.learned), strict=True):
             model.progress = Progress(learned, int(counts.actions), int(counts.updates))
             model.epsilon = epsilon
@@ -239,9 +181,9 @@ class CompiledTraining:
 
     def store_memories(self) -> None:
         """Let the models' memories take up what was stored by now: copies of it."""
-        if self._memories is None:
+        if self._memory is None:
             return
-        for model, state in zip(self.models, self._unstacked(self._memories), strict=True):
+        for model, state in zip(self.models, self._unstacked(self._memory), strict=True):
             memory = Buffer.from_state(state)
             memory.rng = model.memory.rng
             model.memory = memory
@@ -251,8 +193,8 @@ class CompiledTraining:
 
         The models' own files hold the rest, saved with the memory, after :meth:`store_memories`.
         """
-        key = jax.random.key_data(self._plays.key)
-        leaves = jax.tree.leaves(self._plays._replace(key=key))
+        key = jax.random.key_data(self._play.key)
+        leaves = jax.tree.leaves(self._play._replace(key=key))
         arrays = {f"play.{number}": np.asarray(leaf) for number, leaf in enumerate(leaves)}
         return arrays | {"steps": np.array(self._steps)}
 
@@ -262,7 +204,7 @@ class CompiledTraining:
         Raises:
             LookupError, ValueError: it is of another environment.
         """
-        raw = self._plays._replace(key=jax.random.key_data(self._plays.key))
+        raw = self._play._replace(key=jax.random.key_data(self._play.key))
         leaves, shape = jax.tree.flatten(raw)
         found = [np.asarray(state[f"play.{number}"]) for number in range(len(leaves))]
         for number, (leaf, array) in enumerate(zip(leaves, found, strict=True)):
@@ -272,9 +214,9 @@ class CompiledTraining:
                 )
         taken = [jnp.asarray(new, old.dtype) for old, new in zip(leaves, found, strict=True)]
         play = jax.tree.unflatten(shape, taken)
-        self._plays = play._replace(key=jax.random.wrap_key_data(play.key))
+        self._play = play._replace(key=jax.random.wrap_key_data(play.key))
         self._steps = int(state["steps"])
-        self._memories = None
+        self._memory = None
 
     def _program(self, steps: int, on_progress: OnProgress | None) -> Any:
         blocks, rest = divmod(checks.integer("steps", steps, 1), self.block)
@@ -285,38 +227,25 @@ class CompiledTraining:
             )
         key = (blocks, on_progress)
         if key not in self._programs:
-            self._programs[key] = self._graph.lower(*self._given(), *key).compile()
+            self._programs[key] = self._scan.lower(*self._given(), *key).compile()
         return self._programs[key]
 
-    def _given(self) -> tuple[_Run, _Counts]:
+    def _given(self) -> tuple[Run, Counts]:
         """Return what a run begins with, to be given up to it."""
-        if self._memories is None:
-            self._memories = self._stacked([model.memory.state() for model in self.models])
+        if self._play is None:
+            raise RuntimeError("a run broke off, and took the environments with it; begin anew")
+        if self._memory is None:
+            self._memory = self._stacked([model.memory.state() for model in self.models])
         learned = self._stacked([jax.tree.map(jnp.copy, each.progress.learned) for each in self.models])
-        progress = self._model.progress
-        counts = _Counts(*map(jnp.int32, (self._steps, progress.actions, progress.updates)))
+        progress = self.models[0].progress
+        counts = Counts(*map(jnp.int32, (self._steps, progress.actions, progress.updates)))
         # strong types, and on one device, all that was not yet: else a second run would compile again
-        play = self._plays._replace(env_state=jax.tree.map(_strong, self._plays.env_state))
-        run = _Run(learned, self._memories, play)
-        given: tuple[_Run, _Counts] = jax.device_put((run, counts), self._device)
+        play = self._play._replace(env_state=jax.tree.map(_strong, self._play.env_state))
+        run = Run(learned, self._memory, play)
+        given: tuple[Run, Counts] = jax.device_put((run, counts), self.models[0].backend.device)
         return given
 
-    def _epsilon_at(self, counts: _Counts, later: Any) -> Any:
-        """Return the probability of a random action ``later`` steps after these counts."""
-        return self._epsilon((counts.steps if self._by_steps else counts.actions) + later)
-
     # One model, or many side by side
-
-    def _each(self, function: Callable[..., Any], *shared: int) -> Callable[..., Any]:
-        """Return ``function`` for every model; the arguments at ``shared`` are the same for all."""
-        if not self._many:
-            return function
-
-        def mapped(*arguments: Any) -> Any:
-            axes = [None if number in shared else 0 for number in range(len(arguments))]
-            return jax.vmap(function, in_axes=axes)(*arguments)
-
-        return mapped
 
     def _stacked(self, trees: list[Any]) -> Any:
         return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees) if self._many else trees[0]
@@ -334,176 +263,11 @@ class CompiledTraining:
             return [each.reshape(-1) for each in out]
         return [jnp.moveaxis(each, 1, 0).reshape(len(self.models), -1) for each in out]
 
-    # The graph
-
-    def _scan(
-        self, run: _Run, counts: _Counts, blocks: int, on_progress: OnProgress | None
-    ) -> tuple[_Run, _Counts, Any]:
-        every = math.ceil(blocks / REPORTS)
-        per_block = self._each(self._block, 1)
-
-        def block(carry: Any, number: jax.Array) -> Any:
-            run, counts, sums = carry
-            run, out = per_block(run, counts)
-            counts = self._counted(counts)
-            if on_progress is not None:
-                due = (number % every == 0) | (number == blocks)
-                sums = _summed(sums, out[0])
-                jax.lax.cond(due, _reporter(on_progress), lambda *_: None, counts.steps, sums)
-                sums = jax.tree.map(lambda each: jnp.where(due, 0.0, each), sums)
-            return (run, counts, sums), out
-
-        start = (run, counts, (jnp.float32(0), jnp.float32(0)))
-        (run, counts, _), out = jax.lax.scan(block, start, jnp.arange(1, blocks + 1))
-        return run, counts, out
-
-    def _counted(self, counts: _Counts) -> _Counts:
-        """Return the counts after a block."""
-        steps = counts.steps + self.block
-        learns = steps > self._learning_starts
-        return _Counts(
-            steps, counts.actions + self.block, counts.updates + jnp.where(learns, self._updates, 0)
-        )
-
-    def _block(self, run: _Run, counts: _Counts) -> tuple[_Run, Any]:
-        """Act for some turns, and learn once in the end: one model's part of it."""
-        memory, play, params = run.memory, run.play, run.learned.params
-
-        def turn(carry: Any, number: jax.Array) -> Any:
-            memory, play = carry
-            epsilon = self._epsilon_at(counts, number * self._width)
-            memory, play, ended = self._act(params, memory, play, epsilon)
-            return (memory, play), ended
-
-        (memory, play), (returns, lengths) = jax.lax.scan(
-            turn, (memory, play), jnp.arange(self._turns), unroll=1
-        )
-        key, learn_key = jax.random.split(play.key)
-        changing = (run.learned, memory.priorities)
-        learned, priorities, loss = jax.lax.cond(
-            counts.steps + self.block > self._learning_starts,
-            lambda given: self._learn(given, memory, learn_key, counts.updates),
-            lambda given: (*given, jnp.float32(jnp.nan)),
-            changing,
-        )
-        memory = replace(memory, priorities=priorities)
-        return _Run(learned, memory, play._replace(key=key)), (returns, lengths, loss)
-
-    def _begin(self, key: jax.Array) -> _Play:
-        """Reset the environments of one model."""
-        key, reset_key = jax.random.split(key)
-        obs, env_state = jax.vmap(self._env.reset, in_axes=(0, None))(
-            jax.random.split(reset_key, self._width), self._params
-        )
-        zeros = jnp.zeros(self._width)
-        return _Play(key, env_state, obs, zeros, zeros.astype(jnp.int32))
-
-    def _act(self, params: Any, memory: State, play: _Play, epsilon: Any) -> tuple[State, _Play, Any]:
-        """Take one step in each environment, and store it."""
-        key, act_key, env_key = jax.random.split(play.key, 3)
-        actions = self._actions(params, self._states(memory, play.obs), epsilon, act_key)
-        obs, env_state, rewards, terminated, truncated, info = jax.vmap(
-            self._env.step, in_axes=(0, 0, 0, None)
-        )(jax.random.split(env_key, self._width), play.env_state, actions, self._params)
-        alone = self._width == 1
-        step = (play.obs, actions, rewards, terminated, truncated, info["final_observation"])
-        old, action, reward, done, cut, last = (each[0] if alone else each for each in step)
-        memory = replay.add(memory, old, action, reward, done, truncated=cut, next_obs=last)
-        over = terminated | truncated
-        returns, lengths = play.returns + rewards, play.lengths + 1
-        ended = jnp.where(over, returns, jnp.nan), jnp.where(over, lengths, 0)
-        going_on = jnp.where(over, 0.0, returns), jnp.where(over, 0, lengths)
-        return memory, _Play(key, env_state, obs, *going_on), ended
-
-    def _states(self, memory: State, obs: jax.Array) -> jax.Array:
-        """Return what the network takes: [N, n_frames * prod(obs_shape)] float32."""
-        if memory.spec.n_frames > 1:
-            frames = replay.current_state(memory)
-            frames = frames.reshape(self._width, -1, *memory.spec.obs_shape)
-            obs = jnp.concatenate([frames, obs[:, None].astype(frames.dtype)], axis=1)
-        return obs.reshape(self._width, -1).astype(jnp.float32)
-
-    def _actions(self, params: Any, states: jax.Array, epsilon: Any, key: jax.Array) -> jax.Array:
-        """Return an action for each state, epsilon-greedy."""
-        draws = _Random(key)
-        noise = self._noise(draws, ())
-        values = self._model.update.algorithm.action_values(jnp, params, noise, states)
-        explores, which = draws.random((2, self._width), np.float32)
-        random = jnp.minimum(which * values.shape[1], values.shape[1] - 1).astype(jnp.int32)
-        return jnp.where(explores < epsilon, random, jnp.argmax(values, axis=1).astype(jnp.int32))
-
-    def _learn(
-        self, changing: tuple[Learned, Any], memory: State, key: jax.Array, updates: jax.Array
-    ) -> tuple[Learned, Any, jax.Array]:
-        """Make the updates of a round, and return their mean loss."""
-        losses = []
-        learned, memory = changing[0], replace(memory, priorities=changing[1])
-        for number in range(self._updates):
-            key, update_key = jax.random.split(key)
-            learned, memory, loss = self._updated(learned, memory, update_key, updates + number)
-            losses.append(loss)
-        return learned, memory.priorities, jnp.mean(jnp.stack(losses))
-
-    def _updated(
-        self, learned: Learned, memory: State, key: jax.Array, number: jax.Array
-    ) -> tuple[Learned, State, jax.Array]:
-        model, draws = self._model, _Random(key)
-        bits = draws.bits((model.batch_size, 2))
-        batch = replay.sample(memory, bits, draw=self._draw)
-        algorithm = model.update.algorithm
-        drawn = Drawn(self._noise(draws, (3,)), algorithm.draw(draws, model.batch_size))
-        learned, loss, errors = model.update(learned, Gathered.of(batch), drawn, self._rate(number))
-        if model.polyak is None:
-            due = (number + 1) % model.target_update == 0
-            pick = lambda new, old: jnp.where(due, new, old)  # noqa: E731
-            learned = learned._replace(target=jax.tree.map(pick, learned.params, learned.target))
-        if memory.priorities is not None:
-            memory = replay.update_priorities(memory, batch.indices, errors)
-        return learned, memory, loss
-
-    def _noise(self, draws: _Random, lead: tuple[int, ...]) -> jax.Array | None:
-        size = self._model.noise_size
-        return layers.draw_noise(draws, (*lead, size), jnp) if size else None
-
-
-class _Random:
-    """Draws from a key what NumPy's generators draw, as far as algorithms ask for it."""
-
-    def __init__(self, key: jax.Array) -> None:
-        self._key = key
-
-    def random(self, size: Any, dtype: Any) -> jax.Array:
-        return jax.random.uniform(self._next(), size, dtype)
-
-    def standard_normal(self, size: Any, dtype: Any) -> jax.Array:
-        return jax.random.normal(self._next(), size, dtype)
-
-    def bits(self, size: tuple[int, ...]) -> jax.Array:
-        return jax.random.bits(self._next(), size)
-
-    def _next(self) -> jax.Array:
-        self._key, key = jax.random.split(self._key)
-        return key
-
 
 def _strong(array: jax.Array) -> jax.Array:
     """Return ``array`` with its dtype for good, where it was that of a Python number."""
     is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
     return array if is_key else jax.lax.convert_element_type(array, array.dtype)
-
-
-def _summed(sums: Any, returns: jax.Array) -> Any:
-    """Add the episodes that ended in a block to (sum of returns, their number)."""
-    ended = ~jnp.isnan(returns)
-    return sums[0] + jnp.sum(jnp.where(ended, returns, 0.0)), sums[1] + jnp.sum(ended)
-
-
-def _reporter(on_progress: OnProgress) -> Callable[..., None]:
-    def told(steps: Any, sums: Any) -> None:
-        total, count = map(float, sums)
-        on_progress(int(steps), total / count if count else math.nan)
-
-    return lambda steps, sums: jax.debug.callback(told, steps, sums, ordered=True)
 
 
 def _mean(returns: np.ndarray) -> float:
@@ -519,6 +283,11 @@ def _checked_models(models: Sequence[Learner]) -> list[Learner]:
             raise TypeError(f"models have a {type(model).__name__}; expected DDQN or IQN")
         if model.backend.name != "jax":
             raise ValueError(f"models have backend={model.backend.name!r}; expected 'jax'")
+        if not isinstance(model.memory.sampler, Uniform | Prioritized):
+            raise TypeError(
+                f"models have the sampler {type(model.memory.sampler).__name__}, which can't be "
+                "compiled; expected Uniform or Prioritized"
+            )
     first = models[0]
     for model in models:
         same = (type(model), model.options(), model.memory.spec, model.progress[1:])

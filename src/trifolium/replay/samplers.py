@@ -136,6 +136,8 @@ class Prioritized:
     Deviations: rows that would be invalid have no mass, and N counts only the others. New rows get the
     largest priority seen, before alpha.
 
+    It holds the priorities of one buffer's rows, so each buffer needs one of its own.
+
     Args:
         alpha: how much priorities matter; 0 is uniform.
         beta: how much of the bias is corrected; 1 is all. Assign to ``beta`` to anneal it.
@@ -150,6 +152,7 @@ class Prioritized:
         self.beta = fraction("beta", beta)
         self.epsilon = positive("epsilon", epsilon)
         self._tree: SumTree | None = None
+        self._ring: Ring | None = None  # whose rows are in the tree
         self._largest = 1.0
         # serials of each stream that the tree knows: from .. to (not included)
         self._known_from = np.zeros(0, np.int64)
@@ -211,6 +214,7 @@ class Prioritized:
 
     def _synchronised(self, source: Drawable) -> SumTree:
         """Return the tree after taking in the rows that came and went since the last draw."""
+        self._belong_to(source)
         ring = source.ring
         if self._tree is None:
             self._tree = SumTree(ring.capacity)
@@ -223,6 +227,15 @@ class Prioritized:
         self._known_from, self._known_to = begin, np.maximum(end, begin)
         self._drop_broken_stacks(source, begin, end)
         return self._tree
+
+    def _belong_to(self, source: Drawable) -> None:
+        """Raise ValueError if the rows of another buffer are in the tree."""
+        if self._ring is None:
+            self._ring = source.ring
+        if self._ring is not source.ring:
+            raise ValueError(
+                "this Prioritized() draws for another buffer already; give each buffer one of its own"
+            )
 
     def _forget(self, ring: Ring, stream: int, start: int, stop: int) -> None:
         assert self._tree is not None

@@ -1,0 +1,305 @@
+"""The graph of a training run: pure functions, made to be traced."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from trifolium import replay
+from trifolium.models import layers
+from trifolium.models.learner import Learner
+from trifolium.models.update import Drawn, Learned
+from trifolium.replay import State
+from trifolium.replay.assemble import Gathered
+
+__all__ = ["Counts", "Environment", "Graph", "OnProgress", "Play", "Run"]
+
+OnProgress: TypeAlias = Callable[[int, float], None]
+"""Called with the steps taken, and the mean return of the episodes that ended since the last call."""
+
+REPORTS = 100
+"""How often progress is reported in a run."""
+
+
+class Environment(Protocol):
+    """What gymnax calls an environment: four functions, all but the spaces pure."""
+
+    def reset(self, key: Any, params: Any) -> tuple[Any, Any]:
+        """Return (observation, state) of a new episode."""
+        ...
+
+    def step(
+        self, key: Any, state: Any, action: Any, params: Any
+    ) -> tuple[Any, Any, Any, Any, Any, Mapping[str, Any]]:
+        """Return (observation, state, reward, terminated, truncated, info).
+
+        Where the episode is over, observation and state are those of the next one, and
+        ``info["final_observation"]`` is the last of this one.
+        """
+        ...
+
+    def action_space(self, params: Any) -> Any:
+        """Return a space with ``n`` actions."""
+        ...
+
+    def observation_space(self, params: Any) -> Any:
+        """Return a space with the ``shape`` of an observation."""
+        ...
+
+
+class Play(NamedTuple):
+    """The environments of one model, N of them."""
+
+    key: jax.Array
+    env_state: Any
+    obs: jax.Array
+    returns: jax.Array
+    lengths: jax.Array
+
+
+class Run(NamedTuple):
+    """All that is a model's own, and changes."""
+
+    learned: Learned
+    memory: State
+    play: Play
+
+
+class Counts(NamedTuple):
+    """How far the run is: int32, the same for all models."""
+
+    steps: jax.Array
+    actions: jax.Array
+    updates: jax.Array
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """One model in its environments, or several models side by side: acting, storing, learning.
+
+    A block is what lies between two rounds of learning, the second included.
+
+    Attributes:
+        model: whose algorithm, options and sizes count; of several, any one.
+        many: whether all that is a model's own has a leading axis of models.
+        env: the environment.
+        params: its parameters.
+        turns: steps of every environment in a block.
+        updates: in a round of learning.
+        learning_starts: steps before the first round.
+        epsilon: probability of a random action, by the steps or the actions taken.
+        by_steps: whether it goes by the steps of the run, not the actions of the model.
+        rate: learning rate by the updates made.
+        draw: how rows are drawn, where not by priority.
+    """
+
+    model: Learner
+    many: bool
+    env: Environment
+    params: Any
+    turns: int
+    updates: int
+    learning_starts: int
+    epsilon: Callable[[Any], Any]
+    by_steps: bool
+    rate: Callable[[Any], Any]
+    draw: str
+
+    @property
+    def width(self) -> int:
+        """Environments of a model: N."""
+        return self.model.memory.n_streams
+
+    @property
+    def steps(self) -> int:
+        """Environment steps of a block."""
+        return self.turns * self.width
+
+    def begin(self, key: jax.Array) -> Play:
+        """Reset the environments; ``key`` is one for each model."""
+        return self._each(self._begin)(key)
+
+    def scan(
+        self, run: Run, counts: Counts, blocks: int, on_progress: OnProgress | None
+    ) -> tuple[Run, Counts, Any]:
+        """Run ``blocks``; return also (returns, lengths, losses) of each, [blocks, ...]."""
+        every = math.ceil(blocks / REPORTS)
+        per_block = self._each(self._block, 1)
+
+        def block(carry: Any, number: jax.Array) -> Any:
+            run, counts, sums = carry
+            run, out = per_block(run, counts)
+            counts = self._counted(counts)
+            if on_progress is not None:
+                due = (number % every == 0) | (number == blocks)
+                sums = _summed(sums, out[0])
+                jax.lax.cond(due, _reporter(on_progress), lambda *_: None, counts.steps, sums)
+                sums = jax.tree.map(lambda each: jnp.where(due, 0.0, each), sums)
+            return (run, counts, sums), out
+
+        start = (run, counts, (jnp.float32(0), jnp.float32(0)))
+        (run, counts, _), out = jax.lax.scan(block, start, jnp.arange(1, blocks + 1))
+        return run, counts, out
+
+    def _counted(self, counts: Counts) -> Counts:
+        """Return the counts after a block."""
+        steps = counts.steps + self.steps
+        learns = steps > self.learning_starts
+        return Counts(
+            steps, counts.actions + self.steps, counts.updates + jnp.where(learns, self.updates, 0)
+        )
+
+    def _block(self, run: Run, counts: Counts) -> tuple[Run, Any]:
+        """Act for some turns, and learn once in the end: one model's part of it."""
+        memory, play, params = run.memory, run.play, run.learned.params
+
+        def turn(carry: Any, number: jax.Array) -> Any:
+            memory, play = carry
+            epsilon = self.epsilon_at(counts, number * self.width)
+            memory, play, ended = self._act(params, memory, play, epsilon)
+            return (memory, play), ended
+
+        (memory, play), (returns, lengths) = jax.lax.scan(
+            turn, (memory, play), jnp.arange(self.turns), unroll=1
+        )
+        key, learn_key = jax.random.split(play.key)
+        changing = (run.learned, memory.priorities)
+        learned, priorities, loss = jax.lax.cond(
+            counts.steps + self.steps > self.learning_starts,
+            lambda given: self._learn(given, memory, learn_key, counts.updates),
+            lambda given: (*given, jnp.float32(jnp.nan)),
+            changing,
+        )
+        memory = replace(memory, priorities=priorities)
+        return Run(learned, memory, play._replace(key=key)), (returns, lengths, loss)
+
+    def _begin(self, key: jax.Array) -> Play:
+        """Reset the environments of one model."""
+        key, reset_key = jax.random.split(key)
+        obs, env_state = jax.vmap(self.env.reset, in_axes=(0, None))(
+            jax.random.split(reset_key, self.width), self.params
+        )
+        zeros = jnp.zeros(self.width)
+        return Play(key, env_state, obs, zeros, zeros.astype(jnp.int32))
+
+    def _act(self, params: Any, memory: State, play: Play, epsilon: Any) -> tuple[State, Play, Any]:
+        """Take one step in each environment, and store it."""
+        key, act_key, env_key = jax.random.split(play.key, 3)
+        actions = self._actions(params, self._states(memory, play.obs), epsilon, act_key)
+        obs, env_state, rewards, terminated, truncated, info = jax.vmap(
+            self.env.step, in_axes=(0, 0, 0, None)
+        )(jax.random.split(env_key, self.width), play.env_state, actions, self.params)
+        alone = self.width == 1
+        step = (play.obs, actions, rewards, terminated, truncated, info["final_observation"])
+        old, action, reward, done, cut, last = (each[0] if alone else each for each in step)
+        memory = replay.add(memory, old, action, reward, done, truncated=cut, next_obs=last)
+        over = terminated | truncated
+        returns, lengths = play.returns + rewards, play.lengths + 1
+        ended = jnp.where(over, returns, jnp.nan), jnp.where(over, lengths, 0)
+        going_on = jnp.where(over, 0.0, returns), jnp.where(over, 0, lengths)
+        return memory, Play(key, env_state, obs, *going_on), ended
+
+    def _states(self, memory: State, obs: jax.Array) -> jax.Array:
+        """Return what the network takes: [N, n_frames * prod(obs_shape)] float32."""
+        if memory.spec.n_frames > 1:
+            frames = replay.current_state(memory)
+            frames = frames.reshape(self.width, -1, *memory.spec.obs_shape)
+            obs = jnp.concatenate([frames, obs[:, None].astype(frames.dtype)], axis=1)
+        return obs.reshape(self.width, -1).astype(jnp.float32)
+
+    def _actions(self, params: Any, states: jax.Array, epsilon: Any, key: jax.Array) -> jax.Array:
+        """Return an action for each state, epsilon-greedy."""
+        draws = _Random(key)
+        noise = self._noise(draws, ())
+        values = self.model.update.algorithm.action_values(jnp, params, noise, states)
+        explores, which = draws.random((2, self.width), np.float32)
+        random = jnp.minimum(which * values.shape[1], values.shape[1] - 1).astype(jnp.int32)
+        return jnp.where(explores < epsilon, random, jnp.argmax(values, axis=1).astype(jnp.int32))
+
+    def _learn(
+        self, changing: tuple[Learned, Any], memory: State, key: jax.Array, updates: jax.Array
+    ) -> tuple[Learned, Any, jax.Array]:
+        """Make the updates of a round, and return their mean loss."""
+        losses = []
+        learned, memory = changing[0], replace(memory, priorities=changing[1])
+        for number in range(self.updates):
+            key, update_key = jax.random.split(key)
+            learned, memory, loss = self._updated(learned, memory, update_key, updates + number)
+            losses.append(loss)
+        return learned, memory.priorities, jnp.mean(jnp.stack(losses))
+
+    def _updated(
+        self, learned: Learned, memory: State, key: jax.Array, number: jax.Array
+    ) -> tuple[Learned, State, jax.Array]:
+        model, draws = self.model, _Random(key)
+        bits = draws.bits((model.batch_size, 2))
+        batch = replay.sample(memory, bits, draw=self.draw)
+        algorithm = model.update.algorithm
+        drawn = Drawn(self._noise(draws, (3,)), algorithm.draw(draws, model.batch_size))
+        learned, loss, errors = model.update(learned, Gathered.of(batch), drawn, self.rate(number))
+        if model.polyak is None:
+            due = (number + 1) % model.target_update == 0
+            pick = lambda new, old: jnp.where(due, new, old)  # noqa: E731
+            learned = learned._replace(target=jax.tree.map(pick, learned.params, learned.target))
+        if memory.priorities is not None:
+            memory = replay.update_priorities(memory, batch.indices, errors)
+        return learned, memory, loss
+
+    def _noise(self, draws: _Random, lead: tuple[int, ...]) -> jax.Array | None:
+        size = self.model.noise_size
+        return layers.draw_noise(draws, (*lead, size), jnp) if size else None
+
+    def epsilon_at(self, counts: Counts, later: Any) -> Any:
+        """Return the probability of a random action ``later`` steps after these counts."""
+        return self.epsilon((counts.steps if self.by_steps else counts.actions) + later)
+
+    def _each(self, function: Callable[..., Any], *shared: int) -> Callable[..., Any]:
+        """Return ``function`` for every model; the arguments at ``shared`` are the same for all."""
+        if not self.many:
+            return function
+
+        def mapped(*arguments: Any) -> Any:
+            axes = [None if number in shared else 0 for number in range(len(arguments))]
+            return jax.vmap(function, in_axes=axes)(*arguments)
+
+        return mapped
+
+
+class _Random:
+    """Draws from a key what NumPy's generators draw, as far as algorithms ask for it."""
+
+    def __init__(self, key: jax.Array) -> None:
+        self._key = key
+
+    def random(self, size: Any, dtype: Any) -> jax.Array:
+        return jax.random.uniform(self._next(), size, dtype)
+
+    def standard_normal(self, size: Any, dtype: Any) -> jax.Array:
+        return jax.random.normal(self._next(), size, dtype)
+
+    def bits(self, size: tuple[int, ...]) -> jax.Array:
+        return jax.random.bits(self._next(), size)
+
+    def _next(self) -> jax.Array:
+        self._key, key = jax.random.split(self._key)
+        return key
+
+
+def _summed(sums: Any, returns: jax.Array) -> Any:
+    """Add the episodes that ended in a block to (sum of returns, their number)."""
+    ended = ~jnp.isnan(returns)
+    return sums[0] + jnp.sum(jnp.where(ended, returns, 0.0)), sums[1] + jnp.sum(ended)
+
+
+def _reporter(on_progress: OnProgress) -> Callable[..., None]:
+    def told(steps: Any, sums: Any) -> None:
+        total, count = map(float, sums)
+        on_progress(int(steps), total / count if count else math.nan)
+
+    return lambda steps, sums: jax.debug.callback(told, steps, sums, ordered=True)
