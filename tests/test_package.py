@@ -6,6 +6,7 @@ import pkgutil
 import re
 from importlib.metadata import distribution, requires
 from importlib.resources import files
+from importlib.util import find_spec
 from types import ModuleType
 
 import pytest
@@ -13,7 +14,12 @@ import pytest
 import trifolium as tri
 from trifolium import errors
 
-MODULES = [found.name for found in pkgutil.walk_packages(tri.__path__, "trifolium.")]
+NEEDS = {"trifolium.worlds.gymnax": "gymnax"}  # which the session of JAX has
+MODULES = [
+    found.name
+    for found in pkgutil.walk_packages(tri.__path__, "trifolium.")
+    if find_spec(NEEDS.get(found.name, "trifolium"))
+]
 
 
 def public_names(module: ModuleType) -> set[str]:
