@@ -17,6 +17,7 @@ nox.options.sessions = ["tests", "interop", "examples", "lint", "types", "build"
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 BACKENDS = ["numpy", "strict", "torch", "jax"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # threads that wait for a busy core make small matrices slow
+TWO_CORES = ("--numprocesses", "2", "--dist", "worksteal")
 DOCTESTS = {  # docstrings that are run, and the session that has what they need
     "numpy": ["src/trifolium", "--ignore=src/trifolium/worlds/gymnax.py"],
     "torch": ["backends/torch/trifolium_torch"],
@@ -57,12 +58,12 @@ def tests(session: nox.Session, backend: str) -> None:
     """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
     of_jax = ["gymnax"] if backend == "jax" else []
     install(session, "train", "worlds", "tensorboard", "testing", backend, *of_jax)
-    if backend == "jax":
-        session.install("--constraint", "constraints.txt", *GROUPS["networks"])
-    session.run("pytest", "--backend", backend, *session.posargs, env=ONE_THREAD)
+    networks = GROUPS["networks"] if backend == "jax" else []
+    session.install("--constraint", "constraints.txt", *GROUPS["parallel"], *networks)
+    run = ("pytest", "--backend", backend)
+    session.run(*run, *TWO_CORES, *session.posargs, env=ONE_THREAD)
     if not session.posargs and backend in DOCTESTS:
-        run = ("pytest", "--backend", backend, "--doctest-modules", *DOCTESTS[backend])
-        session.run(*run)
+        session.run(*run, "--doctest-modules", *DOCTESTS[backend])
 
 
 @nox.session
