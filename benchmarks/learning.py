@@ -10,9 +10,9 @@ docs/learning.md and its plot from that file.
 CartPole and Acrobot follow CleanRL's DQN protocol: 500,000 steps, a network of 120 and 84 rectified
 units, Adam at 2.5e-4, a memory of 10,000 rows, batches of 128, an update every 10 steps and a copy to
 the target network every 500, from step 10,000 on; epsilon falls from 1 to 0.05 over the first half.
-With one deviation: the learning rate falls to 0, as at a constant one about one seed in six
-unlearns CartPole at times. IQN takes 8 fractions wherever it takes any. MinAtar's Breakout has a
-convolutional torso, and options of its own.
+With one deviation: the learning rate falls to 0, as at a constant one some seeds unlearn CartPole late
+in the run. IQN takes 8 fractions wherever it takes any. MinAtar's Breakout has a convolutional torso,
+and options of its own.
 """
 
 import argparse

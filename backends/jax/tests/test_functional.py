@@ -128,7 +128,9 @@ def step_of(state: replay.State, key: Any, batch_size: int = 32) -> tuple[replay
     return state, sum(jnp.sum(leaf.astype(jnp.float32)) for leaf in jax.tree.leaves(batch))
 
 
-@pytest.mark.parametrize("options", [MEMORIES["plain"], MEMORIES["prioritized"]], ids=repr)
+@pytest.mark.parametrize(
+    "options", [MEMORIES["plain"], MEMORIES["prioritized"]], ids=["plain", "prioritized"]
+)
 def test_10000_steps_compile_once_and_stay_where_they_are(options: dict[str, Any]) -> None:
     traced = []
 
