@@ -1,6 +1,5 @@
 """What is read from a buffer without drawing, and what may be brought to it."""
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,14 +96,10 @@ def test_buffers_do_not_share_priorities(backend: tri.Backend) -> None:
     for step in range(5):
         ours.add([step], 0, 0.0, False)
         theirs.add([step], 0, 0.0, False)
-    expected = copy.deepcopy(ours).sample(3)
+    ours.sample(3)
     with pytest.raises(ValueError, match="draws for another buffer already; give each buffer one"):
-        [buffer.sample(3) for buffer in (ours, theirs)]
-    assert len(expected) == 3
-    copied = copy.deepcopy(ours)
-    assert backend.to_numpy(copied.sample(3).states).tolist() == (
-        backend.to_numpy(ours.sample(3).states).tolist()
-    )
+        theirs.sample(3)
+    ours.sample(3)
 
 
 def test_draws_with_replacement_need_one_row(backend: tri.Backend) -> None:

@@ -239,9 +239,8 @@ class CompiledTraining:
         learned = self._stacked([jax.tree.map(jnp.copy, each.progress.learned) for each in self.models])
         progress = self.models[0].progress
         counts = Counts(*map(jnp.int32, (self._steps, progress.actions, progress.updates)))
-        # strong types, and on one device, all that was not yet: else a second run would compile again
-        play = self._play._replace(env_state=jax.tree.map(_strong, self._play.env_state))
-        run = Run(learned, self._memory, play)
+        run = Run(learned, self._memory, jax.tree.map(_own, self._play))
+        # on one device all that was not yet, or a second run would compile again
         given: tuple[Run, Counts] = jax.device_put((run, counts), self.models[0].backend.device)
         return given
 
@@ -264,10 +263,13 @@ class CompiledTraining:
         return [jnp.moveaxis(each, 1, 0).reshape(len(self.models), -1) for each in out]
 
 
-def _strong(array: jax.Array) -> jax.Array:
-    """Return ``array`` with its dtype for good, where it was that of a Python number."""
+def _own(array: jax.Array) -> jax.Array:
+    """Return a copy that can be given up, with its dtype for good where it was a Python number's.
+
+    An environment may return one array twice, as an observation and in its state.
+    """
     is_key = jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
-    return array if is_key else jax.lax.convert_element_type(array, array.dtype)
+    return array if is_key else jnp.array(array, array.dtype, copy=True)
 
 
 def _mean(returns: np.ndarray) -> float:
