@@ -16,6 +16,8 @@ import argparse
 import os
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -79,17 +81,7 @@ class Loop:
 def speeds() -> dict[str, float]:
     """Return medians of steps per second, past the start of learning."""
     compiled, loop = training(model(1, 500_000), starts=0), Loop()
-    compiled.run(COMPILED_STEPS, memories=False)
-    loop.run(LOOP_STEPS)
-    taken: dict[str, list[float]] = {"compiled": [], "loop": []}
-    for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        compiled.run(COMPILED_STEPS, memories=False)
-        between = time.perf_counter()
-        loop.run(LOOP_STEPS)
-        taken["compiled"].append(COMPILED_STEPS / (between - begin))
-        taken["loop"].append(LOOP_STEPS / (time.perf_counter() - between))
-    return {name: statistics.median(each) for name, each in taken.items()}
+    return medians({"compiled": (steps_of(compiled), COMPILED_STEPS), "loop": (loop.run, LOOP_STEPS)})
 
 
 def sizes() -> dict[str, float]:
@@ -97,14 +89,23 @@ def sizes() -> dict[str, float]:
     runs = {rows: training(model(1, 500_000, rows), starts=rows) for rows in (10_000, 1_000_000)}
     for rows, run in runs.items():
         run.run(rows, memories=False)  # fills it
-        run.run(COMPILED_STEPS, memories=False)
-    taken: dict[int, list[float]] = {rows: [] for rows in runs}
-    for _ in range(ROUNDS):
-        for rows, run in runs.items():
+    return medians({f"{rows:,}": (steps_of(run), COMPILED_STEPS) for rows, run in runs.items()})
+
+
+def steps_of(run: CompiledTraining) -> Callable[[int], Any]:
+    return partial(run.run, memories=False)
+
+
+def medians(runs: dict[str, tuple[Callable[[int], Any], int]]) -> dict[str, float]:
+    """Return the median steps per second of runs that take turns, each first once for nothing."""
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for round_ in range(ROUNDS + 1):
+        for name, (run, steps) in runs.items():
             begin = time.perf_counter()
-            run.run(COMPILED_STEPS, memories=False)
-            taken[rows].append(COMPILED_STEPS / (time.perf_counter() - begin))
-    return {f"{rows:,}": statistics.median(each) for rows, each in taken.items()}
+            run(steps)
+            if round_:
+                taken[name].append(steps / (time.perf_counter() - begin))
+    return {name: statistics.median(each) for name, each in taken.items()}
 
 
 def main() -> None:

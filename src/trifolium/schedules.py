@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from trifolium.replay import checks
 
-__all__ = ["Linear", "Schedule", "checked"]
+__all__ = ["Linear", "Schedule", "checked", "line"]
 
 Schedule: TypeAlias = Callable[[int], float]
 """What a model asks for the value at a count: of the actions taken, or of the updates made."""
@@ -35,8 +35,16 @@ class Linear:
 
     def __call__(self, count: int) -> float:
         """Return the value at ``count``."""
-        left = 1.0 - count / self.steps
-        return self.end + (self.start - self.end) * (left * (left > 0))  # a count may be traced
+        return line(self.start, self.end, self.steps, count)
+
+
+def line(start: float, end: float, steps: float, count: Any) -> Any:
+    """Return where a straight line from ``start`` to ``end`` over ``steps`` is at ``count``.
+
+    It stays at its end, and is there at once if ``steps`` is 0. ``count`` may be an array, and traced.
+    """
+    left = 1.0 - count / steps if steps else 0.0
+    return end + (start - end) * (left * (left > 0))
 
 
 def checked(check: Callable[[str, Any], float], name: str, value: Any) -> "float | Schedule":

@@ -13,6 +13,7 @@ from trifolium.backend import Array, Backend, Capabilities, Params
 from trifolium.errors import BackendError
 from trifolium.models import adam
 from trifolium_jax.network import adopt
+from trifolium_jax.training import CompiledTraining
 
 __all__ = ["JaxBackend"]
 
@@ -114,8 +115,6 @@ class JaxBackend(Backend):
         return jax.jit(function, donate_argnums=tuple(donate))
 
     def compiled_training(self, models: Any, env: Any, params: Any, **options: Any) -> Any:
-        from trifolium_jax.training import CompiledTraining
-
         return CompiledTraining(models, env, params, **options)
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:

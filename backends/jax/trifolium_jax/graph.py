@@ -123,14 +123,14 @@ class Graph:
 
     def begin(self, key: jax.Array) -> Play:
         """Reset the environments; ``key`` is one for each model."""
-        return self._each(self._begin)(key)
+        return self._each(self._begin, (0,))(key)
 
     def scan(
         self, run: Run, counts: Counts, blocks: int, on_progress: OnProgress | None
     ) -> tuple[Run, Counts, Any]:
         """Run ``blocks``; return also (returns, lengths, losses) of each, [blocks, ...]."""
         every = math.ceil(blocks / REPORTS)
-        per_block = self._each(self._block, 1)
+        per_block = self._each(self._block, (0, None))
 
         def block(carry: Any, number: jax.Array) -> Any:
             run, counts, sums = carry
@@ -149,11 +149,15 @@ class Graph:
 
     def _counted(self, counts: Counts) -> Counts:
         """Return the counts after a block."""
-        steps = counts.steps + self.steps
-        learns = steps > self.learning_starts
         return Counts(
-            steps, counts.actions + self.steps, counts.updates + jnp.where(learns, self.updates, 0)
+            counts.steps + self.steps,
+            counts.actions + self.steps,
+            counts.updates + jnp.where(self._learns(counts), self.updates, 0),
         )
+
+    def _learns(self, counts: Counts) -> jax.Array:
+        """Return whether the block that begins with these counts ends with a round of learning."""
+        return counts.steps + self.steps > self.learning_starts
 
     def _block(self, run: Run, counts: Counts) -> tuple[Run, Any]:
         """Act for some turns, and learn once in the end: one model's part of it."""
@@ -165,13 +169,11 @@ class Graph:
             memory, play, ended = self._act(params, memory, play, epsilon)
             return (memory, play), ended
 
-        (memory, play), (returns, lengths) = jax.lax.scan(
-            turn, (memory, play), jnp.arange(self.turns), unroll=1
-        )
+        (memory, play), (returns, lengths) = jax.lax.scan(turn, (memory, play), jnp.arange(self.turns))
         key, learn_key = jax.random.split(play.key)
         changing = (run.learned, memory.priorities)
         learned, priorities, loss = jax.lax.cond(
-            counts.steps + self.steps > self.learning_starts,
+            self._learns(counts),
             lambda given: self._learn(given, memory, learn_key, counts.updates),
             lambda given: (*given, jnp.float32(jnp.nan)),
             changing,
@@ -259,16 +261,9 @@ class Graph:
         """Return the probability of a random action ``later`` steps after these counts."""
         return self.epsilon((counts.steps if self.by_steps else counts.actions) + later)
 
-    def _each(self, function: Callable[..., Any], *shared: int) -> Callable[..., Any]:
-        """Return ``function`` for every model; the arguments at ``shared`` are the same for all."""
-        if not self.many:
-            return function
-
-        def mapped(*arguments: Any) -> Any:
-            axes = [None if number in shared else 0 for number in range(len(arguments))]
-            return jax.vmap(function, in_axes=axes)(*arguments)
-
-        return mapped
+    def _each(self, function: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[..., Any]:
+        """Return ``function`` for every model; an argument whose axis is None is the same for all."""
+        return jax.vmap(function, in_axes=axes) if self.many else function
 
 
 class _Random:

@@ -85,11 +85,13 @@ class _Epochs:
         self._options = options
         self._updates = Updates(models, options)
 
-    def start_epoch(self) -> None:
-        self.counters.epoch += 1
-        self.counters.epoch_is_open = True
-        for model in self._models.values():
-            model.start_epoch_action(epoch=self.counters.epoch)
+    def _start_epoch(self) -> None:
+        """Run the hooks of an epoch's start, unless one is open."""
+        if not self.counters.epoch_is_open:
+            self.counters.epoch += 1
+            self.counters.epoch_is_open = True
+            for model in self._models.values():
+                model.start_epoch_action(epoch=self.counters.epoch)
 
     def end_epoch(self) -> None:
         if self.counters.epoch_is_open:
@@ -140,8 +142,7 @@ class StepLoop(_Epochs):
     def step(self) -> Sequence[Episode]:
         """Act, remember and learn; return the episodes that ended with that."""
         counters, runner = self.counters, self._runner
-        if not counters.epoch_is_open:
-            self.start_epoch()
+        self._start_epoch()
         epsilon = self._options.epsilon(counters.step)
         if epsilon is not None:
             for model in self._models.values():
@@ -151,7 +152,7 @@ class StepLoop(_Epochs):
         ends = runner.step()
         counters.step = before + runner.width
         self._updates.make(before, counters.step)
-        rows = [self._row(counters.step, end, self._models[end.model].epsilon) for end in ends or ()]
+        rows = [self._row(counters.step, end, self._models[end.model].epsilon) for end in ends]
         if runner.episodes > episodes:
             self.end_epoch()
         return rows
@@ -178,8 +179,7 @@ class CompiledLoop(_Epochs):
         """Act, remember and learn in one compiled call; return the episodes that ended in it."""
         before, steps = self.counters.step, self._options.steps
         end = min((before // self._stride + 1) * self._stride, steps)
-        if not self.counters.epoch_is_open:
-            self.start_epoch()
+        self._start_epoch()
         metrics = self._runner.run(end - before)
         self.counters.step = end
         return self._rows(before, metrics)

@@ -9,12 +9,7 @@ import gymnasium as gym
 from trifolium.agents import ActionSpec, ObservationSpec
 from trifolium.errors import WorldError
 from trifolium.experiment.options import OWN, TrainOptions
-from trifolium.experiment.runners import (
-    GymRunner,
-    Runner,
-    VectorRunner,
-    WorldRunner,
-)
+from trifolium.experiment.runners import GymRunner, Runner, VectorRunner, WorldRunner
 from trifolium.models import DDQN, IQN, BaseModel, RandomModel
 from trifolium.replay import Prioritized
 from trifolium.schedules import Linear

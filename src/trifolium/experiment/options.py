@@ -8,6 +8,7 @@ from typing import Any
 from trifolium import files
 from trifolium.errors import CheckpointError
 from trifolium.replay import checks
+from trifolium.schedules import line
 
 __all__ = ["MODELS", "OWN", "TrainOptions"]
 
@@ -138,9 +139,7 @@ class TrainOptions:
         """
         if self.epsilon_start is None:
             return None
-        falling = self.exploration * self.steps
-        left = 1.0 - step / falling if falling else 0.0
-        return self.epsilon_end + (self.epsilon_start - self.epsilon_end) * (left * (left > 0))
+        return line(self.epsilon_start, self.epsilon_end, self.exploration * self.steps, step)
 
     def updates_between(self, before: int, after: int) -> int:
         """Return how many updates are due once ``after`` steps are taken, where ``before`` were.
