@@ -134,17 +134,36 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Print what a row costs, in time and in bytes (``-- --backend jax``).
+    """Measure memories beside those made for each framework, for docs/speed.md: half an hour or so.
 
-    On JAX also write what docs/functional.md and docs/compiled_training.md tell of speed.
+    Two runs, so that each ratio is seen twice. Then what docs/buffer.md, docs/functional.md and
+    docs/compiled_training.md tell of speed.
     """
-    backend, rest = backend_and_rest(session)
-    install(session, backend)
-    session.run("python", "benchmarks/capacity.py", "--backend", backend, *rest)
-    if backend == "jax":
-        install(session, "train", "gymnax", backend)
-        for script in ("functional", "compiled"):
-            session.run("python", f"benchmarks/{script}.py", env=ONE_THREAD)
+    install_rivals(session)
+    for command in ("measure", "measure", "sweep", "table"):
+        session.run("python", "benchmarks/memories.py", command, env=ONE_THREAD)
+    for command in ("measure", "table"):
+        session.run("python", "benchmarks/footprint.py", command, env=ONE_THREAD)
+    for backend in ("numpy", "torch", "jax"):
+        session.run("python", "benchmarks/capacity.py", "--backend", backend)
+    for script in ("functional", "compiled"):
+        session.run("python", f"benchmarks/{script}.py", env=ONE_THREAD)
+
+
+@nox.session(name="bench-train")
+def bench_train(session: nox.Session) -> None:
+    """Measure steps per second of DDQN beside plain loops, twice, for docs/speed.md."""
+    install_rivals(session)
+    for command in ("measure", "measure", "table"):
+        session.run("python", "benchmarks/training.py", command, env=ONE_THREAD)
+
+
+@nox.session(name="bench-instructions")
+def bench_instructions(session: nox.Session) -> None:
+    """Count bytecodes and calls of add, sample and the rest; fail if some grew (``-- --save``)."""
+    install(session, "torch", "jax")
+    for backend in ("numpy", "torch", "jax"):
+        session.run("python", "benchmarks/instructions.py", "--backend", backend, *session.posargs)
 
 
 @nox.session
@@ -192,6 +211,12 @@ def install(session: nox.Session, *extras: str) -> None:
     plugin = ["--editable", "tests/plugins/strict"] if "strict" in extras else []
     own = ",".join(extra for extra in extras if extra not in ("numpy", "strict"))
     session.install("--constraint", "constraints.txt", "--editable", f".[{own}]", *plugin)
+
+
+def install_rivals(session: nox.Session) -> None:
+    """Install this checkout, and what it is measured beside, which holds some things back."""
+    constraint = ("--constraint", "benchmarks/constraints.txt")
+    session.install(*constraint, "--editable", ".[torch,jax,train,gymnax]", *GROUPS["rivals"])
 
 
 def backend_and_rest(session: nox.Session) -> tuple[str, list[str]]:

@@ -7,7 +7,6 @@ from typing import Any
 __all__ = ["DOCS", "load", "put", "save"]
 
 DOCS = Path(__file__).parents[1] / "docs"
-BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def load(name: str) -> dict[str, Any]:
@@ -23,12 +22,13 @@ def save(name: str, results: dict[str, Any]) -> None:
     _path(name).write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
-def put(page: str, lines: list[str]) -> None:
-    """Write ``lines`` between the marks of docs/``page``, in place of what is there."""
+def put(page: str, lines: list[str], part: str = "results") -> None:
+    """Write ``lines`` between the marks of a ``part`` of docs/``page``, in place of what is there."""
+    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
     path = DOCS / page
     text = path.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    path.write_text("\n".join([before + BEGIN, *lines, END + after]))
+    before, after = text.split(begin)[0], text.split(end)[1]
+    path.write_text("\n".join([before + begin, *lines, end + after]))
 
 
 def _path(name: str) -> Path:

@@ -76,6 +76,9 @@ class Backend(Protocol):
         device: where arrays are placed, in the framework's own type.
         capabilities: see :class:`Capabilities`.
         default_int: name of the dtype that holds actions, ``"int64"`` or ``"int32"``.
+        on_host: whether the device has the host's memory. Then a buffer keeps its rows in NumPy's
+            arrays, gathers them there, and hands out what came of it by :meth:`from_numpy`.
+        strides: whether an array can be a part of another one, in the same memory.
     """
 
     name: str
@@ -85,6 +88,8 @@ class Backend(Protocol):
     device: Any
     capabilities: Capabilities
     default_int: str
+    on_host: bool
+    strides: bool
 
     def __init__(self, device: Any = None) -> None:
         """Place arrays on ``device`` (a name or the framework's own type; None: its default)."""
@@ -130,9 +135,13 @@ class Backend(Protocol):
         """Return ``array`` on this backend's device, out of any gradient that it takes part in."""
         ...
 
-    def host_view(self, array: Array) -> np.ndarray | None:
-        """Return a writable NumPy view of ``array``, or None where host writes could be missed."""
-        ...
+    def gather(self, column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return ``column[rows]`` of host memory, for ``rows`` [N] that are all in range.
+
+        It is what a buffer reads with where :attr:`on_host` holds, so that a framework that has more
+        than one thread for it can use them.
+        """
+        return column.take(rows, axis=0)
 
     def take(self, array: Array, rows: Array) -> Array:
         """Return ``array[rows]`` along axis 0 for integer ``rows`` [B] that are all in range."""

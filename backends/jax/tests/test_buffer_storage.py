@@ -1,4 +1,4 @@
-"""Storage stays where it is: a write that is not donated would copy all of it."""
+"""On a device with a memory of its own storage stays where it is: no write may copy all of it."""
 
 from typing import Any
 
@@ -6,12 +6,46 @@ import numpy as np
 import pytest
 
 import trifolium as tri
+from trifolium.replay.storage import DeviceStorage
+from trifolium.testing import Twin
+from trifolium.testing.history import HISTORIES, wander
+from trifolium_jax import JaxBackend
+
+
+@pytest.fixture
+def device() -> JaxBackend:
+    """Return a backend that takes this CPU for a device whose memory the host can't reach."""
+    backend = JaxBackend()
+    backend.on_host = False
+    return backend
+
+
+@pytest.mark.parametrize("options", HISTORIES, ids=str)
+def test_a_device_does_what_the_reference_does(device: JaxBackend, options: Any) -> None:
+    twin = Twin(device, options, seed=0)
+    assert isinstance(twin.buffer._rows.storage, DeviceStorage)
+    wander(twin, 0, 60, Twin.check_all)
+
+
+@pytest.mark.parametrize("algorithm", [tri.DDQN, tri.IQN])
+@pytest.mark.parametrize("n_frames", [1, 3])
+def test_a_device_learns_what_the_host_learns(
+    device: JaxBackend, algorithm: type[tri.DDQN], n_frames: int
+) -> None:
+    losses: list[list[float]] = []
+    for backend in (device, tri.get_backend("jax")):
+        model = algorithm(4, 2, 200, backend=backend, batch_size=16, seed=0, n_frames=n_frames)
+        rng = np.random.default_rng(0)
+        for step in range(150):
+            model.memory.add(rng.normal(size=4).astype(np.float32), step % 2, 1.0, step % 20 == 19)
+        losses.append([float(model.train_step()) for _ in range(20)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 @pytest.mark.parametrize("n_streams", [1, 4])
-def test_writes_reuse_the_memory_of_the_storage(n_streams: int) -> None:
+def test_writes_reuse_the_memory_of_the_storage(device: JaxBackend, n_streams: int) -> None:
     buffer = tri.Buffer(
-        4096, (8,), backend="jax", seed=0, n_streams=n_streams, extras={"tag": "float32"}
+        4096, (8,), backend=device, seed=0, n_streams=n_streams, extras={"tag": "float32"}
     )
     streams = (n_streams,) if n_streams > 1 else ()
     addresses = pointers(buffer)
@@ -29,9 +63,9 @@ def test_writes_reuse_the_memory_of_the_storage(n_streams: int) -> None:
     assert pointers(buffer) == addresses
 
 
-def test_exports_are_copies() -> None:
+def test_exports_are_copies(device: JaxBackend) -> None:
     """A view of the storage that stayed alive would turn each write after it into a copy."""
-    buffer = tri.Buffer(1024, (8,), backend="jax", seed=0)
+    buffer = tri.Buffer(1024, (8,), backend=device, seed=0)
     addresses = pointers(buffer)
     kept: list[Any] = []
     for step in range(100):
@@ -40,5 +74,19 @@ def test_exports_are_copies() -> None:
         assert pointers(buffer) == addresses
 
 
+def test_batches_stay_as_they_were_drawn() -> None:
+    """On the host rows are written in place: no batch may share their memory."""
+    buffer = tri.Buffer(64, (100_000,), backend="jax", seed=0, obs_dtype="uint8")
+    for step in range(64):
+        buffer.add(np.full(100_000, step, np.uint8), 0, 0.0, False)
+    batch = buffer.sample(8)
+    before = np.asarray(batch.states).copy()
+    for _ in range(64):
+        buffer.add(np.full(100_000, 255, np.uint8), 0, 0.0, False)
+    np.testing.assert_array_equal(np.asarray(batch.states), before)
+
+
 def pointers(buffer: tri.Buffer) -> list[int]:
-    return [array.unsafe_buffer_pointer() for array in buffer._rows.storage.arrays.values()]
+    storage = buffer._rows.storage
+    assert isinstance(storage, DeviceStorage)
+    return [array.unsafe_buffer_pointer() for array in storage.arrays.values()]

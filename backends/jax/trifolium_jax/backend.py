@@ -17,6 +17,9 @@ from trifolium_jax.training import CompiledTraining
 
 __all__ = ["JaxBackend"]
 
+ALIGNMENT = 64
+"""Bytes that XLA wants the address of an array to be a multiple of."""
+
 
 class JaxBackend(Backend):
     """Arrays are ``jax.Array`` on one device."""
@@ -25,9 +28,11 @@ class JaxBackend(Backend):
     framework = "jax"
     version = jax.__version__
     xp = jnp
+    strides = False
 
     def __init__(self, device: Any = None) -> None:
         self.device = device if isinstance(device, jax.Device) else _find_device(device)
+        self.on_host = self.device.platform == "cpu"
 
     @property
     def capabilities(self) -> Capabilities:  # type: ignore[override]
@@ -65,6 +70,14 @@ class JaxBackend(Backend):
         self.dtype(array.dtype.name)
         return jax.device_put(array, self.device)
 
+    def gather(self, column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        # XLA takes over memory that is aligned, and copies other
+        shape = (len(rows), *column.shape[1:])
+        memory = np.empty(column[:1].nbytes * len(rows) + ALIGNMENT, np.uint8)
+        start = -memory.ctypes.data % ALIGNMENT
+        found = memory[start : start + memory.size - ALIGNMENT].view(column.dtype).reshape(shape)
+        return column.take(rows, axis=0, out=found, mode="clip")
+
     def to_numpy(self, array: Array) -> np.ndarray:
         host = np.array(jax.device_get(array))
         return host.astype(np.float32) if host.dtype == jnp.bfloat16 else host
@@ -76,9 +89,6 @@ class JaxBackend(Backend):
         if isinstance(array, jax.core.Tracer):  # one that is finished with raises a TypeError
             return jax.lax.stop_gradient(array)
         return array if array.device == self.device else jax.device_put(array, self.device)
-
-    def host_view(self, array: Array) -> np.ndarray | None:  # noqa: ARG002
-        return None
 
     def take(self, array: Array, rows: Array) -> Array:
         return array.at[rows].get(mode="promise_in_bounds")

@@ -23,6 +23,8 @@ class NumpyBackend(Backend):
     xp = xp
     capabilities = Capabilities(train=True, compile=False, donate=True, float64=True)
     default_int = "int64"
+    on_host = True
+    strides = True
 
     def __init__(self, device: Any = None) -> None:
         if device not in (None, "cpu"):
@@ -57,9 +59,6 @@ class NumpyBackend(Backend):
         return isinstance(value, np.ndarray | np.generic)
 
     def detach(self, array: Array) -> Array:
-        return np.asarray(array)
-
-    def host_view(self, array: Array) -> np.ndarray | None:
         return np.asarray(array)
 
     def take(self, array: Array, rows: Array) -> Array:

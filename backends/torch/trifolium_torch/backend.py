@@ -17,6 +17,9 @@ from trifolium_torch.network import adopt
 
 __all__ = ["TorchBackend"]
 
+PARALLEL_BYTES = 1 << 20
+"""From that many bytes on torch's threads gather faster than NumPy."""
+
 
 class TorchBackend(Backend):
     """Arrays are ``torch.Tensor`` on one device."""
@@ -27,6 +30,7 @@ class TorchBackend(Backend):
     xp = xp
     capabilities = Capabilities(train=True, compile=True, donate=True, float64=True)
     default_int = "int64"
+    strides = True
 
     def __init__(self, device: Any = None) -> None:
         try:
@@ -37,6 +41,7 @@ class TorchBackend(Backend):
                 f"device={device!r} can't be used by torch ({str(error).splitlines()[0]}); "
                 f"present are: {', '.join(self.devices())}"
             ) from error
+        self.on_host = self.device.type == "cpu"
 
     @staticmethod
     def devices() -> list[str]:
@@ -67,9 +72,10 @@ class TorchBackend(Backend):
         if not array.flags.writeable:
             array = array.copy()  # torch warns of memory that it must not write
         try:
-            return torch.from_numpy(array).to(self.device)
+            tensor = torch.from_numpy(array)
         except ValueError:  # torch has no negative strides
-            return torch.from_numpy(array.copy()).to(self.device)
+            tensor = torch.from_numpy(array.copy())
+        return tensor if self.on_host else tensor.to(self.device)
 
     def to_numpy(self, array: Array) -> np.ndarray:
         host = array.detach().cpu()
@@ -83,8 +89,11 @@ class TorchBackend(Backend):
     def detach(self, array: Array) -> Array:
         return array.detach().to(self.device)
 
-    def host_view(self, array: Array) -> np.ndarray | None:
-        return np.asarray(array.numpy()) if array.device.type == "cpu" else None
+    def gather(self, column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        if column[:1].nbytes * len(rows) < PARALLEL_BYTES:
+            return column.take(rows, axis=0)
+        found = torch.from_numpy(column).index_select(0, torch.from_numpy(rows))
+        return np.asarray(found.numpy())
 
     def take(self, array: Array, rows: Array) -> Array:
         return array.index_select(0, rows)

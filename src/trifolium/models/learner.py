@@ -18,7 +18,7 @@ from trifolium.models.base import BaseModel
 from trifolium.models.networks import Design, Head, ImplicitQuantiles, Network, QNetwork, Torso
 from trifolium.models.update import Algorithm, Drawn, Learned, Progress, Update
 from trifolium.replay import Uniform, checks, saving
-from trifolium.replay.assemble import Plan, assemble
+from trifolium.replay.assemble import Packed, Plan, assemble
 from trifolium.schedules import Linear, Schedule
 
 __all__ = ["Learner"]
@@ -276,7 +276,7 @@ class Learner(BaseModel):
         """Return the update with the gather of its minibatch, as one call."""
 
         def update(
-            learned: Learned, columns: Params, plan: Plan, drawn: Drawn, learning_rate: float
+            learned: Learned, columns: Params, plan: Plan | Packed, drawn: Drawn, learning_rate: float
         ) -> tuple[Learned, Array, Array]:
             return self.update(learned, assemble(self.backend, columns, plan), drawn, learning_rate)
 

@@ -19,7 +19,8 @@ class Batch:
     time axis after B in every field but ``indices``, which then tells the first row of each.
 
     Attributes:
-        states: [B, F * prod(obs_shape)], or [B, F, *obs_shape] unflattened; oldest frame first.
+        states: [B, F * prod(obs_shape)], or [B, F, *obs_shape] unflattened; oldest frame first. On
+            NumPy and torch stacks may share memory with ``next_states``: copy before writing to them.
         actions: [B, 1], or [B, *action_shape].
         rewards: [B, 1] float32, the sum of up to n discounted rewards.
         next_states: as ``states``; the stack that ``discounts`` bootstraps from. It has no meaning

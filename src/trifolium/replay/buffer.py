@@ -1,13 +1,13 @@
 """Buffer: the replay memory."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from trifolium.backend import Array, Backend, Params, get_backend
 from trifolium.replay import checks
-from trifolium.replay.assemble import Gathered, Plan, assembler
+from trifolium.replay.assemble import Packed, Plan
 from trifolium.replay.batch import Batch
 from trifolium.replay.intake import Intake
 from trifolium.replay.minibatches import Minibatches
@@ -136,12 +136,13 @@ class Buffer(Transfer):
         >>> len(buffer)  # the step, and the observation after it
         2
         """
-        step = (obs, action, reward, done, truncated, next_obs, extras)
         if stream is None and self.spec.n_streams > 1:
-            self._rows.put_each(self._intake.each(*step))
+            each = self._intake.each(obs, action, reward, done, truncated, next_obs, extras)
+            self._rows.put_each(each)
         else:
-            stream = self._checked_stream(stream or 0)
-            self._rows.put(stream, self._intake.one(*step))
+            stream = 0 if stream is None else self._checked_stream(stream)
+            step = self._intake.one(obs, action, reward, done, truncated, next_obs, extras)
+            self._rows.put(stream, step)
 
     def end_episode(self, stream: int | None = None) -> None:
         """End the episode, if one is open: the next step begins another.
@@ -220,9 +221,8 @@ class Buffer(Transfer):
         Raises:
             NotEnoughTransitions: more rows than can be drawn; it tells both numbers.
         """
-        columns, plan, indices = self.draw(batch_size)
-        gathered = self._assembler(flatten)(columns, plan)
-        return gathered.batch(indices)
+        plan, indices = self._drawn(batch_size)
+        return self._rows.storage.batch(plan, flatten).batch(indices)
 
     def sample_sequences(self, batch_size: int, length: int, *, flatten: bool = True) -> Batch:
         """Draw runs of ``length`` consecutive rows of a stream, uniformly and all different.
@@ -245,12 +245,12 @@ class Buffer(Transfer):
         streams, firsts = draw_runs(self._rows.ring, self.rng, batch_size, span=length)
         serials = (firsts[:, None] + np.arange(length)).reshape(-1)
         plan = self._rows.plan(np.repeat(streams, length), serials)
-        gathered = self._assembler(flatten)(self._rows.storage.arrays, plan)
+        gathered = self._rows.storage.batch(plan, flatten)
 
         def timed(array: Array) -> Array:
             return self.backend.xp.reshape(array, (batch_size, length, *array.shape[1:]))
 
-        return gathered.batch(self._rows.ring.indices(streams, firsts), timed)
+        return gathered.each(timed).batch(self._rows.ring.indices(streams, firsts))
 
     def as_dataset(
         self, batch_size: int, n_batches: int | None = None, *, flatten: bool = True
@@ -276,24 +276,24 @@ class Buffer(Transfer):
             n_batches = checks.integer("n_batches", n_batches, 1)
         return self.backend.dataset(Minibatches(self, batch_size, n_batches, flatten))
 
-    def draw(self, batch_size: int) -> tuple[Params, Plan, np.ndarray]:
-        """Draw what :meth:`sample` gathers, for a compiled function that gathers for itself.
+    def draw(self, batch_size: int) -> tuple[Params, Plan | Packed, np.ndarray]:
+        """Draw what :meth:`sample` makes a batch of, for a compiled function that does so itself.
 
         Returns:
-            The stored columns, the plan for :func:`trifolium.replay.assemble.assemble`, and the
-            batch's indices. The columns are the storage itself: they are to be read at once, and
-            neither written nor kept.
+            What :func:`trifolium.replay.assemble.assemble` takes, and the batch's indices. On a device
+            with a memory of its own the first are the stored columns themselves: they are to be read
+            at once, and neither written nor kept. On the host their rows are gathered already.
         """
-        batch_size = checks.integer("batch_size", batch_size, 1)
-        drawn = self.sampler.draw(self._rows, self.rng, batch_size)
-        plan = self._rows.plan(drawn.streams, drawn.serials, drawn.weights)
-        indices = self._rows.ring.indices(drawn.streams, drawn.serials)
-        return self._rows.storage.arrays, plan, indices
+        plan, indices = self._drawn(batch_size)
+        return *self._rows.storage.material(plan), indices
 
     # Helpers
 
-    def _assembler(self, flatten: bool) -> Callable[[Params, Plan], Gathered]:
-        return assembler(self.backend, flatten=flatten)  # type: ignore[arg-type]
+    def _drawn(self, batch_size: int) -> tuple[Plan, np.ndarray]:
+        batch_size = checks.integer("batch_size", batch_size, 1)
+        drawn = self.sampler.draw(self._rows, self.rng, batch_size)
+        plan = self._rows.plan(drawn.streams, drawn.serials, drawn.weights)
+        return plan, self._rows.ring.indices(drawn.streams, drawn.serials)
 
     def _checked_streams(self, stream: int | None) -> Sequence[int]:
         return range(self.n_streams) if stream is None else [self._checked_stream(stream)]

@@ -27,6 +27,8 @@ __all__ = [
 
 def integer(name: str, value: Any, minimum: int) -> int:
     """Return ``value`` as an int of at least ``minimum``."""
+    if type(value) is int and value >= minimum:
+        return value
     try:
         if isinstance(value, bool | np.bool):
             raise TypeError
@@ -68,6 +70,8 @@ def _real(name: str, value: Any) -> float:
 
 def flag(name: str, value: Any) -> bool:
     """Return ``value``, a truth value or 0 or 1 in an array of any framework, as a bool."""
+    if value is True or value is False:
+        return value
     if is_single_flag(value):
         return bool(value)
     return bool(flags(name, value, 1)[0])
@@ -120,6 +124,8 @@ def vector(name: str, value: Any, dtype: str) -> np.ndarray:
         array = array[:, 0]
     if array.ndim != 1:
         raise ValueError(f"{name} has shape {array.shape}; expected [N] or [N, 1]")
+    if not len(array):  # NumPy takes an empty list for one of floats
+        return np.zeros(0, dtype)
     return Field(name, (), dtype).rows(array, len(array))
 
 
@@ -163,6 +169,13 @@ class Field:
 
     def rows(self, value: Any, count: int) -> np.ndarray:
         """Return ``value`` as rows [count, *shape]; further leading axes of length 1 are dropped."""
+        if (
+            type(value) is np.ndarray
+            and value.dtype == self.dtype
+            and value.shape[0] == count
+            and value.shape[1:] == self.shape
+        ):
+            return value
         return self._converted(value, (count, *self.shape))
 
     def named(self, name: str) -> "Field":
@@ -186,7 +199,7 @@ class Field:
     def _cast(self, array: np.ndarray) -> np.ndarray:
         if array.dtype.kind in "iub" and self.dtype.kind in "iub":
             cast = array.astype(self.dtype)
-            if np.array_equal(cast, array):  # no value was cut off
+            if (cast == array).all():  # no value was cut off
                 return cast
         elif np.can_cast(array.dtype, self.dtype, "same_kind"):
             return array.astype(self.dtype)

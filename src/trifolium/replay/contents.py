@@ -141,7 +141,7 @@ class Contents:
     # Helpers
 
     def _copied(self, name: str) -> Array:
-        return self.backend.xp.asarray(self._rows.storage.arrays[name], copy=True)
+        return self._rows.storage.copied(name)
 
     def _host_column(self, name: str) -> np.ndarray:
         if name == "done":

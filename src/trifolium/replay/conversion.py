@@ -21,9 +21,9 @@ B = TypeVar("B")
 def to_state(spec: BufferSpec, backend: Backend, rows: Rows, sampler: Sampler) -> State:
     """Return a copy of a buffer's rows, and of its priorities where it has some."""
     check_capacity(spec)
-    ring, stored = rows.ring, rows.storage.arrays
+    ring = rows.ring
     state = State(
-        columns={name: backend.xp.asarray(column, copy=True) for name, column in stored.items()},
+        columns={field.name: rows.storage.copied(field.name) for field in spec.columns},
         actions=backend.from_numpy(rows.actions.copy()),
         rewards=backend.from_numpy(rows.rewards.copy()),
         marks=backend.from_numpy(ring.marks.copy()),

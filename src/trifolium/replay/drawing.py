@@ -10,7 +10,7 @@ from trifolium.replay.draws import Draw, running_sum
 from trifolium.replay.places import drawable_counts, of_age, oldest_drawable
 from trifolium.replay.ring import locate
 from trifolium.replay.state import State
-from trifolium.replay.windows import Stack, summed_rewards, windows
+from trifolium.replay.windows import summed_rewards, windows
 
 __all__ = ["Drawn", "batch_of", "checked_bits", "drawn_by_priority", "drawn_uniformly"]
 
@@ -83,15 +83,10 @@ def batch_of(state: State, found: Drawn, flatten: bool) -> Batch:
     )
     actions = state.backend.take(state.actions, rows)
     plan = Plan(
-        *_flat(xp, seen.states),
-        *_flat(xp, seen.next_states),
+        *seen.frames(xp, spec.window),
         actions if spec.action_shape else actions[:, None],
         xp.stack(scalars)[:, :, None],
     )
     serials = (state.backend.take(state.written, found.streams) - 1 - found.ages) % state.serials
     indices = xp.where(found.drawn, serials * spec.n_streams + found.streams, -1)
     return assemble(state.backend, state.columns, plan, flatten=flatten).batch(indices)
-
-
-def _flat(xp: Any, stack: Stack) -> tuple[Array, Array | None]:
-    return xp.reshape(stack.rows, (-1,)), None if stack.kept is None else xp.reshape(stack.kept, (-1,))

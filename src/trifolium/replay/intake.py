@@ -1,7 +1,7 @@
 """What ``add`` is given, checked and converted before anything is written."""
 
 from collections.abc import Mapping, Set
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,27 +16,21 @@ _TERMINATED, _TRUNCATED, _CUT = np.array([TERMINATED, TRUNCATED, TRUNCATED | UNK
 _NO_STREAMS = np.zeros(0, np.int64)
 
 
-class Step(NamedTuple):
-    """One step, ready to be written.
-
-    Attributes:
-        mark: what the row is.
-        columns: "obs" and the extras, each one row.
-        action, reward: of the step.
-        last: the observation after a truncated step, if it is known.
-    """
-
-    mark: int
-    columns: dict[str, np.ndarray]
-    action: Any
-    reward: Any
-    last: np.ndarray | None
+Step: TypeAlias = tuple[int, dict[str, np.ndarray], Any, Any, np.ndarray | None]
+"""One step, ready to be written: the mark of its row, "obs" and the extras, each one row, the action,
+the reward, and the observation after a truncated step, if it is known. A tuple, as one is made of
+every step, and a named one takes longer to make than the row to write."""
 
 
 class Steps(NamedTuple):
-    """One step of every stream, ready to be written: :class:`Step` with a leading axis [n_streams].
+    """One step of every stream, ready to be written.
 
-    ``last`` holds rows for the streams in ``cut`` alone.
+    Attributes:
+        marks: [n_streams] uint8, what the rows are.
+        columns: "obs" and the extras, each [n_streams, ...].
+        actions, rewards: [n_streams, ...].
+        last: the observations after truncated steps, if they are known, of the streams in ``cut``.
+        cut: [N] int, streams.
     """
 
     marks: np.ndarray
@@ -78,12 +72,13 @@ class Intake:
         if extras or len(self._columns) > 1:
             check_names(self._extras, extras)
             columns |= {name: self._columns[name].row(value) for name, value in extras.items()}
-        mark = TERMINATED if checks.flag("done", done) else 0
-        last = None
-        if checks.flag("truncated", truncated) and not mark:
+        mark, last = 0, None
+        if done is not False and checks.flag("done", done):
+            mark = TERMINATED
+        if truncated is not False and checks.flag("truncated", truncated) and not mark:
             last = None if next_obs is None else self._next_obs.row(next_obs)
             mark = TRUNCATED | UNKNOWN if last is None else TRUNCATED
-        return Step(mark, columns, self._action.row(action), self._reward.row(reward), last)
+        return mark, columns, self._action.row(action), self._reward.row(reward), last
 
     def each(
         self,

@@ -38,7 +38,8 @@ LOST = 64  # the rows before it in its episode are not in this buffer
 ENDED = TERMINATED | TRUNCATED | BOUNDARY
 NO_TRANSITION = BOUNDARY | BLANK
 
-_FIRST, _ENDED = np.array([FIRST, ENDED], np.uint8)
+# what the row after one of any mark begins with: FIRST, where that one ended its episode
+_AFTER = np.where(np.arange(256) & ENDED, FIRST, 0).astype(np.uint8)
 
 
 def locate(xp: Any, ordinals: Array, counts: Array, ends: Array) -> tuple[Array, Array]:
@@ -93,16 +94,16 @@ class Ring:
         self.written = np.zeros(n_streams, np.int64)
         self.sizes = np.zeros(n_streams, np.int64)
         self._starts = np.arange(n_streams) * self.length
+        self._newest = np.full(n_streams, ENDED, np.uint8)  # marks; ENDED where nothing is stored
+        self._is_full = False  # if it is True there is no size to count up
 
     def append(self, stream: int, mark: int) -> int:
         """Claim the next row of ``stream``, mark it, and return its number."""
-        written = int(self.written[stream])
-        size = int(self.sizes[stream])
-        start = stream * self.length
-        row = start + written % self.length
-        if size == 0 or self.marks[start + (written - 1) % self.length] & ENDED:
-            mark |= 0 if mark & BOUNDARY else FIRST  # a boundary row ends the episode it follows
-        self.marks[row] = mark
+        written, size = self.written.item(stream), self.sizes.item(stream)
+        row = stream * self.length + written % self.length
+        if self._newest.item(stream) & ENDED and not mark & BOUNDARY:  # which ends the one it follows
+            mark |= FIRST
+        self.marks[row] = self._newest[stream] = mark
         self.written[stream] = written + 1
         if size < self.length:
             self.sizes[stream] = size + 1
@@ -110,12 +111,13 @@ class Ring:
 
     def append_each(self, marks: np.ndarray) -> np.ndarray:
         """Claim the next row of every stream, with these ``marks`` [n_streams], and return them."""
-        rows = self._starts + self.written % self.length
-        newest = self._starts + (self.written - 1) % self.length
-        opens = ((self.marks.take(newest) & _ENDED) != 0) | (self.sizes == 0)
-        self.marks[rows] = marks | opens * _FIRST
+        rows = self.written % self.length
+        rows += self._starts
+        self.marks[rows] = self._newest = marks | _AFTER.take(self._newest)
         self.written += 1
-        np.minimum(self.sizes + 1, self.length, out=self.sizes)
+        if not self._is_full:
+            np.minimum(self.sizes + 1, self.length, out=self.sizes)
+            self._is_full = bool((self.sizes == self.length).all())
         return rows
 
     def append_run(self, stream: int, marks: np.ndarray) -> np.ndarray:
@@ -123,6 +125,7 @@ class Ring:
         written = int(self.written[stream])
         rows = self.rows(stream, np.arange(written, written + len(marks)))
         self.marks[rows] = marks
+        self._newest[stream] = marks[-1]
         self.written[stream] += len(marks)
         self.sizes[stream] = min(int(self.sizes[stream]) + len(marks), self.length)
         return rows
@@ -137,10 +140,13 @@ class Ring:
             newest = self.newest_row(stream)
             if not self.marks[newest] & (ENDED | BLANK):
                 self.marks[newest] |= TRUNCATED | UNKNOWN
+                self._newest[stream] = self.marks[newest]
 
     def clear(self) -> None:
         """Forget every row. Serial numbers go on, so that none is ever given twice."""
         self.sizes[:] = 0
+        self._is_full = False
+        self._newest[:] = ENDED
         self.written[:] = -(-self.written // self.length) * self.length
 
     def restore(self, written: np.ndarray, sizes: np.ndarray) -> None:
@@ -151,6 +157,13 @@ class Ring:
         if np.any(sizes < 0) or np.any(sizes > np.minimum(written, self.length)):
             raise ValueError(f"sizes={sizes.tolist()} with written={written.tolist()}")
         self.written[:], self.sizes[:] = written, sizes
+        self._is_full = False
+
+    def mark_all(self, marks: np.ndarray) -> None:
+        """Give all stored rows these ``marks``, in the order of :meth:`all_rows`."""
+        self.marks[self.all_rows()] = marks
+        newest = self._starts + (self.written - 1) % self.length
+        self._newest = np.where(self.sizes > 0, self.marks[newest], np.uint8(ENDED))
 
     def newest_row(self, stream: int, offset: int = 0) -> int:
         """Return the row written ``offset`` rows before the newest of ``stream``."""
@@ -161,14 +174,6 @@ class Ring:
         if self.n_streams == 1:
             return np.remainder(serials, self.length)
         return np.asarray(streams) * self.length + serials % self.length
-
-    def next_rows(self, rows: np.ndarray) -> np.ndarray:
-        """Return the rows [N] that come after ``rows`` [N] in their rings."""
-        after = rows + 1
-        if self.n_streams == 1:
-            after[after == self.length] = 0
-            return after
-        return after - self.length * (after % self.length == 0)
 
     def stored_rows(self, stream: int) -> np.ndarray:
         """Return the rows that ``stream`` holds, oldest first."""
@@ -215,7 +220,7 @@ class Ring:
     def count_drawable(self, span: int = 1) -> int:
         """Return how many runs of ``span`` rows can be drawn from all streams together."""
         if self.n_streams == 1:
-            return max(int(self.sizes[0]) - span - self.oldest_drawable, 0)
+            return max(self.sizes.item(0) - span - self.oldest_drawable, 0)
         return int(self.drawable(span).sum())
 
     def locate(self, ordinals: np.ndarray, span: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -224,7 +229,7 @@ class Ring:
         They are numbered stream by stream, from the oldest.
         """
         if self.n_streams == 1:
-            first = int(self.written[0]) - int(self.sizes[0]) + self.oldest_drawable
+            first = self.written.item(0) - self.sizes.item(0) + self.oldest_drawable
             return np.zeros(len(ordinals), np.int64), ordinals + first
         oldest = self.written - self.sizes + self.oldest_drawable
         counts = self.drawable(span)

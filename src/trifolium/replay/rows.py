@@ -11,10 +11,11 @@ from trifolium.replay.intake import Step, Steps
 from trifolium.replay.ring import BOUNDARY, FIRST, LOST, NO_TRANSITION, TERMINATED, UNKNOWN, Ring
 from trifolium.replay.spec import BufferSpec
 from trifolium.replay.storage import make_storage
-from trifolium.replay.windows import Stack, stack, summed_rewards, valid, windows
+from trifolium.replay.windows import stack, summed_rewards, valid, windows
 
 __all__ = ["Rows"]
 
+_NOW_AND_NEXT = np.array([[0], [1]])
 _EVERY_MARK = np.arange(256)
 _IS_TERMINATED = ((_EVERY_MARK & TERMINATED) != 0).astype(np.float32)
 _IS_VALID = ((_EVERY_MARK & (NO_TRANSITION | UNKNOWN)) == 0).astype(np.float32)
@@ -48,17 +49,19 @@ class Rows:
         self._action = Field("action", spec.action_shape, spec.action_dtype)
         self._is_plain = spec.n_frames == 1 and spec.n_step == 1
         self._powers = spec.gamma ** np.arange(spec.n_step + 1)
+        self._blank = np.ones((5, 0), np.float32)  # scalars of the batch before, where all are alike
 
     # Writing
 
     def put(self, stream: int, step: Step) -> None:
         """Write one step, and the observation after it where a truncation made it known."""
-        row = self.ring.append(stream, step.mark)
-        self.storage.put(row, step.columns)
-        self.actions[row] = step.action
-        self.rewards[row] = step.reward
-        if step.last is not None:
-            self.put_idle(stream, BOUNDARY, {"obs": step.last})
+        mark, columns, action, reward, last = step
+        row = self.ring.append(stream, mark)
+        self.storage.put(row, columns)
+        self.actions[row] = action
+        self.rewards[row] = reward
+        if last is not None:
+            self.put_idle(stream, BOUNDARY, {"obs": last})
 
     def put_idle(self, stream: int, mark: int, columns: dict[str, np.ndarray]) -> None:
         """Write a row that is no step: zeros in every column that is not given."""
@@ -109,7 +112,7 @@ class Rows:
     def plan(self, streams: np.ndarray, serials: np.ndarray, weights: np.ndarray | None = None) -> Plan:
         """Return what makes a batch of the rows with these ``serials`` [N] of ``streams`` [N]."""
         if self._is_plain:
-            return self._plain_plan(self.ring.rows(streams, serials), weights)
+            return self._plain_plan(self.ring.rows(streams, serials + _NOW_AND_NEXT), weights)
         rows, older, newer = self._places(streams, serials)
         found = windows(np, self.ring.marks, rows, older, newer, self.window)
         scalars = np.empty((5, len(rows)), np.float32)
@@ -119,8 +122,7 @@ class Rows:
         scalars[3] = self._powers.take(found.tail.count)
         scalars[4] = 1.0 if weights is None else weights
         return Plan(
-            *_flat(found.states),
-            *_flat(found.next_states),
+            *found.frames(np, self.window),
             self._actions_of(rows),
             scalars[:, :, None],
         )
@@ -141,21 +143,26 @@ class Rows:
             frames[count - len(rows) :] = self.storage.read("obs", rows)
         return frames
 
-    def _plain_plan(self, rows: np.ndarray, weights: np.ndarray | None) -> Plan:
-        """Return the plan of ``rows`` [N] where states are single frames and rewards single steps.
+    def _plain_plan(self, both: np.ndarray, weights: np.ndarray | None) -> Plan:
+        """Return the plan of rows and successors [2, N] where states are single frames, n_step is 1.
 
         It is what :meth:`plan` would return, in a third of the time: then all that matters of a row is
         its own mark, and its successor is the row after it.
         """
-        marks = self.ring.marks.take(rows)
-        scalars = np.empty((5, len(rows)), np.float32)
-        scalars[0] = self.rewards.take(rows)
-        scalars[1] = _IS_TERMINATED.take(marks)
-        scalars[2] = _IS_VALID.take(marks)
-        scalars[3] = self._powers[1]
-        scalars[4] = 1.0 if weights is None else weights
-        next_rows = self.ring.next_rows(rows)
-        return Plan(rows, None, next_rows, None, self._actions_of(rows), scalars[:, :, None])
+        rows = both[0]
+        if self._blank.shape[1] != len(rows):
+            self._blank = np.ones((5, len(rows)), np.float32)
+            self._blank[3] = self._powers[1]
+        scalars = self._blank.copy()
+        marks = self.ring.marks.take(rows).astype(np.intp)
+        # rows are in range; "clip" is how NumPy is told to write to `out` without a copy
+        self.rewards.take(rows, out=scalars[0], mode="clip")
+        _IS_TERMINATED.take(marks, out=scalars[1], mode="clip")
+        _IS_VALID.take(marks, out=scalars[2], mode="clip")
+        if weights is not None:
+            scalars[4] = weights
+        actions = self._actions_of(rows)
+        return Plan(both.reshape(-1), None, None, None, actions, scalars[:, :, None])
 
     def _actions_of(self, rows: np.ndarray) -> np.ndarray:
         actions = self.actions.take(rows, axis=0)
@@ -190,7 +197,7 @@ class Rows:
         columns = {name: found[f"column.{name}"] for name in self._column_names}
         self.actions[rows] = self._action.rows(state["actions"], len(rows))
         self.rewards[rows] = found["rewards"]
-        ring.marks[rows] = found["marks"]
+        ring.mark_all(found["marks"])
         if len(rows):
             self.storage.put_many(rows, columns)
 
@@ -205,7 +212,3 @@ class Rows:
         size = ring.sizes[0] if one else ring.sizes[streams]
         newer = written - 1 - serials
         return ring.rows(streams, serials), size - 1 - newer, newer
-
-
-def _flat(stack: Stack) -> tuple[np.ndarray, np.ndarray | None]:
-    return stack.rows.reshape(-1), None if stack.kept is None else stack.kept.reshape(-1)

@@ -122,8 +122,26 @@ def draw_runs(
         raise NotEnoughTransitions(
             batch_size, available, "transitions" if span == 1 else f"sequences of length {span}"
         )
-    ordinals = rng.choice(available, batch_size, replace=replacement, shuffle=False)
+    ordinals = None if replacement else _distinct(rng, available, batch_size)
+    if ordinals is None:
+        ordinals = rng.choice(available, batch_size, replace=replacement, shuffle=False)
     return ring.locate(ordinals, span)
+
+
+def _distinct(rng: np.random.Generator, below: int, count: int) -> np.ndarray | None:
+    """Return ``count`` numbers drawn uniformly if they come out all different, else None.
+
+    Of very many numbers a few are rarely equal, and to look is faster than Floyd's algorithm. Where
+    there are few nothing is drawn. Taking numbers modulo ``below`` makes the first ones likelier by
+    a part of ``below / 2**64``.
+    """
+    if below < 4 * count * count:
+        return None
+    found = rng.bit_generator.random_raw(count)
+    found %= np.uint64(below)
+    ordered = found.copy()
+    ordered.sort()
+    return None if np.count_nonzero(ordered[1:] == ordered[:-1]) else found.view(np.int64)
 
 
 class Prioritized:

@@ -1,73 +1,127 @@
-"""Where the large columns of a buffer lie: in place where the host can write, else behind a stage."""
+"""Where the large columns of a buffer lie: with the host where that has the device's memory, or not."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from trifolium.backend import Array, Backend, Params
+from trifolium.backend import Array, Backend, Params, get_backend
+from trifolium.replay.assemble import Gathered, Packed, Plan, assemble, assembler, gathered
 from trifolium.replay.checks import Field
 
-__all__ = ["HostStorage", "Lazily", "StagedStorage", "Storage", "make_storage"]
+__all__ = ["DeviceStorage", "HostStorage", "Lazily", "Storage", "make_storage"]
 
 STAGE_BYTES = 4 << 20
 STAGE_ROWS = 1024
 
 
-class HostStorage:
-    """Columns that the host writes directly: NumPy arrays, torch tensors in host memory.
-
-    Args:
-        arrays: name to the backend's array.
-        views: name to a writable NumPy view of it.
-    """
-
-    def __init__(self, arrays: Params, views: dict[str, np.ndarray]) -> None:
-        self._arrays = arrays
-        self._views = views
-
-    @property
-    def arrays(self) -> Params:
-        """The columns in the backend's arrays, all that was written included."""
-        return self._arrays
+class Storage(Protocol):
+    """Columns of rows: observations and extras."""
 
     def put(self, row: int, values: Mapping[str, np.ndarray]) -> None:
         """Write one row of every column; a column that is not in ``values`` becomes zero."""
-        for name, view in self._views.items():
-            view[row] = values.get(name, 0)
+        ...
 
     def put_many(self, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
-        """Write ``values[name]`` [N, ...] to ``rows`` [N], all different."""
-        for name, value in values.items():
-            self._views[name][rows] = value
+        """Write ``values[name]`` [N, ...] of every column to ``rows`` [N], all different."""
+        ...
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
         """Return a host copy of ``rows`` [N] of a column."""
-        return self._views[name][rows]
+        ...
+
+    def copied(self, name: str) -> Array:
+        """Return a copy of a column in the backend's arrays."""
+        ...
+
+    def batch(self, plan: Plan, flatten: bool) -> Gathered:
+        """Return the arrays of a batch; ``flatten`` as for :meth:`trifolium.Buffer.sample`."""
+        ...
+
+    def material(self, plan: Plan) -> tuple[Params, Plan | Packed]:
+        """Return what :func:`~trifolium.replay.assemble.assemble` makes a batch of, in a graph say.
+
+        What is returned first is the storage itself: it is to be read at once, and neither written
+        nor kept.
+        """
+        ...
+
+    def clear(self) -> None:
+        """Forget what is not written yet: the rows that come next may be the same ones."""
+        ...
+
+
+class HostStorage:
+    """Columns in NumPy's arrays, for backends whose arrays lie in the host's memory too.
+
+    NumPy gathers small rows faster than any framework starts to, and writes them in place.
+
+    Args:
+        backend: whose arrays come out.
+        capacity: rows.
+        fields: the shape and dtype of each column.
+    """
+
+    def __init__(self, backend: Backend, capacity: int, fields: Sequence[Field]) -> None:
+        for field in fields:
+            backend.dtype(field.dtype.name)
+        self._backend, self._host = backend, get_backend("numpy")
+        self._columns = {f.name: np.zeros((capacity, *f.shape), f.dtype) for f in fields}
+
+    def put(self, row: int, values: Mapping[str, np.ndarray]) -> None:
+        """Write one row; see :class:`Storage`."""
+        columns = self._columns
+        for name in columns if len(values) < len(columns) else values:
+            columns[name][row] = values.get(name, 0)
+
+    def put_many(self, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+        """Write many rows; see :class:`Storage`."""
+        for name, value in values.items():
+            self._columns[name][rows] = value
+
+    def read(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return a host copy of ``rows`` [N] of a column."""
+        return self._columns[name][rows]
+
+    def copied(self, name: str) -> Array:
+        """Return a copy of a column in the backend's arrays."""
+        return self._backend.from_numpy(self._columns[name].copy())
+
+    def batch(self, plan: Plan, flatten: bool) -> Gathered:
+        """Return the arrays of a batch; see :class:`Storage`."""
+        columns, packed = self.material(plan)
+        if self._backend is self._host:
+            return assemble(self._host, columns, packed, flatten=flatten)
+        if self._backend.strides:
+            return assemble(self._host, columns, packed, flatten=flatten).each(self._backend.from_numpy)
+        return assembler(self._backend, flatten=flatten)(columns, packed)  # one call for all arrays
+
+    def material(self, plan: Plan) -> tuple[Params, Packed]:
+        """Return the rows of a batch, gathered already; see :class:`Storage`."""
+        return {}, gathered(np, self._backend.gather, self._columns, plan)
 
     def clear(self) -> None:
         """Forget what is not written yet: nothing here."""
 
 
-class StagedStorage:
+class DeviceStorage:
     """Columns out of the host's reach: rows gather in a stage and are written many at a time.
 
     ``arrays`` writes what is staged first, so what was put is always in what is read.
 
     Args:
         backend: owner of the columns.
-        arrays: name to the backend's array.
+        capacity: rows.
         fields: the shape and dtype of each column.
         max_rows: rows of one stage at most; no row may be staged twice before it is written, and a
             ring of that length makes sure of it.
     """
 
-    def __init__(
-        self, backend: Backend, arrays: Params, fields: Sequence[Field], max_rows: int
-    ) -> None:
+    def __init__(self, backend: Backend, capacity: int, fields: Sequence[Field], max_rows: int) -> None:
         row_bytes = sum(f.dtype.itemsize * int(np.prod(f.shape)) for f in fields)
         size = max(1, min(STAGE_ROWS, max_rows, STAGE_BYTES // row_bytes))
         self._backend = backend
-        self._arrays = arrays
+        self._arrays = {f.name: backend.zeros((capacity, *f.shape), f.dtype.name) for f in fields}
         self._stage = {f.name: np.zeros((size, *f.shape), f.dtype) for f in fields}
         self._rows = np.zeros(size, np.int64)
         self._staged = 0
@@ -80,7 +134,7 @@ class StagedStorage:
         return self._arrays
 
     def put(self, row: int, values: Mapping[str, np.ndarray]) -> None:
-        """Write one row of every column; a column that is not in ``values`` becomes zero."""
+        """Write one row; see :class:`Storage`."""
         slot = self._staged
         for name, stage in self._stage.items():
             stage[slot] = values.get(name, 0)
@@ -88,7 +142,7 @@ class StagedStorage:
         self._advance(1)
 
     def put_many(self, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
-        """Write ``values[name]`` [N, ...] to ``rows`` [N], all different."""
+        """Write many rows; see :class:`Storage`."""
         count = len(rows)
         if count > len(self._rows):
             self._arrays = self._backend.write(self.arrays, rows, values)
@@ -106,6 +160,18 @@ class StagedStorage:
         index = self._backend.from_numpy(rows.astype(self._backend.default_int))
         return self._backend.to_numpy(self._backend.take(self.arrays[name], index))
 
+    def copied(self, name: str) -> Array:
+        """Return a copy of a column in the backend's arrays."""
+        return self._backend.xp.asarray(self.arrays[name], copy=True)
+
+    def batch(self, plan: Plan, flatten: bool) -> Gathered:
+        """Return the arrays of a batch; see :class:`Storage`."""
+        return assembler(self._backend, flatten=flatten)(self.arrays, plan)
+
+    def material(self, plan: Plan) -> tuple[Params, Plan]:
+        """Return the columns, and the plan as it is; see :class:`Storage`."""
+        return self.arrays, plan
+
     def clear(self) -> None:
         """Forget what is staged: the rows that come next may be the same ones."""
         self._staged = 0
@@ -121,17 +187,11 @@ class StagedStorage:
         self._arrays = self._backend.write(self._arrays, self._rows[:count], staged)
 
 
-Storage = HostStorage | StagedStorage
-
-
 def make_storage(backend: Backend, capacity: int, fields: Sequence[Field], ring_length: int) -> Storage:
-    """Allocate ``capacity`` zero rows of each field on the backend's device."""
-    arrays = {f.name: backend.zeros((capacity, *f.shape), f.dtype.name) for f in fields}
-    views = {name: backend.host_view(array) for name, array in arrays.items()}
-    reachable = {name: view for name, view in views.items() if view is not None}
-    if len(reachable) == len(views):
-        return HostStorage(arrays, reachable)
-    return StagedStorage(backend, arrays, fields, ring_length)
+    """Allocate ``capacity`` zero rows of each field."""
+    if backend.on_host:
+        return HostStorage(backend, capacity, fields)
+    return DeviceStorage(backend, capacity, fields, ring_length)
 
 
 class Lazily(Mapping[str, Array]):

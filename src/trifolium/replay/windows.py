@@ -38,6 +38,11 @@ class Shape:
     n_step: int = 1
     pad: bool = False
 
+    @property
+    def shares_frames(self) -> bool:
+        """Whether a next stack always holds the frames of its stack, moved on by one."""
+        return self.n_step == 1 and (self.n_frames == 1 or not self.pad)
+
 
 class Stack(NamedTuple):
     """The frames that end at a row, oldest first.
@@ -51,6 +56,11 @@ class Stack(NamedTuple):
     rows: Array
     kept: Array | None
     whole: Array
+
+    def flat(self, xp: Any) -> tuple[Array, Array | None]:
+        """Return rows and kept, each [B * n_frames]."""
+        kept = None if self.kept is None else xp.reshape(self.kept, (-1,))
+        return xp.reshape(self.rows, (-1,)), kept
 
 
 class Tail(NamedTuple):
@@ -85,6 +95,14 @@ class Windows(NamedTuple):
     tail: Tail
     valid: Array
 
+    def frames(self, xp: Any, shape: Shape) -> tuple[Array, Array | None, Array | None, Array | None]:
+        """Return what :class:`trifolium.replay.assemble.Plan` begins with."""
+        if not shape.shares_frames:
+            return *self.states.flat(xp), *self.next_states.flat(xp)
+        axis = 0 if shape.n_frames == 1 else 1
+        rows = xp.concat([self.states.rows, self.next_states.rows[:, -1:]], axis=axis)
+        return xp.reshape(rows, (-1,)), None, None, None
+
 
 def windows(xp: Any, marks: Array, rows: Array, older: Array, newer: Array, shape: Shape) -> Windows:
     """Return the windows of ``rows`` [B].
@@ -100,8 +118,13 @@ def windows(xp: Any, marks: Array, rows: Array, older: Array, newer: Array, shap
     states = stack(xp, marks, rows, older, shape)
     steps = tail(xp, marks, rows, newer, shape)
     next_rows = _moved(rows, steps.count, shape.length)
-    next_states = stack(xp, marks, next_rows, older + steps.count, shape)
-    return Windows(states, next_states, steps, valid(xp, marks, rows, states.whole))
+    is_valid = valid(xp, marks, rows, states.whole)
+    if shape.shares_frames:
+        frames = xp.concat([states.rows[:, 1:], next_rows[:, None]], axis=1)
+        next_states = Stack(frames, None, states.whole)
+    else:
+        next_states = stack(xp, marks, next_rows, older + steps.count, shape)
+    return Windows(states, next_states, steps, is_valid)
 
 
 def stack(xp: Any, marks: Array, rows: Array, older: Array, shape: Shape) -> Stack:

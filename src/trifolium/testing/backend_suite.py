@@ -100,14 +100,15 @@ class BackendSuite:
         backend.to_numpy(array)[:] = 1
         assert backend.to_numpy(array).tolist() == [0, 0, 0]
 
-    def test_host_views_reach_the_array(self, backend: Backend) -> None:
-        """``host_view`` gives None, or memory through which writes are seen."""
-        array = backend.zeros((4, 2), "float32")
-        view = backend.host_view(array)
-        if view is not None:
-            view[2] = 7
-            rows = backend.from_numpy(np.array([2], backend.default_int))
-            assert backend.to_numpy(backend.take(array, rows)).tolist() == [[7, 7]]
+    @pytest.mark.parametrize("width", [1, 100_000], ids=["small", "large"])
+    def test_the_host_gathers_rows(self, backend: Backend, width: int) -> None:
+        """``gather`` copies rows of host memory in any order, however large."""
+        column = np.arange(5 * width, dtype=np.float32).reshape(5, width)
+        rows = np.array([4, 0, 0, 3])
+        found, expected = backend.gather(column, rows), column[rows]
+        _same(found, expected)
+        column[:] = -1
+        _same(found, expected)
 
     @pytest.mark.parametrize("rows", [[], [2], [4, 0, 0, 3]])
     def test_take_gathers_rows(self, backend: Backend, rows: list[int]) -> None:

@@ -25,6 +25,8 @@ class StrictBackend(Backend):
     xp = xp
     capabilities = Capabilities(train=False, compile=False, donate=False, float64=True)
     default_int = "int64"
+    strides = False
+    on_host = False  # so that what a device of its own takes is tried where there is none
 
     def __init__(self, device: Any = None) -> None:
         if device not in (None, "cpu"):
@@ -58,9 +60,6 @@ class StrictBackend(Backend):
 
     def detach(self, array: Array) -> Array:
         return array
-
-    def host_view(self, array: Array) -> np.ndarray | None:
-        return None
 
     def take(self, array: Array, rows: Array) -> Array:
         return xp.take(array, rows, axis=0)

@@ -1,0 +1,91 @@
+"""What one transition takes of memory, beside the memories made for each framework.
+
+    python benchmarks/footprint.py measure
+    python benchmarks/footprint.py table     # writes section "Bytes" of docs/speed.md
+
+Each memory is filled in a process of its own, after a small one that brings in code and compiles it.
+What counts is by how much the largest resident size of the process has grown, over the rows.
+"""
+
+import argparse
+import dataclasses
+import re
+import resource
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+from pages import load, put, save
+from rivals import CASES, CONTENDERS
+
+SMALL = 4_000  # rows of the memory that comes first
+
+
+def needed(case_name: str) -> int:
+    """Return the bytes of an observation, an action of 64 bits, a reward, and a byte of flags."""
+    case = CASES[case_name]
+    return int(np.prod(case.shape)) * np.dtype(case.dtype).itemsize + 8 + 4 + 1
+
+
+def largest_size() -> int:
+    """Return the largest resident size that this process has had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def one(options: argparse.Namespace) -> None:
+    """Print the bytes of one transition in one memory."""
+    kind = next(each for each in CONTENDERS if each.__name__ == options.kind)
+    case = CASES[options.case]
+    small = kind(dataclasses.replace(case, capacity=SMALL))
+    small.fill()
+    small.sample()
+    before = largest_size()
+    memory = kind(case)
+    memory.fill()
+    memory.sample()
+    print((largest_size() - before) / case.capacity)
+
+
+def measure(_: argparse.Namespace) -> None:
+    """Measure all memories."""
+    found: dict[str, dict[str, float]] = {}
+    for case in ("vec", "image"):
+        for kind in CONTENDERS:
+            command = [sys.executable, "-W", "ignore", __file__, "one", kind.__name__, case]
+            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            figures = found.setdefault(f"{kind.framework} {kind.name}", {})
+            figures[case] = round(float(printed.splitlines()[-1]), 1)
+            print(kind.framework, kind.name, case, figures[case], flush=True)
+    save("footprint", found)
+
+
+def table(_: argparse.Namespace) -> None:
+    """Write the table."""
+    lines = [
+        "| memory | vec, bytes | over needed | image, bytes | over needed |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for name, figures in load("footprint").items():
+        cells = [f"{figures[case]:,.1f} | {figures[case] / needed(case):.2f}" for case in figures]
+        framework, _, rest = name.partition(" ")
+        lines.append(f"| {rest}, {framework} | {' | '.join(cells)} |")
+    put("speed.md", lines, "bytes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=re.split(r"\n\n", __doc__)[0])
+    commands = parser.add_subparsers(required=True)
+    for each in (measure, table):
+        commands.add_parser(each.__name__).set_defaults(do=each)
+    alone = commands.add_parser("one")
+    alone.set_defaults(do=one)
+    alone.add_argument("kind")
+    alone.add_argument("case", choices=list(CASES))
+    warnings.simplefilter("ignore")  # of rivals
+    options = parser.parse_args()
+    options.do(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""How much Python one call takes: bytecodes and calls into C, which no busy machine changes.
+
+    python benchmarks/instructions.py           # compares with docs/results/instructions.json
+    python benchmarks/instructions.py --save    # and keeps the counts there
+
+Counts depend on the version of Python, so they are kept by version. The exit status is 1 if one has
+grown by more than a twentieth; where there are none for this Python yet, they are printed.
+"""
+
+import argparse
+import platform
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from pages import load, save
+
+import trifolium as tri
+
+ROWS, BATCH, STREAMS = 20_000, 64, 8  # more rows than 4 * BATCH**2: draws come by the usual way
+LARGEST_GROWTH = 1.05
+
+
+def counted(call: Callable[[], Any], times: int = 5) -> dict[str, int]:
+    """Return the bytecodes and the calls into C of one call: the least of a few tries."""
+    call()
+    found = [_counted(call) for _ in range(times)]
+    return {name: min(each[name] for each in found) for name in found[0]}
+
+
+def _counted(call: Callable[[], Any]) -> dict[str, int]:
+    counts = {"bytecodes": 0, "calls into C": 0}
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        counts["bytecodes"] += event == "opcode"
+        return trace
+
+    def profile(_: FrameType, event: str, __: Any) -> None:
+        counts["calls into C"] += event == "c_call"
+
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(None)
+    sys.setprofile(profile)
+    try:
+        call()
+    finally:
+        sys.setprofile(None)
+    return counts
+
+
+def operations(backend: str) -> dict[str, Callable[[], Any]]:
+    """Return what is counted."""
+    rng = np.random.default_rng(0)
+    obs = rng.normal(size=(STREAMS, 4)).astype(np.float32)
+    single = tri.Buffer(ROWS, (4,), backend=backend, seed=0)
+    stacked = tri.Buffer(ROWS, (4,), 4, backend=backend, seed=0)
+    streams = tri.Buffer(ROWS, (4,), backend=backend, seed=0, n_streams=STREAMS)
+    ones = np.ones(STREAMS, np.float32)
+    actions = np.zeros(STREAMS, tri.get_backend(backend).default_int)
+    for _ in range(ROWS // STREAMS):
+        streams.add(obs, actions, ones, ones == 0)
+    single.add_from_buffer(streams)
+    stacked.add_from_buffer(streams)
+    model = tri.DDQN(4, 2, ROWS, 0.1, backend=backend, batch_size=BATCH, seed=0)
+    model.memory.add_from_buffer(streams)
+    return {
+        "add": lambda: single.add(obs[0], 1, 0.5, False, truncated=False, next_obs=obs[1]),
+        "add, a row of each stream": lambda: streams.add(obs, actions, ones, ones == 0),
+        "sample": lambda: single.sample(BATCH),
+        "sample, 4 frames": lambda: stacked.sample(BATCH),
+        "sample, streams": lambda: streams.sample(BATCH),
+        "take_action": lambda: model.take_action(obs[0]),
+        "train_step": model.train_step,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backend", default="numpy")
+    parser.add_argument("--save", action="store_true")
+    options = parser.parse_args()
+    key = f"{options.backend}, Python {'.'.join(platform.python_version_tuple()[:2])}"
+    kept = load("instructions")
+    found = {name: counted(call) for name, call in operations(options.backend).items()}
+    has_grown = False
+    print(f"{key:32} {'bytecodes':>16} {'calls into C':>16}")
+    for name, counts in found.items():
+        cells = []
+        for what, count in counts.items():
+            before = kept.get(key, {}).get(name, {}).get(what)
+            has_grown |= before is not None and count > LARGEST_GROWTH * before
+            cells.append(f"{count}" if before in (None, count) else f"{before} -> {count}")
+        print(f"{name:32} {cells[0]:>16} {cells[1]:>16}")
+    if options.save:
+        save("instructions", kept | {key: found})
+    return int(has_grown and not options.save)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""Environment steps per second while learning, beside plain loops of the same protocol.
+
+    python benchmarks/training.py measure     # one run of section "Training" of docs/speed.md
+    python benchmarks/training.py table
+
+DDQN on CartPole-v1 by CleanRL's DQN protocol, see benchmarks/loops.py: an update every 10 steps, on 128
+rows, and epsilon at its last value, 0.05, so that nearly every step asks the network. trifolium's DDQN
+evaluates three networks an update where the plain loops, being DQN, evaluate two. All take turns in one
+process, on one thread each but for XLA's, past their first updates; the medians are compared.
+"""
+
+import argparse
+import os
+import re
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import gymnasium
+from loops import BATCH, ENVIRONMENTS, EPSILON, HIDDEN, RATE, ROWS, PlainJax, PlainScan, PlainTorch
+from pages import load, put, save
+from turns import medians
+
+import trifolium as tri
+
+STEPS, SCAN_STEPS, ROUNDS = 2_000, 20_000, 11
+GOALS = (  # at least that many times the steps of the other
+    ("trifolium numpy", "plain torch", 1.0),
+    ("trifolium torch", "plain torch", 2.0),
+    ("trifolium torch, compile=True", "plain torch", 2.0),
+    ("trifolium jax", "plain jax", 2.0),
+    ("trifolium numpy", "SB3", 2.0),
+    ("trifolium torch", "SB3", 2.0),
+    ("trifolium compiled, 1 environment", "plain scan", 1.25),
+    (f"trifolium compiled, {ENVIRONMENTS} environments", "plain scan", 1.25),
+)
+
+
+def model(backend: str, streams: int = 1, **options: Any) -> tri.DDQN:
+    return tri.DDQN(
+        4,
+        2,
+        ROWS,
+        EPSILON,
+        hidden=HIDDEN,
+        learning_rate=RATE,
+        batch_size=BATCH,
+        target_update=50,
+        backend=backend,
+        n_streams=streams,
+        seed=0,
+        **options,
+    )
+
+
+class Loop:
+    """The protocol with trifolium's DDQN."""
+
+    def __init__(self, backend: str, **options: Any) -> None:
+        self.model = model(backend, **options)
+        self.env = gymnasium.make("CartPole-v1")
+        self.steps = 0
+        self.obs, _ = self.env.reset(seed=0)
+
+    def run(self, steps: int) -> None:
+        """Go on for that many steps."""
+        model, memory = self.model, self.model.memory
+        for _ in range(steps):
+            action = model.take_action(self.obs)
+            obs, reward, terminated, truncated, _ = self.env.step(action)
+            memory.add(self.obs, action, reward, terminated, truncated=truncated, next_obs=obs)
+            self.obs = self.env.reset()[0] if terminated or truncated else obs
+            self.steps += 1
+            if self.steps % 10 == 0:
+                loss = model.train_step()
+        float(loss)
+
+
+def stable_baselines() -> Callable[[int], Any]:
+    from stable_baselines3 import DQN
+
+    learner = DQN(
+        "MlpPolicy",
+        gymnasium.make("CartPole-v1"),
+        learning_rate=RATE,
+        buffer_size=ROWS,
+        learning_starts=BATCH,
+        batch_size=BATCH,
+        train_freq=10,
+        target_update_interval=500,
+        exploration_fraction=1e-6,
+        exploration_final_eps=EPSILON,
+        policy_kwargs={"net_arch": list(HIDDEN)},
+        device="cpu",
+    )
+    return partial(learner.learn, reset_num_timesteps=False)
+
+
+def compiled(streams: int) -> Callable[[int], Any]:
+    import gymnax
+
+    env, params = gymnax.make("CartPole-v1")
+    training = tri.get_backend("jax").compiled_training(
+        model("jax", streams), env, params, train_every=10, learning_starts=BATCH * streams
+    )
+    return partial(training.run, memories=False)
+
+
+def measure(_: argparse.Namespace) -> None:
+    """Run all loops once."""
+    loops: dict[str, Callable[[int], Any]] = {
+        "trifolium numpy": Loop("numpy").run,
+        "trifolium torch": Loop("torch").run,
+        "trifolium torch, compile=True": Loop("torch", compile=True).run,
+        "trifolium jax": Loop("jax").run,
+        "plain torch": PlainTorch().run,
+        "plain jax": PlainJax().run,
+        "SB3": stable_baselines(),
+    }
+    scans = {
+        "trifolium compiled, 1 environment": compiled(1),
+        f"trifolium compiled, {ENVIRONMENTS} environments": compiled(ENVIRONMENTS),
+        "plain scan": PlainScan().run,
+    }
+    found = {}
+    for group, steps in ((loops, STEPS), (scans, SCAN_STEPS)):
+        times = medians({name: partial(run, steps) for name, run in group.items()}, rounds=ROUNDS)
+        found |= {name: round(steps / seconds) for name, seconds in times.items()}
+        print(found, flush=True)
+    runs = load("training")
+    save("training", {"run 1": runs.get("run 2", found), "run 2": found})
+
+
+def table(_: argparse.Namespace) -> None:
+    """Write the table."""
+    first, second = (load("training")[f"run {number}"] for number in (1, 2))
+    lines = [
+        "| loop | steps/s | beside | steps/s | ratio | again | to reach |",
+        "|---|--:|---|--:|--:|--:|--:|",
+    ]
+    for ours, theirs, limit in GOALS:
+        ratios = [run[ours] / run[theirs] for run in (first, second)]
+        lines.append(
+            f"| {ours} | {second[ours]:,} | {theirs} | {second[theirs]:,} "
+            f"| {ratios[0]:.2f} | {ratios[1]:.2f} | {limit} |"
+        )
+    put("speed.md", lines, "training")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=re.split(r"\n\n", __doc__)[0])
+    commands = parser.add_subparsers(required=True)
+    for each in (measure, table):
+        commands.add_parser(each.__name__).set_defaults(do=each)
+    warnings.simplefilter("ignore")  # of others
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    options = parser.parse_args()
+    options.do(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Timing of several things beside each other: they take turns, so that noise falls on all alike."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+__all__ = ["medians"]
+
+
+def medians(
+    work: Mapping[str, Callable[[], object]],
+    *,
+    rounds: int,
+    calls: int = 1,
+    finish: Callable[[object], object] = lambda _: None,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Return the median seconds of one call of each of ``work``.
+
+    Args:
+        work: names to what is timed.
+        rounds: how often each gets its turn, in another order each; the first does not count.
+        calls: of one turn.
+        finish: waits for what the last call of a turn returned; its time counts.
+        seed: of the order.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in work}
+    order, rng = list(work), random.Random(seed)
+    for round_ in range(rounds + 1):
+        rng.shuffle(order)
+        for name in order:
+            call = work[name]
+            begin = time.perf_counter()
+            for _ in range(calls):
+                found = call()
+            finish(found)
+            if round_:
+                taken[name].append((time.perf_counter() - begin) / calls)
+    return {name: statistics.median(each) for name, each in taken.items()}
