@@ -138,8 +138,8 @@ class Backend(Protocol):
     def gather(self, column: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return ``column[rows]`` of host memory, for ``rows`` [N] that are all in range.
 
-        It is what a buffer reads with where :attr:`on_host` holds, so that a framework that has more
-        than one thread for it can use them.
+        It is what a buffer reads with where :attr:`on_host` holds, so that a framework that wants the
+        result to lie in some way of its own can see to it.
         """
         return column.take(rows, axis=0)
 

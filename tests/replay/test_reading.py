@@ -102,6 +102,31 @@ def test_buffers_do_not_share_priorities(backend: tri.Backend) -> None:
     ours.sample(3)
 
 
+def test_no_errors_change_no_priorities(backend: tri.Backend) -> None:
+    buffer = tri.Buffer(8, (1,), backend=backend, seed=0, sampler=tri.Prioritized())
+    for step in range(5):
+        buffer.add([step], 0, 0.0, False)
+    buffer.sample(3)
+    before = buffer.sampler.state()
+    buffer.update_priorities([], [])
+    after = buffer.sampler.state()
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_batches_of_stacks_stay_as_they_were_drawn(backend: tri.Backend) -> None:
+    """What comes out may share memory with itself, not with the rows."""
+    buffer = tri.Buffer(16, (1,), 3, backend=backend, seed=0)
+    for step in range(16):
+        buffer.add([step], 0, 0.0, False)
+    batch = buffer.sample(5)
+    before = backend.to_numpy(batch.states)
+    for _ in range(16):
+        buffer.add([-1], 0, 0.0, False)
+    assert np.array_equal(backend.to_numpy(batch.states), before)
+    assert np.array_equal(backend.to_numpy(batch.next_states)[:, :-1], before[:, 1:])
+
+
 def test_draws_with_replacement_need_one_row(backend: tri.Backend) -> None:
     buffer = tri.Buffer(8, (1,), backend=backend, sampler=tri.Uniform(replacement=True))
     buffer.add([1], 0, 0.0, False)

@@ -17,9 +17,6 @@ from trifolium_torch.network import adopt
 
 __all__ = ["TorchBackend"]
 
-PARALLEL_BYTES = 1 << 20
-"""From that many bytes on torch's threads gather faster than NumPy."""
-
 
 class TorchBackend(Backend):
     """Arrays are ``torch.Tensor`` on one device."""
@@ -88,12 +85,6 @@ class TorchBackend(Backend):
 
     def detach(self, array: Array) -> Array:
         return array.detach().to(self.device)
-
-    def gather(self, column: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        if column[:1].nbytes * len(rows) < PARALLEL_BYTES:
-            return column.take(rows, axis=0)
-        found = torch.from_numpy(column).index_select(0, torch.from_numpy(rows))
-        return np.asarray(found.numpy())
 
     def take(self, array: Array, rows: Array) -> Array:
         return array.index_select(0, rows)

@@ -75,7 +75,8 @@ def epsilon_greedy(
     """
     rows, actions = shape
     explores = rng.random(rows) < epsilon if epsilon > 0.0 else np.zeros(rows, bool)
-    chosen = rng.integers(actions, size=rows) if explores.any() else np.zeros(rows, np.int64)
-    if explores.all():
-        return chosen
-    return np.where(explores, chosen, np.argmax(values(), axis=1))
+    exploring = np.count_nonzero(explores)
+    if not exploring:
+        return values().argmax(axis=1)
+    chosen = rng.integers(actions, size=rows)
+    return chosen if exploring == rows else np.where(explores, chosen, values().argmax(axis=1))

@@ -97,7 +97,7 @@ class Intake:
             check_names(self._extras, extras)
             columns |= {name: self._columns[name].rows(value, n) for name, value in extras.items()}
         terminated = checks.flags("done", done, n)
-        marks = terminated * _TERMINATED
+        marks = terminated.view(np.uint8) * _TERMINATED
         last, cut = None, _NO_STREAMS
         if truncated is not False:
             if checks.is_single_flag(truncated):

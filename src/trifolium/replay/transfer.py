@@ -1,5 +1,7 @@
 """Transfer: a buffer's rows to and from files, the functional form, and recordings."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from typing import Any, Self
