@@ -79,7 +79,7 @@ class JaxBackend(Backend):
         return column.take(rows, axis=0, out=found, mode="clip")
 
     def to_numpy(self, array: Array) -> np.ndarray:
-        host = np.array(jax.device_get(array))
+        host = np.array(array)
         return host.astype(np.float32) if host.dtype == jnp.bfloat16 else host
 
     def is_array(self, value: Any) -> bool:

@@ -1,7 +1,7 @@
 """What ``add`` is given, checked and converted before anything is written."""
 
 from collections.abc import Mapping, Set
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -22,23 +22,11 @@ the reward, and the observation after a truncated step, if it is known. A tuple,
 every step, and a named one takes longer to make than the row to write."""
 
 
-class Steps(NamedTuple):
-    """One step of every stream, ready to be written.
-
-    Attributes:
-        marks: [n_streams] uint8, what the rows are.
-        columns: "obs" and the extras, each [n_streams, ...].
-        actions, rewards: [n_streams, ...].
-        last: the observations after truncated steps, if they are known, of the streams in ``cut``.
-        cut: [N] int, streams.
-    """
-
-    marks: np.ndarray
-    columns: dict[str, np.ndarray]
-    actions: np.ndarray
-    rewards: np.ndarray
-    last: np.ndarray | None
-    cut: np.ndarray
+Steps: TypeAlias = tuple[
+    np.ndarray, dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray | None, np.ndarray
+]
+"""One step of every stream, ready to be written: likewise, with a leading axis [n_streams]. The
+observations after truncated steps are those of some streams only, whose numbers come last."""
 
 
 class Intake:
@@ -107,9 +95,8 @@ class Intake:
             if next_obs is not None:
                 cut = np.flatnonzero(is_cut)
                 last = self._next_obs.rows(next_obs, n)[cut]
-        return Steps(
-            marks, columns, self._action.rows(action, n), self._reward.rows(reward, n), last, cut
-        )
+        actions, rewards = self._action.rows(action, n), self._reward.rows(reward, n)
+        return marks, columns, actions, rewards, last, cut
 
 
 def check_names(expected: Set[str], extras: Mapping[str, Any]) -> None:

@@ -72,12 +72,13 @@ class Rows:
 
     def put_each(self, steps: Steps) -> None:
         """Write one step of every stream."""
-        rows = self.ring.append_each(steps.marks)
-        self.storage.put_many(rows, steps.columns)
-        self.actions[rows] = steps.actions
-        self.rewards[rows] = steps.rewards
-        if steps.last is not None:
-            for stream, last in zip(steps.cut.tolist(), steps.last, strict=True):
+        marks, columns, actions, rewards, lasts, cut = steps
+        rows = self.ring.append_each(marks)
+        self.storage.put_many(rows, columns)
+        self.actions[rows] = actions
+        self.rewards[rows] = rewards
+        if lasts is not None:
+            for stream, last in zip(cut.tolist(), lasts, strict=True):
                 self.put_idle(stream, BOUNDARY, {"obs": last})
 
     def check_actions(self, other: "Rows") -> None:
