@@ -144,6 +144,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "benchmarks/memories.py", command, env=ONE_THREAD)
     for command in ("measure", "table"):
         session.run("python", "benchmarks/footprint.py", command, env=ONE_THREAD)
+    session.run("python", "benchmarks/parts.py", env=ONE_THREAD)
     session.run("python", "benchmarks/imports.py")
     for backend in ("numpy", "torch", "jax"):
         session.run("python", "benchmarks/capacity.py", "--backend", backend)
