@@ -146,9 +146,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "benchmarks/footprint.py", command, env=ONE_THREAD)
     session.run("python", "benchmarks/parts.py", env=ONE_THREAD)
     session.run("python", "benchmarks/imports.py")
-    for backend in ("numpy", "torch", "jax"):
-        session.run("python", "benchmarks/capacity.py", "--backend", backend)
-    for script in ("functional", "compiled"):
+    for script in ("capacity", "functional", "compiled"):
         session.run("python", f"benchmarks/{script}.py", env=ONE_THREAD)
 
 

@@ -20,9 +20,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import gymnasium
 import gymnax
 from pages import put, save
+from training import Loop
+from turns import medians
 
 import trifolium as tri
 from trifolium_jax import CompiledTraining
@@ -56,32 +57,11 @@ def learned(steps: int) -> dict[str, Any]:
     }
 
 
-class Loop:
-    """The protocol as a loop in Python."""
-
-    def __init__(self) -> None:
-        self.model = model(1, 500_000)
-        self.env = gymnasium.make("CartPole-v1")
-        self.obs, _ = self.env.reset(seed=1)
-
-    def run(self, steps: int) -> None:
-        """Go on for that many steps."""
-        for step in range(steps):
-            action = self.model.take_action(self.obs)
-            obs, reward, terminated, truncated, _ = self.env.step(action)
-            self.model.memory.add(
-                self.obs, action, reward, terminated, truncated=truncated, next_obs=obs
-            )
-            self.obs = self.env.reset()[0] if terminated or truncated else obs
-            if step % TRAIN_EVERY == 0:
-                loss = self.model.train_step()
-        float(loss)  # wait for what is under way
-
-
 def speeds() -> dict[str, float]:
     """Return medians of steps per second, past the start of learning."""
-    compiled, loop = training(model(1, 500_000), starts=0), Loop()
-    return medians({"compiled": (steps_of(compiled), COMPILED_STEPS), "loop": (loop.run, LOOP_STEPS)})
+    compiled, loop = training(model(1, 500_000), starts=0), Loop(model(1, 500_000))
+    turns = {"compiled": (steps_of(compiled), COMPILED_STEPS), "loop": (loop.run, LOOP_STEPS)}
+    return steps_per_second(turns)
 
 
 def sizes() -> dict[str, float]:
@@ -89,23 +69,19 @@ def sizes() -> dict[str, float]:
     runs = {rows: training(model(1, 500_000, rows), starts=rows) for rows in (10_000, 1_000_000)}
     for rows, run in runs.items():
         run.run(rows, memories=False)  # fills it
-    return medians({f"{rows:,}": (steps_of(run), COMPILED_STEPS) for rows, run in runs.items()})
+    return steps_per_second(
+        {f"{rows:,}": (steps_of(run), COMPILED_STEPS) for rows, run in runs.items()}
+    )
 
 
 def steps_of(run: CompiledTraining) -> Callable[[int], Any]:
     return partial(run.run, memories=False)
 
 
-def medians(runs: dict[str, tuple[Callable[[int], Any], int]]) -> dict[str, float]:
-    """Return the median steps per second of runs that take turns, each first once for nothing."""
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for round_ in range(ROUNDS + 1):
-        for name, (run, steps) in runs.items():
-            begin = time.perf_counter()
-            run(steps)
-            if round_:
-                taken[name].append(steps / (time.perf_counter() - begin))
-    return {name: statistics.median(each) for name, each in taken.items()}
+def steps_per_second(turns: dict[str, tuple[Callable[[int], Any], int]]) -> dict[str, float]:
+    """Return the median speed of each run, which takes so many steps a turn."""
+    times = medians({name: partial(run, steps) for name, (run, steps) in turns.items()}, rounds=ROUNDS)
+    return {name: turns[name][1] / seconds for name, seconds in times.items()}
 
 
 def main() -> None:

@@ -9,14 +9,12 @@ What counts is by how much the largest resident size of the process has grown, o
 
 import argparse
 import dataclasses
-import re
 import resource
 import subprocess
 import sys
-import warnings
 
 import numpy as np
-from pages import load, put, save
+from pages import command_line, load, put, save
 from rivals import CASES, CONTENDERS
 
 SMALL = 4_000  # rows of the memory that comes first
@@ -74,15 +72,11 @@ def table(_: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=re.split(r"\n\n", __doc__)[0])
-    commands = parser.add_subparsers(required=True)
-    for each in (measure, table):
-        commands.add_parser(each.__name__).set_defaults(do=each)
+    parser, commands = command_line(__doc__, measure, table)
     alone = commands.add_parser("one")
     alone.set_defaults(do=one)
     alone.add_argument("kind")
     alone.add_argument("case", choices=list(CASES))
-    warnings.simplefilter("ignore")  # of rivals
     options = parser.parse_args()
     options.do(options)
 

@@ -10,7 +10,6 @@ nothing else.
 """
 
 import argparse
-import statistics
 import time
 from functools import partial
 from typing import Any
@@ -18,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from pages import put, save
+from turns import medians
 
 import trifolium as tri
 from trifolium import replay
@@ -69,19 +69,14 @@ def measure(step: Any, options: dict[str, Any]) -> dict[str, float]:
     begin = time.perf_counter()
     compiled = {capacity: run.lower(state, keys).compile() for capacity, state in states.items()}
     seconds = (time.perf_counter() - begin) / 2
-    times: dict[int, list[float]] = {SMALL: [], LARGE: []}
-    for round_ in range(ROUNDS + 1):
-        for capacity in (SMALL, LARGE) if round_ % 2 else (LARGE, SMALL):
-            begin = time.perf_counter()
-            states[capacity], sums = compiled[capacity](states[capacity], keys)
-            jax.block_until_ready(sums)
-            times[capacity].append((time.perf_counter() - begin) / STEPS * 1e6)
-    medians = {capacity: statistics.median(each[1:]) for capacity, each in times.items()}
-    return {
-        "small": medians[SMALL],
-        "large": medians[LARGE],
-        "compile": seconds,
-    }
+
+    def turn(capacity: int) -> None:
+        states[capacity], sums = compiled[capacity](states[capacity], keys)
+        jax.block_until_ready(sums)
+
+    times = medians({"small": partial(turn, SMALL), "large": partial(turn, LARGE)}, rounds=ROUNDS)
+    found = {size: each / STEPS * 1e6 for size, each in times.items()}
+    return {**found, "compile": seconds}
 
 
 def main() -> None:

@@ -12,14 +12,11 @@ each ratio has been seen twice.
 
 import argparse
 import dataclasses
-import re
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from pages import load, put, save
+from pages import command_line, last_two, load, put, save, save_run
 from rivals import CASES, CONTENDERS, MANY, Case, Contender
 from turns import medians
 
@@ -84,16 +81,17 @@ def alone(framework: str, case: Case) -> Callable[[], Any]:
     return gather
 
 
-def wait(found: Any) -> None:
-    """Wait until what a call returned is there."""
-    if "jax" in sys.modules and found is not None:
-        import jax
+def awaited(framework: str, call: Callable[[], Any]) -> Callable[[], Any]:
+    """Return ``call``, on JAX until what it returned is there; elsewhere it is there at once."""
+    if framework != "jax":
+        return call
+    import jax
 
-        jax.block_until_ready(found.states if isinstance(found, tri.Batch) else found)
+    return lambda: jax.block_until_ready(call())  # a Batch is one of JAX's trees
 
 
-def awaited(call: Callable[[], Any]) -> Callable[[], None]:
-    return lambda: wait(call())
+def samples_of(memories: dict[str, Contender]) -> dict[str, Callable[[], Any]]:
+    return {name: awaited(each.framework, each.sample) for name, each in memories.items()}
 
 
 def filled(case: Case, chosen: Iterable[type[Contender]] = CONTENDERS) -> dict[str, Contender]:
@@ -111,7 +109,7 @@ def operations() -> Iterator[tuple[str, dict[str, Callable[[], Any]], int, int]]
         dataclasses.replace(CASES["vec"], capacity=10_000), [c for c in CONTENDERS if c.name == OURS]
     )
     samples = vec | {f"{name}, 10,000 rows": each for name, each in small.items()}
-    yield "sample, vec", {name: awaited(each.sample) for name, each in samples.items()}, 30, 200
+    yield "sample, vec", samples_of(samples), 30, 200
     yield "add one, vec", {name: each.adding for name, each in vec.items()}, 40, 500
     del vec, small, samples
     many: dict[str, Callable[[], Any]] = {}
@@ -123,23 +121,25 @@ def operations() -> Iterator[tuple[str, dict[str, Callable[[], Any]], int, int]]
     yield "add 64, vec", many, 40, 100
     del many
     image = filled(CASES["image"])
-    yield "sample, image", {name: awaited(each.sample) for name, each in image.items()}, 30, 60
+    yield "sample, image", samples_of(image), 30, 60
     del image
-    stack = {name: awaited(each.sample) for name, each in filled(CASES["stack"]).items()}
+    stack = samples_of(filled(CASES["stack"]))
     for framework in FRAMEWORKS:
-        stack[f"{framework} {ALONE}"] = awaited(alone(framework, CASES["stack"]))
+        stack[f"{framework} {ALONE}"] = awaited(framework, alone(framework, CASES["stack"]))
     yield "sample, stack", stack, 30, 6
 
 
 def measure(_: argparse.Namespace) -> None:
     """Run all operations once."""
+    import jax
+
     found = {}
     for operation, work, rounds, calls in operations():
-        times = medians(work, rounds=rounds, calls=calls, finish=wait)
+        # at the end of a turn, whose calls are many: adds to JAX are only begun when they return
+        times = medians(work, rounds=rounds, calls=calls, finish=jax.block_until_ready)
         found[operation] = {name: round(each * 1e6, 2) for name, each in times.items()}
         print(operation, found[operation], flush=True)
-    runs = load("memories")
-    save("memories", {"run 1": runs.get("run 2", found), "run 2": found})
+    save_run("memories", found)
 
 
 SWEEPS: dict[str, list[tuple[int, Case]]] = {
@@ -159,8 +159,7 @@ def sweep(_: argparse.Namespace) -> None:
     for size, cases in SWEEPS.items():
         found[size] = {"at": [at for at, _ in cases]}
         for at, case in cases:
-            work = {name: awaited(each.sample) for name, each in filled(case).items()}
-            for name, seconds in medians(work, rounds=15, calls=10).items():
+            for name, seconds in medians(samples_of(filled(case)), rounds=15, calls=10).items():
                 found[size].setdefault(name, []).append(round(seconds * 1e6, 2))
             print(size, at, flush=True)
     save("memory_sweeps", found)
@@ -168,7 +167,7 @@ def sweep(_: argparse.Namespace) -> None:
 
 def table(_: argparse.Namespace) -> None:
     """Write the page and the plot."""
-    first, second = (load("memories")[f"run {number}"] for number in (1, 2))
+    first, second = last_two("memories")
     lines = [
         "| operation | backend | trifolium, us | beside | us | ratio | again | to reach |",
         "|---|---|--:|---|--:|--:|--:|--:|",
@@ -204,11 +203,7 @@ def draw(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=re.split(r"\n\n", __doc__)[0])
-    commands = parser.add_subparsers(required=True)
-    for each in (measure, sweep, table):
-        commands.add_parser(each.__name__).set_defaults(do=each)
-    warnings.simplefilter("ignore")  # of rivals
+    parser, _ = command_line(__doc__, measure, sweep, table)
     options = parser.parse_args()
     options.do(options)
 

@@ -1,10 +1,14 @@
-"""Where benchmarks keep their results: files in docs/results/, and a part of a page in docs/."""
+"""What benchmarks share: results in docs/results/, parts of pages in docs/, a command line."""
 
+import argparse
 import json
+import re
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DOCS", "load", "put", "save"]
+__all__ = ["DOCS", "command_line", "last_two", "load", "put", "save", "save_run"]
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -29,6 +33,32 @@ def put(page: str, lines: list[str], part: str = "results") -> None:
     text = path.read_text()
     before, after = text.split(begin)[0], text.split(end)[1]
     path.write_text("\n".join([before + begin, *lines, end + after]))
+
+
+def save_run(name: str, found: dict[str, Any]) -> None:
+    """Keep a run beside the one before it, in docs/results/``name``.json."""
+    save(name, {"run 1": load(name).get("run 2", found), "run 2": found})
+
+
+def last_two(name: str) -> list[dict[str, Any]]:
+    """Return the runs that :func:`save_run` has kept, the older one first."""
+    runs = load(name)
+    return [runs["run 1"], runs["run 2"]]
+
+
+def command_line(
+    doc: str, *commands: Callable[[argparse.Namespace], None]
+) -> tuple[argparse.ArgumentParser, Any]:
+    """Return a parser with ``commands`` by their names, and what takes further ones.
+
+    Its options have the command as ``do``. Warnings are those of other libraries: they are not shown.
+    """
+    warnings.simplefilter("ignore")
+    parser = argparse.ArgumentParser(description=re.split(r"\n\n", doc)[0])
+    subparsers = parser.add_subparsers(required=True)
+    for each in commands:
+        subparsers.add_parser(each.__name__).set_defaults(do=each)
+    return parser, subparsers
 
 
 def _path(name: str) -> Path:

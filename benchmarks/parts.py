@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from loops import learned, learner
+from memories import awaited
 from pages import put, save
 from rivals import CASES, CONTENDERS
 from training import model
@@ -30,7 +31,7 @@ def minibatch(backend: str) -> dict[str, float]:
     kind = next(each for each in CONTENDERS if each.framework == backend and each.name == "trifolium")
     memory = kind(CASES["vec"])
     memory.fill()
-    buffer = memory.buffer  # type: ignore[attr-defined]
+    buffer = memory.buffer
     rows, sampler, size = buffer._rows, buffer.sampler, CASES["vec"].batch
     same = sampler.draw(rows, buffer.rng, size)
 
@@ -43,16 +44,12 @@ def minibatch(backend: str) -> dict[str, float]:
     def batch(draw: Any) -> Any:
         return rows.storage.batch(planned(draw), True).batch(draw.serials).states
 
-    def there(states: Any) -> None:
-        if backend == "jax":
-            states.block_until_ready()
-
     work: dict[str, Callable[[], Any]] = {
         "draw": drawn,
         "and places, flags, rewards, actions": lambda: planned(drawn()),
         "and gather": lambda: rows.storage.material(planned(drawn())),
-        "and batch: all": lambda: there(batch(drawn())),
-        "all, the same rows each time": lambda: there(batch(same)),
+        "and batch: all": awaited(backend, lambda: batch(drawn())),
+        "all, the same rows each time": awaited(backend, lambda: batch(same)),
     }
     return _rounded(medians(work, rounds=25, calls=200))
 

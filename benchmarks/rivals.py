@@ -73,6 +73,7 @@ class Contender(ABC):
     name: ClassVar[str]
     framework: ClassVar[str]
     cases: ClassVar[tuple[str, ...]] = ("vec", "image")
+    buffer: Any
 
     def __init__(self, case: Case, streams: int = 1) -> None:
         self.case = case
@@ -81,19 +82,24 @@ class Contender(ABC):
 
     @abstractmethod
     def make(self) -> None:
-        """Make the empty memory."""
+        """Make the empty memory, :attr:`buffer`."""
 
     @abstractmethod
     def add(self, step: Any) -> Any:
-        """Store what :meth:`step` made of one step."""
+        """Store one step: (obs, action, reward, done, next_obs)."""
 
     @abstractmethod
     def add_rows(self, rows: dict[str, np.ndarray]) -> Any:
         """Store a step of every stream, or consecutive steps where the library takes them."""
 
-    @abstractmethod
     def sample(self) -> Any:
         """Return a minibatch."""
+        return self.buffer.sample(self.case.batch)
+
+    def add_each(self, rows: dict[str, np.ndarray]) -> None:
+        """Store consecutive steps one by one."""
+        for step in zip(*rows.values(), strict=True):
+            self.add(step)
 
     def fill(self) -> None:
         """Store as many rows as there is room for, and a few more."""
@@ -160,9 +166,6 @@ class Trifolium(Contender):
             run.add(obs, action, reward, done)
         self.buffer.add_from_buffer(run)
 
-    def sample(self) -> Any:
-        return self.buffer.sample(self.case.batch)
-
 
 class OnNumPy(Trifolium):
     """``trifolium.Buffer`` on NumPy."""
@@ -214,9 +217,6 @@ class Cpprb(Contender):
             done=rows["done"],
         )
 
-    def sample(self) -> Any:
-        return self.buffer.sample(self.case.batch)
-
 
 class StableBaselines(Contender):
     """``stable_baselines3``'s ReplayBuffer: stored by NumPy, drawn as tensors without a copy."""
@@ -257,11 +257,7 @@ class StableBaselines(Contender):
                 self.infos,
             )
         else:
-            for step in zip(*rows.values(), strict=True):
-                self.add(step)
-
-    def sample(self) -> Any:
-        return self.buffer.sample(self.case.batch)
+            self.add_each(rows)
 
 
 class Tianshou(Contender):
@@ -277,7 +273,7 @@ class Tianshou(Contender):
         self.batch = Batch
         stacks = self.case.n_frames > 1
         options = {"stack_num": self.case.n_frames, "ignore_obs_next": stacks}
-        self.buffer: Any = (
+        self.buffer = (
             VectorReplayBuffer(self.case.capacity, self.streams, **options)
             if self.streams > 1
             else ReplayBuffer(self.case.capacity, **options)
@@ -294,8 +290,7 @@ class Tianshou(Contender):
 
     def add_rows(self, rows: dict[str, np.ndarray]) -> None:
         if self.streams == 1:
-            for step in zip(*rows.values(), strict=True):
-                self.add(step)
+            self.add_each(rows)
             return
         batch = self.batch(
             obs=rows["obs"],
@@ -306,9 +301,6 @@ class Tianshou(Contender):
             obs_next=rows["next_obs"],
         )
         self.buffer.add(batch, buffer_ids=self.streams_all)
-
-    def sample(self) -> Any:
-        return self.buffer.sample(self.case.batch)
 
 
 class TorchRL(Contender):

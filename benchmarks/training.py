@@ -11,15 +11,24 @@ process, on one thread each but for XLA's, past their first updates; the medians
 
 import argparse
 import os
-import re
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import gymnasium
-from loops import BATCH, ENVIRONMENTS, EPSILON, HIDDEN, RATE, ROWS, PlainJax, PlainScan, PlainTorch
-from pages import load, put, save
+from loops import (
+    BATCH,
+    ENVIRONMENTS,
+    EPSILON,
+    HIDDEN,
+    RATE,
+    ROWS,
+    TRAIN_EVERY,
+    PlainJax,
+    PlainScan,
+    PlainTorch,
+)
+from pages import command_line, last_two, put, save_run
 from turns import medians
 
 import trifolium as tri
@@ -57,8 +66,8 @@ def model(backend: str, streams: int = 1, **options: Any) -> tri.DDQN:
 class Loop:
     """The protocol with trifolium's DDQN."""
 
-    def __init__(self, backend: str, **options: Any) -> None:
-        self.model = model(backend, **options)
+    def __init__(self, model: tri.DDQN) -> None:
+        self.model = model
         self.env = gymnasium.make("CartPole-v1")
         self.steps = 0
         self.obs, _ = self.env.reset(seed=0)
@@ -72,7 +81,7 @@ class Loop:
             memory.add(self.obs, action, reward, terminated, truncated=truncated, next_obs=obs)
             self.obs = self.env.reset()[0] if terminated or truncated else obs
             self.steps += 1
-            if self.steps % 10 == 0:
+            if self.steps % TRAIN_EVERY == 0:
                 loss = model.train_step()
         float(loss)
 
@@ -87,7 +96,7 @@ def stable_baselines() -> Callable[[int], Any]:
         buffer_size=ROWS,
         learning_starts=BATCH,
         batch_size=BATCH,
-        train_freq=10,
+        train_freq=TRAIN_EVERY,
         target_update_interval=500,
         exploration_fraction=1e-6,
         exploration_final_eps=EPSILON,
@@ -102,7 +111,7 @@ def compiled(streams: int) -> Callable[[int], Any]:
 
     env, params = gymnax.make("CartPole-v1")
     training = tri.get_backend("jax").compiled_training(
-        model("jax", streams), env, params, train_every=10, learning_starts=BATCH * streams
+        model("jax", streams), env, params, train_every=TRAIN_EVERY, learning_starts=BATCH * streams
     )
     return partial(training.run, memories=False)
 
@@ -110,10 +119,10 @@ def compiled(streams: int) -> Callable[[int], Any]:
 def measure(_: argparse.Namespace) -> None:
     """Run all loops once."""
     loops: dict[str, Callable[[int], Any]] = {
-        "trifolium numpy": Loop("numpy").run,
-        "trifolium torch": Loop("torch").run,
-        "trifolium torch, compile=True": Loop("torch", compile=True).run,
-        "trifolium jax": Loop("jax").run,
+        "trifolium numpy": Loop(model("numpy")).run,
+        "trifolium torch": Loop(model("torch")).run,
+        "trifolium torch, compile=True": Loop(model("torch", compile=True)).run,
+        "trifolium jax": Loop(model("jax")).run,
         "plain torch": PlainTorch().run,
         "plain jax": PlainJax().run,
         "SB3": stable_baselines(),
@@ -128,13 +137,12 @@ def measure(_: argparse.Namespace) -> None:
         times = medians({name: partial(run, steps) for name, run in group.items()}, rounds=ROUNDS)
         found |= {name: round(steps / seconds) for name, seconds in times.items()}
         print(found, flush=True)
-    runs = load("training")
-    save("training", {"run 1": runs.get("run 2", found), "run 2": found})
+    save_run("training", found)
 
 
 def table(_: argparse.Namespace) -> None:
     """Write the table."""
-    first, second = (load("training")[f"run {number}"] for number in (1, 2))
+    first, second = last_two("training")
     lines = [
         "| loop | steps/s | beside | steps/s | ratio | again | to reach |",
         "|---|--:|---|--:|--:|--:|--:|",
@@ -149,11 +157,7 @@ def table(_: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=re.split(r"\n\n", __doc__)[0])
-    commands = parser.add_subparsers(required=True)
-    for each in (measure, table):
-        commands.add_parser(each.__name__).set_defaults(do=each)
-    warnings.simplefilter("ignore")  # of others
+    parser, _ = command_line(__doc__, measure, table)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     options = parser.parse_args()
     options.do(options)
