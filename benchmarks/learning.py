@@ -71,7 +71,14 @@ PROTOCOLS = {
     "CartPole-v1": Protocol(488.7, iqn={"n_step": 3}),
     "Acrobot-v1": Protocol(-88.9, rate=1e-3, options={"target_update": 50, "dueling": True}),
     "MinAtar/Breakout-v1": Protocol(
-        8.0, ("ddqn",), ("torch", "jax"), 500_000, 100_000, 5_000, 4, 100_000, BREAKOUT
+        8.0,
+        models=("ddqn",),
+        backends=("torch", "jax"),
+        exploration=100_000,
+        starts=5_000,
+        train_every=4,
+        memory=100_000,
+        options=BREAKOUT,
     ),
 }
 

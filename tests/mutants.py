@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 REPLAY = ROOT / "src" / "trifolium" / "replay"
-MODULES = ("ring", "windows", "rows", "samplers", "sumtree")
+MODULES = ("ring", "windows", "rows", "assemble", "samplers", "sumtree")
 EXPLAINED = ROOT / "docs" / "mutants.md"
 CPU_SECONDS = 120
 QUICK = [  # the quickest to notice first

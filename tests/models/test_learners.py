@@ -114,6 +114,19 @@ def test_nothing_is_learned_until_a_minibatch_can_be_drawn(learner):
         assert np.array_equal(array, before[name])
 
 
+@pytest.mark.parametrize("action", [-1, 3])
+@pytest.mark.parametrize("kind", [DDQN, IQN])
+def test_stored_action_that_the_model_lacks_is_named(learner, kind, action):
+    model = make(learner, kind=kind, batch_size=4)
+    for step in range(6):
+        model.memory.add(np.zeros(4), action if step < 5 else 0, 1.0, False)
+    before = model.state()
+    with pytest.raises(ValueError, match=rf"action {action}; expected 0 to 2, as of action_space=3"):
+        model.train_step()
+    after = model.state()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
 def test_target_network_is_copied_every_target_update(learner):
     model = make(learner, target_update=3)
     remember(model)

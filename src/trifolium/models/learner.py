@@ -212,10 +212,14 @@ class Learner(BaseModel):
         """Make one update and return its loss: shape (), on the backend's device.
 
         While the memory can't fill a minibatch nothing is learned, and the loss is 0.
+
+        Raises:
+            ValueError: the minibatch holds an action that this model doesn't have.
         """
         if self.memory.drawable < self.batch_size:
             return super().train_step()
         columns, plan, indices = self.memory.draw(self.batch_size)
+        self._check_actions(plan.actions)
         drawn = Drawn(self._noise(3), self.update.algorithm.draw(self.rng, self.batch_size))
         rate = self.learning_rate
         self._learned, loss, errors = self._compiled(
@@ -288,6 +292,14 @@ class Learner(BaseModel):
             raise ValueError(f"backend={name!r} takes no gradients, so nothing can learn on it")
         if self.compile and not can.compile:
             raise ValueError(f"compile=True: backend={name!r} has no compiler; expected False")
+
+    def _check_actions(self, actions: np.ndarray) -> None:
+        for action in (int(actions.min()), int(actions.max())):
+            if not 0 <= action < self.action_space:
+                raise ValueError(
+                    f"the memory holds action {action}; expected 0 to {self.action_space - 1}, "
+                    f"as of action_space={self.action_space}"
+                )
 
     def _network_on(self, backend: Backend) -> DefaultNetwork:
         return self._default_network(self.design.torso(backend.convolve), self.design.head)
