@@ -12,9 +12,9 @@ units, Adam at 2.5e-4, a memory of 10,000 rows, batches of 128, an update every 
 the target network every 500, from step 10,000 on; epsilon falls from 1 to 0.05 over the first half.
 With three deviations: the learning rate falls to 0, as at a constant one some seeds unlearn CartPole
 late in the run; on Acrobot, where values of actions differ by little, it falls from 1e-3 and networks
-are dueling ones; and IQN sums three rewards on CartPole, where with one it is at times left with a
-policy that drifts off. IQN takes 8 fractions wherever it takes any. MinAtar's Breakout has a
-convolutional torso, and options of its own.
+are dueling ones; and IQN sums three rewards on CartPole, at a rate that is 0 from step 300,000 on: with
+one reward, or as long a fall as DDQN's, it is at times left with a policy that drifts off. IQN takes 8
+fractions wherever it takes any. MinAtar's Breakout has a convolutional torso, and options of its own.
 """
 
 import argparse
@@ -25,8 +25,7 @@ import statistics
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pages import DOCS, load, put, save
@@ -40,12 +39,11 @@ SEEDS = (1, 2, 3)
 POINTS = 200  # of a curve that is kept
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol:
     """How an agent is trained in an environment, and what it has to reach."""
 
     goal: float
-    models: tuple[str, ...] = MODELS
     backends: tuple[str, ...] = BACKENDS
     steps: int = 500_000
     exploration: int = 250_000
@@ -53,46 +51,52 @@ class Protocol:
     train_every: int = 10
     memory: int = 10_000
     rate: float = 2.5e-4
-    options: dict[str, Any] = field(default_factory=lambda: {"target_update": 50})
-    iqn: dict[str, Any] = field(default_factory=dict)  # options of IQN besides
+    rate_steps: int = 500_000  # until the learning rate is 0
+    options: dict[str, Any] = field(default_factory=dict)
 
 
-BREAKOUT = {
-    "convolutions": "minatar",
-    "hidden": (128,),
-    "obs_dtype": "bool",
-    "learning_rate": 5e-4,
-    "batch_size": 64,
-    "n_step": 3,
-    "target_update": 250,
-    "huber_delta": 1.0,
-}
+CARTPOLE = Protocol(goal=488.7, options={"target_update": 50})
+ACROBOT = Protocol(goal=-88.9, rate=1e-3, options={"target_update": 50, "dueling": True})
+BREAKOUT = Protocol(
+    goal=8.0,
+    backends=("torch", "jax"),
+    exploration=100_000,
+    starts=5_000,
+    train_every=4,
+    memory=100_000,
+    options={
+        "convolutions": "minatar",
+        "hidden": (128,),
+        "obs_dtype": "bool",
+        "learning_rate": 5e-4,
+        "batch_size": 64,
+        "n_step": 3,
+        "target_update": 250,
+        "huber_delta": 1.0,
+    },
+)
+EIGHT = {"action_quantiles": 8}
 PROTOCOLS = {
-    "CartPole-v1": Protocol(488.7, iqn={"n_step": 3}),
-    "Acrobot-v1": Protocol(-88.9, rate=1e-3, options={"target_update": 50, "dueling": True}),
-    "MinAtar/Breakout-v1": Protocol(
-        8.0,
-        models=("ddqn",),
-        backends=("torch", "jax"),
-        exploration=100_000,
-        starts=5_000,
-        train_every=4,
-        memory=100_000,
-        options=BREAKOUT,
+    ("CartPole-v1", "ddqn"): CARTPOLE,
+    ("CartPole-v1", "iqn"): replace(
+        CARTPOLE, rate_steps=300_000, options=CARTPOLE.options | EIGHT | {"n_step": 3}
     ),
+    ("Acrobot-v1", "ddqn"): ACROBOT,
+    ("Acrobot-v1", "iqn"): replace(ACROBOT, options=ACROBOT.options | EIGHT),
+    ("MinAtar/Breakout-v1", "ddqn"): BREAKOUT,
 }
+ENVIRONMENTS = tuple(dict.fromkeys(env for env, _ in PROTOCOLS))
 
 
 def train(env_id: str, model_id: str, backend: str, seed: int) -> dict[str, Any]:
     """Train once and return the figures of the run."""
     import trifolium as tri
 
-    protocol = PROTOCOLS[env_id]
+    protocol = PROTOCOLS[env_id, model_id]
     env = make(env_id)
     tri.get_backend(backend).set_threads(1)
-    falling = tri.Linear(protocol.rate, 0.0, protocol.steps // protocol.train_every)
-    kinds = {"ddqn": tri.DDQN, "iqn": partial(tri.IQN, action_quantiles=8, **protocol.iqn)}
-    model = kinds[model_id](
+    falling = tri.Linear(protocol.rate, 0.0, protocol.rate_steps // protocol.train_every)
+    model = {"ddqn": tri.DDQN, "iqn": tri.IQN}[model_id](
         env.observation_space.shape,
         int(env.action_space.n),
         protocol.memory,
@@ -146,10 +150,9 @@ def run(options: argparse.Namespace) -> None:
     """Run what is asked for and has no result yet."""
     wanted = {
         f"{env} {model} {backend} {seed}": (env, model, backend, seed)
-        for backend, model, env, seed in itertools.product(
-            options.backend, options.model, options.env, options.seed
-        )
-        if model in PROTOCOLS[env].models and backend in PROTOCOLS[env].backends
+        for backend, (env, model), seed in itertools.product(options.backend, PROTOCOLS, options.seed)
+        if env in options.env and model in options.model
+        if backend in PROTOCOLS[env, model].backends
     }
     missing = {name: case for name, case in wanted.items() if name not in load("learning")}
     with ProcessPoolExecutor(options.jobs, max_tasks_per_child=1) as pool:
@@ -168,14 +171,14 @@ def table(_: argparse.Namespace) -> None:
     """Write the table and the plot."""
     results = load("learning")
     lines = ["| environment | model | backend | seeds | mean | to reach |", "|---|---|---|---|--:|--:|"]
-    for env, model, backend in itertools.product(PROTOCOLS, MODELS, BACKENDS):
+    for (env, model), backend in itertools.product(PROTOCOLS, BACKENDS):
         found = [results.get(f"{env} {model} {backend} {seed}") for seed in SEEDS]
         returns = [each["last 100 episodes"] for each in found if each]
         if returns:
             seeds = ", ".join(f"{each:.1f}" for each in returns)
             mean = statistics.fmean(returns)
             lines.append(
-                f"| {env} | {model} | {backend} | {seeds} | {mean:.1f} | {PROTOCOLS[env].goal} |"
+                f"| {env} | {model} | {backend} | {seeds} | {mean:.1f} | {PROTOCOLS[env, model].goal} |"
             )
     put("learning.md", [*lines, "", CURVES])
     draw(results)
@@ -184,18 +187,19 @@ def table(_: argparse.Namespace) -> None:
 def draw(results: dict[str, Any]) -> None:
     from matplotlib.figure import Figure
 
-    panels = [(env, model) for env, protocol in PROTOCOLS.items() for model in protocol.models]
     figure = Figure(figsize=(13, 7), layout="constrained")
-    for axis, (env, model) in zip(figure.subplots(2, 3).T.flat, panels, strict=False):
-        for backend in PROTOCOLS[env].backends:
+    for axis, ((env, model), protocol) in zip(
+        figure.subplots(2, 3).T.flat, PROTOCOLS.items(), strict=False
+    ):
+        for backend in protocol.backends:
             curves = [results.get(f"{env} {model} {backend} {seed}", {}).get("curve") for seed in SEEDS]
             means = [mean_of(point) for point in zip(*filter(None, curves), strict=True)]
-            steps = [(index + 0.5) * PROTOCOLS[env].steps / POINTS for index in range(len(means))]
+            steps = [(index + 0.5) * protocol.steps / POINTS for index in range(len(means))]
             axis.plot(steps, means, label=backend, linewidth=1)
-        axis.axhline(PROTOCOLS[env].goal, color="grey", linestyle=":", linewidth=1)
+        axis.axhline(protocol.goal, color="grey", linestyle=":", linewidth=1)
         axis.set(title=f"{model} on {env}", xlabel="step", ylabel="return, mean of the seeds")
         axis.legend(frameon=False)
-    for axis in figure.axes[len(panels) :]:
+    for axis in figure.axes[len(PROTOCOLS) :]:
         axis.axis("off")
     PLOT.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PLOT, dpi=110)
@@ -211,13 +215,16 @@ def main() -> int:
     commands = parser.add_subparsers(required=True)
     running = commands.add_parser("run")
     running.set_defaults(do=run)
-    for name, choices in (("env", PROTOCOLS), ("model", MODELS), ("backend", BACKENDS)):
+    for name, choices in (("env", ENVIRONMENTS), ("model", MODELS), ("backend", BACKENDS)):
         running.add_argument(f"--{name}", nargs="+", choices=choices, default=list(choices))
     running.add_argument("--seed", nargs="+", type=int, default=list(SEEDS))
     running.add_argument("--jobs", type=int, default=1)
     commands.add_parser("table").set_defaults(do=table)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # else glibc hands large arrays back at once, and the kernel zeroes them anew for the next ones
+    os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
+    os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 32))
     options.do(options)
     return 0
 

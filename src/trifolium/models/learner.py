@@ -282,7 +282,8 @@ class Learner(BaseModel):
         def update(
             learned: Learned, columns: Params, plan: Plan | Packed, drawn: Drawn, learning_rate: float
         ) -> tuple[Learned, Array, Array]:
-            return self.update(learned, assemble(self.backend, columns, plan), drawn, learning_rate)
+            batch = assemble(self.backend, columns, plan, flatten=True)
+            return self.update(learned, batch, drawn, learning_rate)
 
         return self.backend.compile(update, donate=(0,), thoroughly=self.compile)
 

@@ -104,9 +104,7 @@ def gathered(xp: Any, take: Callable[[Array, Array], Array], columns: Params, pl
     return Packed(frames, next_frames, plan.actions, plan.scalars, extras)
 
 
-def assemble(
-    backend: Backend, columns: Params, plan: Plan | Packed, *, flatten: bool = True
-) -> Gathered:
+def assemble(backend: Backend, columns: Params, plan: Plan | Packed, *, flatten: bool) -> Gathered:
     """Make a batch. It can be traced, so a model may make it part of a compiled update.
 
     Args:
