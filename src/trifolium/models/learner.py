@@ -295,12 +295,12 @@ class Learner(BaseModel):
             raise ValueError(f"compile=True: backend={name!r} has no compiler; expected False")
 
     def _check_actions(self, actions: np.ndarray) -> None:
-        for action in (int(actions.min()), int(actions.max())):
-            if not 0 <= action < self.action_space:
-                raise ValueError(
-                    f"the memory holds action {action}; expected 0 to {self.action_space - 1}, "
-                    f"as of action_space={self.action_space}"
-                )
+        low, high = actions.min(), actions.max()
+        if low < 0 or high >= self.action_space:
+            raise ValueError(
+                f"the memory holds action {low if low < 0 else high}; expected 0 to "
+                f"{self.action_space - 1}, as of action_space={self.action_space}"
+            )
 
     def _network_on(self, backend: Backend) -> DefaultNetwork:
         return self._default_network(self.design.torso(backend.convolve), self.design.head)
