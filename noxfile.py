@@ -95,7 +95,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of the core and of the backends, with every framework installed."""
+    """Check the types of core, backends and benchmarks, with every framework installed."""
     install(session, "all", "testing")
     session.install("--constraint", "constraints.txt", *GROUPS["types"])
     session.run("mypy")

@@ -45,7 +45,7 @@ def bytes_over_needed(buffer: tri.Buffer) -> float:
     rows = buffer._rows
     held = tri.backend.as_numpy(rows.storage.copied("obs")).nbytes
     held += rows.actions.nbytes + rows.rewards.nbytes + rows.ring.marks.nbytes
-    if isinstance(buffer.sampler, tri.Prioritized):
+    if isinstance(buffer.sampler, tri.Prioritized) and buffer.sampler._tree is not None:
         held += buffer.sampler._tree._nodes.nbytes
     needed = 4 * 4 + rows.actions.itemsize + 4 + 1  # obs, action, reward, and a byte of flags
     return held / buffer.capacity / needed

@@ -66,8 +66,8 @@ def table(_: argparse.Namespace) -> None:
     ]
     for name, figures in load("footprint").items():
         cells = [f"{figures[case]:,.1f} | {figures[case] / needed(case):.2f}" for case in figures]
-        framework, _, rest = name.partition(" ")
-        lines.append(f"| {rest}, {framework} | {' | '.join(cells)} |")
+        framework, rival = name.split(" ", 1)
+        lines.append(f"| {rival}, {framework} | {' | '.join(cells)} |")
     put("speed.md", lines, "bytes")
 
 

@@ -229,7 +229,7 @@ class StableBaselines(Contender):
         from stable_baselines3.common.buffers import ReplayBuffer
 
         high = 255 if self.case.dtype == "uint8" else np.inf
-        space = Box(0, high, self.case.shape, np.dtype(self.case.dtype))
+        space = Box(0, high, self.case.shape, np.dtype(self.case.dtype).type)
         self.buffer = ReplayBuffer(
             self.case.capacity, space, Discrete(4), device="cpu", n_envs=self.streams
         )

@@ -132,7 +132,7 @@ def measure(_: argparse.Namespace) -> None:
         f"trifolium compiled, {ENVIRONMENTS} environments": compiled(ENVIRONMENTS),
         "plain scan": PlainScan().run,
     }
-    found = {}
+    found: dict[str, int] = {}
     for group, steps in ((loops, STEPS), (scans, SCAN_STEPS)):
         times = medians({name: partial(run, steps) for name, run in group.items()}, rounds=ROUNDS)
         found |= {name: round(steps / seconds) for name, seconds in times.items()}

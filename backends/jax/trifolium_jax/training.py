@@ -168,7 +168,7 @@ class CompiledTraining:
         run, counts = self._given()
         self._memory = self._play = None  # they are given up
         ran, counts, out = program(run, counts)
-        jax.effects_barrier()  # type: ignore[no-untyped-call]
+        jax.effects_barrier()
         self._memory, self._play = ran.memory, ran.play
         self._steps = int(counts.steps)
         epsilon = float(self._graph.epsilon_at(counts, -self._graph.width))
