@@ -193,8 +193,12 @@ def draw(results: dict[str, Any]) -> None:
         figure.subplots(2, 3).T.flat, PROTOCOLS.items(), strict=False
     ):
         for backend in protocol.backends:
-            curves = [results.get(f"{env} {model} {backend} {seed}", {}).get("curve") for seed in SEEDS]
-            means = [mean_of(point) for point in zip(*filter(None, curves), strict=True)]
+            found = [results.get(f"{env} {model} {backend} {seed}") for seed in SEEDS]
+            means = [
+                mean_of(point) for point in zip(*(run["curve"] for run in found if run), strict=True)
+            ]
+            if not means:
+                continue
             steps = [(index + 0.5) * protocol.steps / POINTS for index in range(len(means))]
             axis.plot(steps, means, label=backend, linewidth=1)
         axis.axhline(protocol.goal, color="grey", linestyle=":", linewidth=1)
