@@ -169,3 +169,16 @@ def test_the_tree_of_sums_against_plain_sums() -> None:
                 before = np.concatenate([[0.0], np.cumsum(plain)])
                 assert (targets >= before[found] - 1e-12).all()
                 assert (targets <= before[found + 1] + 1e-12).all()
+
+
+@pytest.mark.parametrize("obs_shape", [(), (3,), (2, 3), (2, 3, 4)])
+def test_frames_of_any_shape_are_flattened_if_asked(
+    backend: tri.Backend, obs_shape: tuple[int, ...]
+) -> None:
+    buffer = tri.Buffer(8, obs_shape, backend=backend, seed=0)
+    for step in range(6):
+        buffer.add(np.full(obs_shape, step), 0, 0.0, False)
+    flat, whole = buffer.sample(4), buffer.sample(4, flatten=False)
+    size = int(np.prod(obs_shape))
+    assert flat.states.shape == flat.next_states.shape == (4, size)
+    assert whole.states.shape == whole.next_states.shape == (4, 1, *obs_shape)
