@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any
 
 import gymnax
+from loops import TRAIN_EVERY
 from pages import put, save
 from training import Loop
 from turns import medians
@@ -29,7 +30,7 @@ import trifolium as tri
 from trifolium_jax import CompiledTraining
 
 SEEDS = (1, 2, 3)
-STARTS, TRAIN_EVERY = 10_000, 10
+STARTS = 10_000
 COMPILED_STEPS, LOOP_STEPS, ROUNDS = 20_000, 4_000, 7
 
 

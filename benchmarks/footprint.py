@@ -12,6 +12,7 @@ import dataclasses
 import resource
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 from pages import command_line, load, put, save
@@ -72,6 +73,7 @@ def table(_: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    warnings.simplefilter("ignore")  # of rivals
     parser, commands = command_line(__doc__, measure, table)
     alone = commands.add_parser("one")
     alone.set_defaults(do=one)

@@ -21,7 +21,6 @@ any. MinAtar's Breakout has a convolutional torso, and options of its own.
 import argparse
 import itertools
 import os
-import re
 import statistics
 import sys
 import time
@@ -29,7 +28,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pages import DOCS, load, put, save
+from pages import DOCS, command_line, load, put, save
 
 PLOT = DOCS / "images" / "learning.png"
 CURVES = "![Learning curves](images/learning.png)"
@@ -216,15 +215,13 @@ def mean_of(point: tuple[float | None, ...]) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=re.split(r"\n\n", __doc__)[0])
-    commands = parser.add_subparsers(required=True)
+    parser, commands = command_line(__doc__, table)
     running = commands.add_parser("run")
     running.set_defaults(do=run)
     for name, choices in (("env", ENVIRONMENTS), ("model", MODELS), ("backend", BACKENDS)):
         running.add_argument(f"--{name}", nargs="+", choices=choices, default=list(choices))
     running.add_argument("--seed", nargs="+", type=int, default=list(SEEDS))
     running.add_argument("--jobs", type=int, default=1)
-    commands.add_parser("table").set_defaults(do=table)
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # else glibc hands large arrays back at once, and the kernel zeroes them anew for the next ones

@@ -12,6 +12,7 @@ each ratio has been seen twice.
 
 import argparse
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -203,6 +204,7 @@ def draw(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    warnings.simplefilter("ignore")  # of rivals
     parser, _ = command_line(__doc__, measure, sweep, table)
     options = parser.parse_args()
     options.do(options)

@@ -3,7 +3,6 @@
 import argparse
 import json
 import re
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,9 +50,8 @@ def command_line(
 ) -> tuple[argparse.ArgumentParser, Any]:
     """Return a parser with ``commands`` by their names, and what takes further ones.
 
-    Its options have the command as ``do``. Warnings are those of other libraries: they are not shown.
+    Its options have the command as ``do``.
     """
-    warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(description=re.split(r"\n\n", doc)[0])
     subparsers = parser.add_subparsers(required=True)
     for each in commands:

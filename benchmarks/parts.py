@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from loops import learned, learner
-from memories import awaited
+from loops import TRAIN_EVERY, learned, learner
+from memories import FRAMEWORKS, awaited
 from pages import put, save
 from rivals import CASES, CONTENDERS
 from training import model
@@ -84,7 +84,7 @@ def scan() -> dict[str, float]:
 
     env, params = gymnax.make("CartPole-v1")
     training = tri.get_backend("jax").compiled_training(
-        model("jax", 10), env, params, train_every=10, learning_starts=2_000
+        model("jax", 10), env, params, train_every=TRAIN_EVERY, learning_starts=2_000
     )
     training.run(4_000, memories=False)
     graph, memory, play = training._graph, training._memory, training._play
@@ -133,13 +133,12 @@ def _rounded(seconds: dict[str, float]) -> dict[str, float]:
 def main() -> None:
     warnings.simplefilter("ignore")  # of others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    backends = ("numpy", "torch", "jax")
-    samples = {backend: minibatch(backend) for backend in backends}
+    samples = {backend: minibatch(backend) for backend in FRAMEWORKS}
     update, scans = update_on_torch(), scan()
     save("parts", {**samples, "update on torch": update, "scan": scans})
     lines = ["| minibatch, us up to and with | NumPy | torch | JAX |", "|---|--:|--:|--:|"]
     for part in samples["numpy"]:
-        cells = " | ".join(f"{samples[backend][part]:.1f}" for backend in backends)
+        cells = " | ".join(f"{samples[backend][part]:.1f}" for backend in FRAMEWORKS)
         lines.append(f"| {part} | {cells} |")
     for title, parts in (("update of DDQN on torch", update), ("each by itself in a scan", scans)):
         lines += ["", f"| {title} | us |", "|---|--:|"]

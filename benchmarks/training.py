@@ -11,6 +11,7 @@ process, on one thread each but for XLA's, past their first updates; the medians
 
 import argparse
 import os
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -157,6 +158,7 @@ def table(_: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    warnings.simplefilter("ignore")  # of others
     parser, _ = command_line(__doc__, measure, table)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     options = parser.parse_args()

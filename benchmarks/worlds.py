@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pages import DOCS, load, put, save
+from pages import DOCS, command_line, load, put, save
 
 from trifolium.experiment import Experiment
 from trifolium.experiment.evaluation import returns_of
@@ -200,13 +200,11 @@ def pooled(scores: list[Score]) -> Score:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
-    commands = parser.add_subparsers(required=True)
+    parser, commands = command_line(__doc__, table)
     running = commands.add_parser("run")
     running.set_defaults(do=run)
     running.add_argument("--world", nargs="+", choices=TASKS, default=list(TASKS))
     running.add_argument("--seed", nargs="+", type=int, default=list(SEEDS))
-    commands.add_parser("table").set_defaults(do=table)
     options = parser.parse_args()
     options.do(options)
     return 0
