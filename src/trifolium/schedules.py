@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from trifolium.replay import checks
+from trifolium import _checks as checks
 
 __all__ = ["Linear", "Schedule", "checked", "line"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trifolium.replay import checks
+from trifolium import _checks as checks
 
 if TYPE_CHECKING:
     import gymnasium as gym

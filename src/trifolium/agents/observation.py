@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trifolium.replay import checks
-from trifolium.replay.checks import Field
+from trifolium import _checks as checks
+from trifolium._checks import Field
 
 if TYPE_CHECKING:
     import gymnasium as gym

@@ -7,9 +7,9 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from trifolium import _checks as checks
 from trifolium.experiment.runners import GymRunner, Runner
 from trifolium.models import BaseModel
-from trifolium.replay import checks
 
 __all__ = ["evaluate", "greedy", "returns_of"]
 

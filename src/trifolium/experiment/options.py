@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from trifolium import _checks as checks
 from trifolium import files
 from trifolium.errors import CheckpointError
-from trifolium.replay import checks
 from trifolium.schedules import line
 
 __all__ = ["MODELS", "OWN", "TrainOptions"]

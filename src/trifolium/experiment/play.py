@@ -7,12 +7,12 @@ from typing import Any, TextIO
 
 import gymnasium as gym
 
+from trifolium import _checks as checks
 from trifolium.agents import ActionSpec, ObservationSpec
 from trifolium.errors import WorldError
 from trifolium.experiment.evaluation import returns_of
 from trifolium.experiment.runners import GymRunner
 from trifolium.models import HumanModel
-from trifolium.replay import checks
 from trifolium.worlds import gym as gym_worlds
 from trifolium.worlds.gym_world import action_names
 

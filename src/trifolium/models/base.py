@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from trifolium import _checks as checks
 from trifolium import files
 from trifolium.backend import Array, Backend, as_numpy, get_backend
 from trifolium.errors import CheckpointError
 from trifolium.models.train_step import NO_LOSS, normalise_train_step, normalising
-from trifolium.replay import Buffer, checks, saving
+from trifolium.replay import Buffer, saving
 from trifolium.replay.saving import generator_state, restore_generator
 
 __all__ = ["BaseModel"]

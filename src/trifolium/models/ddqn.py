@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from trifolium import _checks as checks
 from trifolium.backend import Array, Params
 from trifolium.models import losses
 from trifolium.models.layers import Random
 from trifolium.models.learner import Learner
 from trifolium.models.networks import Head, Network, QNetwork, Torso
 from trifolium.models.update import Drawn
-from trifolium.replay import checks
 from trifolium.replay.assemble import Gathered
 
 __all__ = ["DDQN", "DoubleQLearning"]

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from trifolium import _checks as checks
 from trifolium.backend import Array, Params, device_of
 from trifolium.models import losses
 from trifolium.models.layers import Random
 from trifolium.models.learner import Learner
 from trifolium.models.networks import Head, ImplicitQuantiles, Network, Torso
 from trifolium.models.update import Drawn
-from trifolium.replay import checks
 from trifolium.replay.assemble import Gathered
 
 __all__ = ["IQN", "QuantileRegression"]

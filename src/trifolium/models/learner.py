@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
+from trifolium import _checks as checks
 from trifolium import files, schedules
 from trifolium.backend import Array, Backend, Params, get_backend
 from trifolium.models import adam, layers, networks
@@ -17,7 +18,7 @@ from trifolium.models.actor import Actor, epsilon_greedy
 from trifolium.models.base import BaseModel
 from trifolium.models.networks import Design, Head, ImplicitQuantiles, Network, QNetwork, Torso
 from trifolium.models.update import Algorithm, Drawn, Learned, Progress, Update
-from trifolium.replay import Uniform, checks, saving
+from trifolium.replay import Uniform, saving
 from trifolium.replay.assemble import Packed, Plan, assemble
 from trifolium.schedules import Linear, Schedule
 

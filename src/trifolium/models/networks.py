@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trifolium import _checks as checks
 from trifolium.backend import Array, Params, device_of
 from trifolium.models import layers
 from trifolium.models.layers import Convolution
-from trifolium.replay import Buffer, checks
+from trifolium.replay import Buffer
 
 __all__ = [
     "PRESETS",

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from trifolium import _checks as checks
 from trifolium.backend import Array, Backend, Params, get_backend
-from trifolium.replay import checks
 from trifolium.replay.assemble import Packed, Plan
 from trifolium.replay.batch import Batch
 from trifolium.replay.intake import Intake

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from trifolium import _checks as checks
 from trifolium.backend import Array, Backend
-from trifolium.replay import checks
 from trifolium.replay.ring import TERMINATED
 from trifolium.replay.rows import Rows
 from trifolium.replay.spec import BufferSpec

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from trifolium._checks import Field, is_single_flag
 from trifolium.backend import Array, Params, device_of
-from trifolium.replay.checks import Field, is_single_flag
 from trifolium.replay.intake import check_names
 from trifolium.replay.places import numbers
 from trifolium.replay.state import State

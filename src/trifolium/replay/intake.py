@@ -5,8 +5,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from trifolium.replay import checks
-from trifolium.replay.checks import Field
+from trifolium import _checks as checks
+from trifolium._checks import Field
 from trifolium.replay.ring import TERMINATED, TRUNCATED, UNKNOWN
 from trifolium.replay.spec import BufferSpec
 

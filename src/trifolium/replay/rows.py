@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from trifolium._checks import Field
 from trifolium.backend import Backend
 from trifolium.replay.assemble import Plan
-from trifolium.replay.checks import Field
 from trifolium.replay.intake import Step, Steps
 from trifolium.replay.ring import BOUNDARY, FIRST, LOST, NO_TRANSITION, TERMINATED, UNKNOWN, Ring
 from trifolium.replay.spec import BufferSpec

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from trifolium._checks import fraction, positive
 from trifolium.errors import NotEnoughTransitions
-from trifolium.replay.checks import fraction, positive
 from trifolium.replay.ring import Ring
 from trifolium.replay.sumtree import SumTree
 

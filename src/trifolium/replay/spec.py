@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trifolium import _checks as checks
+from trifolium._checks import Field
 from trifolium.backend import Backend
 from trifolium.errors import BackendError
-from trifolium.replay import checks
-from trifolium.replay.checks import Field
 from trifolium.replay.windows import Shape
 
 __all__ = ["BufferSpec", "options_of"]

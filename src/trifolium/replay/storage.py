@@ -5,9 +5,9 @@ from typing import Protocol
 
 import numpy as np
 
+from trifolium._checks import Field
 from trifolium.backend import Array, Backend, Params, get_backend
 from trifolium.replay.assemble import Gathered, Packed, Plan, assemble, assembler, gathered
-from trifolium.replay.checks import Field
 
 __all__ = ["DeviceStorage", "HostStorage", "Lazily", "Storage", "make_storage"]
 

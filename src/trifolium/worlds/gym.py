@@ -4,10 +4,10 @@ from typing import Any
 
 import gymnasium as gym
 
+from trifolium import _checks as checks
 from trifolium.agents.action import ActionSpec
 from trifolium.agents.observation import ObservationSpec
 from trifolium.errors import WorldError
-from trifolium.replay import checks
 
 __all__ = ["make", "make_vector", "sizes"]
 

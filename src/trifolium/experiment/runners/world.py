@@ -4,12 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trifolium import _checks as checks
 from trifolium.agents import Agent, ObservationSpec
 from trifolium.errors import WorldError
 from trifolium.experiment.runners.gym import MODEL
 from trifolium.experiment.runners.runner import EpisodeEnd, episode_seed, fingerprint
 from trifolium.models import BaseModel
-from trifolium.replay import checks
 from trifolium.worlds import World
 
 __all__ = ["WorldRunner"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from trifolium.replay import checks
+from trifolium import _checks as checks
 
 __all__ = ["Keys"]
 
