@@ -1,0 +1,132 @@
+"""Files that landed versions wrote are read, and give what they gave then; see tests/data."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trifolium as tri
+from trifolium import files
+from trifolium.experiment import Experiment
+
+from .data import format1
+
+BUFFERS = [f"{writer}-{kind}" for kind in format1.BUFFERS for writer in format1.BACKENDS]
+MODELS = [f"{writer}-{kind}" for kind in format1.MODELS for writer in format1.BACKENDS]
+
+
+def expected(file: str, name: str) -> dict[str, np.ndarray]:
+    with np.load(format1.FOLDER / "expected" / file) as arrays:
+        prefix = f"{name}/"
+        return {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
+
+
+def check_same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray], rtol: float) -> None:
+    """Check arrays by name: integers and flags are equal, floats as close as ``rtol``."""
+    assert found.keys() == wanted.keys() != set()
+    for name, array in wanted.items():
+        assert found[name].shape == array.shape, name
+        if array.dtype.kind == "f":
+            np.testing.assert_allclose(found[name], array, rtol, err_msg=name)
+        else:
+            np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize("name", BUFFERS)
+def test_a_buffer_gives_the_same_minibatches(backend: tri.Backend, name: str) -> None:
+    path = format1.FOLDER / "buffers" / f"{name}.safetensors"
+    buffer = tri.Buffer.load(path, backend=backend)
+    kind = name.partition("-")[2]
+    # weights are powers, which differ by a rounding from one machine to another
+    check_same(format1.use_buffer(buffer), expected("buffers.npz", kind), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", format1.BACKENDS)
+def test_a_buffer_is_loaded_on_the_backend_that_wrote_it(name: str) -> None:
+    path = format1.FOLDER / "buffers" / f"{name}-all.safetensors"
+    if not tri.backends()[name].installed:
+        with pytest.raises(tri.BackendError, match=f"trifolium\\[{name}\\]"):
+            tri.Buffer.load(path)
+    else:
+        assert tri.Buffer.load(path).backend.name == name
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "random" not in name])
+def test_a_learner_acts_and_learns_as_it_did(learner: tri.Backend, name: str) -> None:
+    check_model(name, format1.load_model(name.partition("-")[2], model_path(name), learner))
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "random" in name])
+def test_a_model_that_does_not_learn_acts_as_it_did(backend: tri.Backend, name: str) -> None:
+    check_model(name, format1.load_model(name.partition("-")[2], model_path(name), backend))
+
+
+def test_a_learner_with_a_network_of_ones_own(learner: tri.Backend) -> None:
+    name = f"{learner.name}-network"
+    network = format1.NETWORKS[learner.name]()
+    check_model(name, format1.load_model("ddqn", model_path(name), learner, network))
+
+
+@pytest.mark.parametrize("name", format1.OWN)
+def test_a_model_of_ones_own(backend: tri.Backend, name: str) -> None:
+    if name != backend.name:
+        pytest.skip(f"a model of {name} is for runs of that backend")
+    model = format1.OWN[name](2)
+    assert len(model.memory) == 0
+    model.load(model_path(f"{name}-own"))
+    check_model(f"{name}-own", model)
+
+
+def model_path(name: str) -> Path:
+    return format1.FOLDER / "models" / f"{name.replace(' ', '_')}.safetensors"
+
+
+def check_model(name: str, model: tri.BaseModel) -> None:
+    check_same(format1.use_model(model), expected("models.npz", name), rtol=1e-3)
+
+
+@pytest.fixture
+def run(request: pytest.FixtureRequest, backend: tri.Backend, tmp_path: Path) -> Path:
+    """Return a copy of the folder of a run of that kind, if there is one of the backend."""
+    if request.param not in format1.RUNS[backend.name]:
+        pytest.skip(f"no run of this kind was written on {backend.name}")
+    name = f"{backend.name}-{request.param}"
+    return Path(shutil.copytree(format1.FOLDER / "runs" / name, tmp_path / name))
+
+
+@pytest.mark.parametrize("run", [kind for kind in format1.KINDS if kind != "finished"], indirect=True)
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(run: Path) -> None:
+    before = (run / "metrics.csv").read_bytes()
+    resumed = Experiment.resume(run)
+    assert 150 <= resumed.step < 200
+    resumed.train()
+    whole = format1.FOLDER / "expected" / run.name
+    for path in whole.glob("*.csv"):
+        check_same(columns(run / path.name), columns(path), rtol=1e-3)
+    assert (run / "metrics.csv").read_bytes().startswith(before)
+    for path in whole.glob("*.safetensors"):
+        found, wanted = (files.read(each, "model") for each in (run / path.name, path))
+        assert found[0]["generator"] == wanted[0]["generator"]
+        for name, array in wanted[1].items():
+            np.testing.assert_allclose(found[1][name], array, 1e-2, 1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("run", ["finished"], indirect=True)
+def test_a_finished_run_is_evaluated(learner: tri.Backend, run: Path) -> None:
+    loaded = Experiment.load(run)
+    assert loaded.saved_step == 300
+    assert loaded.evaluate(episodes=2)["agent"].shape == (2,)
+    model = tri.DDQN.from_file(run / "model.safetensors")
+    states = np.random.default_rng(0).normal(size=(20, 4))
+    values = [model.action_values(state) for state in states]
+    np.testing.assert_array_equal(
+        [next(iter(loaded.models.values())).action_values(state) for state in states], values
+    )
+
+
+def columns(path: Path) -> dict[str, Any]:
+    """Return the columns of a CSV file, numbers as numbers."""
+    found = np.genfromtxt(path, delimiter=",", names=True, dtype=None, encoding="utf-8", ndmin=1)
+    return {name: found[name] for name in found.dtype.names}
