@@ -2,6 +2,9 @@
 
 A backend that was asked for and can't be used ends the run with an error: nothing is skipped for the
 lack of it. The tests in ``backends/`` are those of one backend each, and belong to its runs alone.
+
+Tests that use no backend, and those marked ``once``, run with ``--backend numpy`` alone. Those marked
+``slow`` are left out unless ``--slow`` is given or ``-m`` names them. CONTRIBUTING.md has the tiers.
 """
 
 from pathlib import Path
@@ -13,11 +16,15 @@ import trifolium as tri
 pytest.register_assert_rewrite("trifolium.testing")
 
 BACKENDS = Path(__file__).parent / "backends"
+SHARED = Path(__file__).parent / "tests"
+ONCE = "numpy"
+"""The backend whose runs hold the tests that need not be repeated on each backend."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", default="numpy", help="the backend that this run is for")
     parser.addoption("--no-skips", action="store_true", help="fail if a test is skipped")
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +38,31 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if BACKENDS not in collection_path.parents:
         return None
     return collection_path.relative_to(BACKENDS).parts[0] != config.getoption("backend") or None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    chosen = [item for item in items if belongs(item, config)]
+    left_out = [item for item in items if not belongs(item, config)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = chosen
+
+
+def belongs(item: pytest.Item, config: pytest.Config) -> bool:
+    """Return whether a test is one of this run's tier and backend."""
+    wants_slow = config.getoption("slow") or "slow" in config.option.markexpr
+    if item.get_closest_marker("slow") and not wants_slow:
+        return False
+    return config.getoption("backend") == ONCE or not runs_once(item)
+
+
+def runs_once(item: pytest.Item) -> bool:
+    """Return whether a test need not be repeated on each backend."""
+    if SHARED not in item.path.parents or item.get_closest_marker("each_environment"):
+        return False
+    uses_backend = "backend" in getattr(item, "fixturenames", ())
+    return not uses_backend or item.get_closest_marker("once") is not None
 
 
 def pytest_report_header(config: pytest.Config) -> str:

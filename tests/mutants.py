@@ -2,12 +2,14 @@
 
 ``python tests/mutants.py`` ends with an error if a mutant survives that docs/mutants.md leaves
 unexplained. ``--module windows`` takes one module, ``--match TEXT`` the mutants whose name holds a
-text, ``--jobs 2`` two at a time. No file is written: a mutant lives in a process of its own.
+text, ``--sample 50`` that many of them, ``--jobs 2`` two at a time. No file is written: a mutant lives
+in a process of its own.
 """
 
 import argparse
 import ast
 import os
+import random
 import resource
 import sys
 from collections.abc import Iterator
@@ -20,9 +22,11 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 REPLAY = ROOT / "src" / "trifolium" / "replay"
-MODULES = ("ring", "windows", "rows", "assemble", "samplers", "sumtree")
+GRAPH = ("functional", "drawing", "draws", "places", "state", "writing", "widetree")
+HOST = ("ring", "windows", "rows", "assemble", "samplers", "sumtree")
 EXPLAINED = ROOT / "docs" / "mutants.md"
 CPU_SECONDS = 120
+QUICK_GRAPH = ["tests/replay/test_functional.py", "tests/replay/test_widetree.py"]
 QUICK = [  # the quickest to notice first
     "tests/replay/test_windows.py",
     "tests/replay/test_planted_bugs.py::test_nothing_is_noticed_without_one",
@@ -68,9 +72,32 @@ NAMES = {
 NAMES |= {"left": "right", "right": "left", "ones": "zeros", "zeros": "ones", "ones_like": "zeros_like"}
 
 
+def targets() -> dict[str, Path]:
+    """Return the modules to break by name: those of the rules, the host and the graph."""
+    folders = [path for name in ("rules", "host", "graph") for path in (REPLAY / name).glob("*.py")]
+    flat = [REPLAY / f"{name}.py" for name in (*HOST, *GRAPH)]
+    found = [path for path in sorted({*folders, *flat}) if path.exists() and path.stem != "__init__"]
+    stems = [path.stem for path in found]
+    return {
+        path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}.{path.stem}": path
+        for path in found
+    }
+
+
+TARGETS = targets()
+
+
+def quick_tests(module: str) -> list[str]:
+    """Return the tests for mutants of a module, those that notice most of them first."""
+    path = TARGETS[module]
+    if path.parent.name == "graph" or path.stem in GRAPH:
+        return [*QUICK_GRAPH, *QUICK]
+    return QUICK if path.parent.name == "host" else [*QUICK, *QUICK_GRAPH]
+
+
 def mutants(module: str) -> Iterator[tuple[str, ast.Module]]:
     """Return every mutant of a module: what was changed where, and the changed module."""
-    source = (REPLAY / f"{module}.py").read_text()
+    source = TARGETS[module].read_text()
     original = ast.unparse(ast.parse(source))
     seen = {original}
     for at, (where, *_, node) in enumerate(list(places(ast.parse(source)))):
@@ -165,8 +192,9 @@ class Planted(MetaPathFinder):
     """Gives out a changed module in the place of the one in the file."""
 
     def __init__(self, module: str, tree: ast.Module) -> None:
-        self.name = f"trifolium.replay.{module}"
-        self.path = str(REPLAY / f"{module}.py")
+        path = TARGETS[module]
+        self.name = ".".join(path.relative_to(REPLAY.parents[1]).with_suffix("").parts)
+        self.path = str(path)
         self.code = compile(tree, self.path, "exec")
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
@@ -213,15 +241,17 @@ def run_quick_tests(module: str, tree: ast.Module) -> None:
         os.dup2(silent, 1)
         os.dup2(silent, 2)
         sys.meta_path.insert(0, Planted(module, tree))
-        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *QUICK])
+        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *quick_tests(module)])
     finally:
         os._exit(int(status))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--module", choices=MODULES)
+    parser.add_argument("--module", choices=TARGETS)
     parser.add_argument("--match", default="")
+    parser.add_argument("--sample", type=int, help="take only so many, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--list", action="store_true", help="name the mutants, and run none")
     options = parser.parse_args()
@@ -232,14 +262,17 @@ def main() -> int:
 
     chosen = [
         (module, name, tree)
-        for module in ([options.module] if options.module else MODULES)
+        for module in ([options.module] if options.module else TARGETS)
         for name, tree in mutants(module)
         if options.match in name
     ]
+    if options.sample is not None and options.sample < len(chosen):
+        chosen = random.Random(options.seed).sample(chosen, options.sample)
     if options.list:
         print(*(name for _, name, _ in chosen), sep="\n")
         return 0
-    unbroken = ("ring", "unbroken", ast.parse((REPLAY / "ring.py").read_text()))
+    first = next(name for name in TARGETS if quick_tests(name) != QUICK)
+    unbroken = (first, "unbroken", ast.parse(TARGETS[first].read_text()))
     if not list(survivors([unbroken], 1)):
         print("the quick tests fail on the code as it is: nothing can be told about mutants")
         return 2

@@ -50,6 +50,7 @@ def test_what_is_no_backend_is_named(wrong: object) -> None:
         tri.get_backend(wrong)
 
 
+@pytest.mark.each_environment
 @pytest.mark.parametrize("name", ["torch", "jax"])
 def test_missing_framework_says_what_to_install(name: str) -> None:
     really_missing = find_spec(name) is None

@@ -158,6 +158,7 @@ def test_a_planted_import_is_found_in_a_backend(tmp_path: Path, name: str) -> No
     assert trespasses(tmp_path, forbidden_to(name)) == expected
 
 
+@pytest.mark.each_environment
 def test_importing_trifolium_loads_nothing_slow() -> None:
     assert loaded_by("import trifolium") & SLOW_TO_IMPORT == set()
 

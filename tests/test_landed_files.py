@@ -43,6 +43,7 @@ def test_a_buffer_gives_the_same_minibatches(backend: tri.Backend, name: str) ->
     check_same(format1.use_buffer(buffer), expected("buffers.npz", kind), rtol=1e-6)
 
 
+@pytest.mark.each_environment
 @pytest.mark.parametrize("name", format1.BACKENDS)
 def test_a_buffer_is_loaded_on_the_backend_that_wrote_it(name: str) -> None:
     path = format1.FOLDER / "buffers" / f"{name}-all.safetensors"

@@ -32,6 +32,7 @@ def test_all_is_complete() -> None:
     assert set(tri.__all__) == public_names(tri) | {"__version__"}
 
 
+@pytest.mark.each_environment
 @pytest.mark.parametrize("name", MODULES)
 def test_every_module_says_what_is_public(name: str) -> None:
     module = importlib.import_module(name)

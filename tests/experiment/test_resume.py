@@ -163,6 +163,7 @@ def test_world_that_does_not_repeat_itself_is_noticed(options, tmp_path):
         Experiment.resume(tmp_path, world=world)
 
 
+@pytest.mark.once
 def test_terminated_run_is_saved_and_says_143(options, tmp_path):
     run = Experiment(options(), tmp_path)
     with pytest.raises(SystemExit) as caught:
@@ -199,7 +200,10 @@ def lines(out):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.once), (signal.SIGTERM, 143)],
+)
 def test_process_that_is_interrupted_and_resumed(command, steps, tmp_path, number, code):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     process = start(*command, "--steps", f"{steps}", "--out", "broken", cwd=tmp_path)
@@ -220,6 +224,7 @@ def test_process_that_is_interrupted_and_resumed(command, steps, tmp_path, numbe
     assert contents(broken) == contents(whole)
 
 
+@pytest.mark.once
 def test_process_that_is_killed_loses_at_most_what_follows_its_checkpoint(command, steps, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     often = (*command, "--steps", f"{steps}", "--checkpoint-every", "50")

@@ -38,7 +38,10 @@ def compiled(function: Callable[..., Any], *, donate: Sequence[int] = ()) -> Any
     return torch.compile(function, fullgraph=True, backend="eager", dynamic=False)
 
 
-@pytest.mark.parametrize("history", [3, 5, 8])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("history", [pytest.param(3, marks=SLOW), pytest.param(5, marks=SLOW), 8])
 def test_does_what_the_reference_does_compiled(backend: tri.Backend, history: int) -> None:
     twin = StateTwin(backend, HISTORIES[history], history, Functions(compiled))
     wander(twin, history, 20, check_twin)
@@ -70,23 +73,31 @@ def test_dynamo_finds_no_graph_break(options: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "steps"),
-    [(MEMORIES["plain"], 10_000), (MEMORIES["prioritized"], 1_500)],
-    ids=["plain", "prioritized"],
+    ("options", "capacity", "steps"),
+    [
+        (MEMORIES["plain"], 128, 400),
+        (MEMORIES["prioritized"], 128, 400),
+        pytest.param(MEMORIES["plain"], 1024, 10_000, marks=SLOW),
+        pytest.param(MEMORIES["prioritized"], 1024, 1_500, marks=SLOW),
+    ],
+    ids=["plain", "prioritized", "plain for long", "prioritized for long"],
 )
-def test_steps_compile_once_and_stay_where_they_are(options: dict[str, Any], steps: int) -> None:
+def test_steps_compile_once_and_stay_where_they_are(
+    options: dict[str, Any], capacity: int, steps: int
+) -> None:
     """Whatever the fill level; the storage is written where it lies."""
     counter = CompileCounter()
     run = torch.compile(step, fullgraph=True, backend=counter)
-    state = replay.init(1024, (3,), backend="torch", **options)
+    state = replay.init(capacity, (3,), backend="torch", **options)
     addresses = [leaf.data_ptr() for leaf in storage(state)]
     for _ in range(steps):
         state, _ = run(state, *arguments(options))
         assert [leaf.data_ptr() for leaf in storage(state)] == addresses
     assert counter.frame_count == 1
-    assert int(state.sizes.sum()) == 1024
+    assert int(state.sizes.sum()) == capacity
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # inductor's own
 def test_inductor_does_the_same_in_place() -> None:
     """Compiled to machine code, with the storage of both begun alike."""

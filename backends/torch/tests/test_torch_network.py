@@ -94,6 +94,7 @@ def test_what_is_no_network_is_refused(network, message):
         tri.DDQN(4, 3, 300, backend="torch", network=network)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
 @pytest.mark.parametrize(
     ("kind", "options"),
