@@ -90,11 +90,13 @@ ENVIRONMENTS = tuple(dict.fromkeys(env for env, _ in PROTOCOLS))
 
 def train(env_id: str, model_id: str, backend: str, seed: int) -> dict[str, Any]:
     """Train once and return the figures of the run."""
+    from threadpoolctl import threadpool_limits
+
     import trifolium as tri
 
     protocol = PROTOCOLS[env_id, model_id]
     env = make(env_id)
-    tri.get_backend(backend).set_threads(1)
+    threadpool_limits(1)
     falling = tri.Linear(protocol.rate, 0.0, protocol.rate_steps // protocol.train_every)
     model = {"ddqn": tri.DDQN, "iqn": tri.IQN}[model_id](
         env.observation_space.shape,

@@ -21,8 +21,6 @@ from rivals import CASES, CONTENDERS
 from training import model
 from turns import medians
 
-import trifolium as tri
-
 SCANNED = 2_000  # repetitions in one scan
 
 
@@ -83,7 +81,9 @@ def scan() -> dict[str, float]:
     from trifolium.replay.assemble import Gathered
 
     env, params = gymnax.make("CartPole-v1")
-    training = tri.get_backend("jax").compiled_training(
+    from trifolium_jax import CompiledTraining
+
+    training = CompiledTraining(
         model("jax", 10), env, params, train_every=TRAIN_EVERY, learning_starts=2_000
     )
     training.run(4_000, memories=False)
@@ -105,7 +105,8 @@ def scan() -> dict[str, float]:
         return carry + found.states.sum() + found.next_states.sum() + found.rewards.sum(), None
 
     def act(carry: Any, _: Any) -> Any:
-        return graph._act(trained.progress.learned.params, *carry, 0.05)[:2], None
+        memory, play = carry
+        return graph._act(trained.progress.learned.params, memory, play, 0.05)[:2], None
 
     def draw_and_update(carry: Any, number: Any) -> Any:
         return graph._updated(carry, memory, jax.random.fold_in(key, number), number)[0], None

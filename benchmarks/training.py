@@ -111,7 +111,9 @@ def compiled(streams: int) -> Callable[[int], Any]:
     import gymnax
 
     env, params = gymnax.make("CartPole-v1")
-    training = tri.get_backend("jax").compiled_training(
+    from trifolium_jax import CompiledTraining
+
+    training = CompiledTraining(
         model("jax", streams), env, params, train_every=TRAIN_EVERY, learning_starts=BATCH * streams
     )
     return partial(training.run, memories=False)

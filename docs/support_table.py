@@ -12,23 +12,27 @@ README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
 SHIPPED = ("numpy", "torch", "jax")
 HEADINGS = {
-    "train": "gradients: DDQN learns",
     "compile": "updates can be compiled",
-    "donate": "writes without a copy",
+    "views": "views of arrays",
     "float64": "64-bit dtypes by default",
 }
 
 
 def header() -> str:
     """Return the first two lines of the table: a column for everything declared."""
-    names = ["replay memory", *(HEADINGS[field.name] for field in fields(tri.Capabilities))]
+    names = [
+        "replay memory",
+        "gradients: DDQN learns",
+        *(HEADINGS[field.name] for field in fields(tri.Capabilities)),
+    ]
     return f"| backend | {' | '.join(names)} |\n|---|{':-:|' * len(names)}"
 
 
 def row(backend: tri.Backend) -> str:
-    """Return the line of one backend; every backend carries the replay memory."""
-    declared = [getattr(backend.capabilities, field.name) for field in fields(tri.Capabilities)]
-    return f"| `{backend.name}` | {' | '.join('yes' if can else 'no' for can in [True, *declared])} |"
+    """Return the line of one backend; every backend supports the replay memory."""
+    supported = [True, isinstance(backend, tri.Differentiable)]
+    supported += [getattr(backend.capabilities, field.name) for field in fields(tri.Capabilities)]
+    return f"| `{backend.name}` | {' | '.join('yes' if each else 'no' for each in supported)} |"
 
 
 def main() -> None:

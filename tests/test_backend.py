@@ -1,7 +1,18 @@
-"""The backend that this run is for keeps the promises of the protocol."""
+"""The backend of this run passes the conformance tests."""
 
-from trifolium.testing.backend_suite import BackendSuite
+import pytest
+
+import trifolium as tri
+from trifolium.testing import BackendSuite, DifferentiableSuite
 
 
 class TestBackend(BackendSuite):
     """The fixture ``backend`` is the run's."""
+
+
+class TestDifferentiable(DifferentiableSuite):
+    """Backends that take no gradients are skipped."""
+
+    @pytest.fixture
+    def backend(self, learner: tri.Differentiable) -> tri.Differentiable:
+        return learner

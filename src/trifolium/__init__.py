@@ -1,6 +1,14 @@
 """One replay memory and one set of reinforcement-learning models, native on NumPy, PyTorch and JAX."""
 
-from trifolium.backend import Backend, BackendInfo, Capabilities, backends, get_backend
+from trifolium.backend import (
+    Backend,
+    BackendInfo,
+    Capabilities,
+    Differentiable,
+    Optimizer,
+    backends,
+    get_backend,
+)
 from trifolium.errors import (
     BackendError,
     BackendNotInstalled,
@@ -29,11 +37,13 @@ __all__ = [
     "Buffer",
     "Capabilities",
     "CheckpointError",
+    "Differentiable",
     "HumanModel",
     "HumanQuit",
     "Linear",
     "LossTypeError",
     "NotEnoughTransitions",
+    "Optimizer",
     "Prioritized",
     "RandomModel",
     "Sampler",

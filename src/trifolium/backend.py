@@ -1,20 +1,22 @@
-"""The Backend protocol, and the registry that finds backends through entry points.
+"""The backend protocols, and the registry that finds backends through entry points.
 
-A backend is everything that differs between array frameworks: how rows are written and gathered, how
-a gradient is taken, how a function is compiled. All else in trifolium is written once against the
-Python array API standard and is handed a backend.
+A backend holds what differs between array frameworks. All other code in trifolium is written once
+against the Python array API standard and receives a backend. There are two protocols:
+
+- :class:`Backend` is what a replay memory needs: arrays, devices, dtypes, reads, writes, compilation.
+- :class:`Differentiable` is a Backend that also takes gradients. Models that learn need one.
 
 Backends are plug-ins of the entry-point group ``trifolium.backends``. The three that come with
-trifolium (numpy, torch, jax) are found the same way as anybody else's.
+trifolium (numpy, torch, jax) are found in the same way as a third party's.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import copyreg
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -28,11 +30,15 @@ __all__ = [
     "Backend",
     "BackendInfo",
     "Capabilities",
+    "Differentiable",
+    "Optimizer",
     "Params",
     "as_numpy",
     "backends",
     "device_of",
+    "differentiable",
     "get_backend",
+    "is_differentiable",
 ]
 
 GROUP = "trifolium.backends"
@@ -46,18 +52,16 @@ Params: TypeAlias = dict[str, Array]
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a backend can do; tests and the table in the docs are both made from this.
+    """What a backend supports. Tests and the table in the docs are generated from it.
 
     Attributes:
-        train: it can take gradients, so the prebuilt models learn on it.
-        compile: ``compile`` makes a function faster, if need be only when asked to do so thoroughly.
-        donate: writes reuse the memory of arrays that would otherwise be copied.
+        compile: ``compile`` makes a function faster, if need be only with ``use_slow_compiler``.
+        views: an array can be a view of another one, in the same memory.
         float64: 64-bit dtypes are available now.
     """
 
-    train: bool
     compile: bool
-    donate: bool
+    views: bool
     float64: bool
 
     def __str__(self) -> str:
@@ -66,44 +70,34 @@ class Capabilities:
 
 @runtime_checkable
 class Backend(Protocol):
-    """What a framework must bring to carry trifolium's memory and models.
+    """What a framework must provide for a replay memory.
 
     Attributes:
         name: the name it is registered under.
-        framework: import name of the framework, as in ``"torch"``.
-        version: version of that framework.
-        xp: an array namespace that follows the array API standard.
+        version: version of the framework.
+        xp: an array namespace that follows the array API standard (2024.12).
         device: where arrays are placed, in the framework's own type.
         capabilities: see :class:`Capabilities`.
-        default_int: name of the dtype that holds actions, ``"int64"`` or ``"int32"``.
-        on_host: whether the device has the host's memory. Then a buffer keeps its rows in NumPy's
-            arrays, gathers them there, and hands out what came of it by :meth:`from_numpy`.
-        strides: whether an array can be a part of another one, in the same memory.
+        default_int: name of the dtype for actions and indices, ``"int64"`` or ``"int32"``.
+        shares_host_memory: whether the device uses the host's memory. A buffer then keeps its rows in
+            NumPy arrays, gathers them there, and converts each batch with :meth:`from_numpy`.
     """
 
     name: str
-    framework: str
     version: str
     xp: Any
     device: Any
     capabilities: Capabilities
     default_int: str
-    on_host: bool
-    strides: bool
+    shares_host_memory: bool
 
     def __init__(self, device: Any = None) -> None:
-        """Place arrays on ``device`` (a name or the framework's own type; None: its default)."""
+        """Place arrays on ``device``: a name, or the framework's own type; None for its default."""
 
     @staticmethod
     def devices() -> list[str]:
-        """Names of the devices present, the default first."""
+        """Return the names of the devices present, the default first."""
         ...
-
-    def set_threads(self, count: int) -> None:
-        """Let this process use ``count`` threads for one operation on the host, where that can be set.
-
-        Small networks are fastest on one thread, by far so on a busy machine.
-        """
 
     def dtype(self, name: str) -> Any:
         """Return the framework's dtype of that name; `BackendError` if it has none."""
@@ -114,187 +108,210 @@ class Backend(Protocol):
         ...
 
     def from_numpy(self, array: np.ndarray) -> Array:
-        """Return a host array on the device, dtype kept.
+        """Return a host array on the device, with the same dtype.
 
-        The caller gives ``array`` up: its memory may be taken over, so it must not be written again.
+        The result may use the memory of ``array``, so the caller must not write to it again.
         """
         ...
 
     def to_numpy(self, array: Array) -> np.ndarray:
-        """Return a copy of ``array`` on the host; one that takes part in a gradient is detached.
+        """Return a copy of ``array`` on the host, detached from any gradient.
 
-        A dtype that NumPy lacks (bfloat16) comes back as float32.
+        A dtype that NumPy lacks (bfloat16) becomes float32.
         """
         ...
 
     def is_array(self, value: Any) -> bool:
-        """Return whether ``value`` is an array of this framework, on whatever device."""
-        ...
+        """Return whether ``value`` is an array of this framework, on any device.
 
-    def detach(self, array: Array) -> Array:
-        """Return ``array`` on this backend's device, out of any gradient that it takes part in."""
-        ...
-
-    def gather(self, column: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Return ``column[rows]`` of host memory, for ``rows`` [N] that are all in range.
-
-        It is what a buffer reads with where :attr:`on_host` holds, so that a framework that wants the
-        result to lie in some way of its own can see to it.
+        The answer depends on the type of ``value`` alone.
         """
-        return column.take(rows, axis=0)
+        ...
 
     def take(self, array: Array, rows: Array) -> Array:
-        """Return ``array[rows]`` along axis 0 for integer ``rows`` [B] that are all in range."""
+        """Return a copy of ``array[rows]`` along axis 0, for integer ``rows`` [B], all in range."""
         ...
 
     def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
         """Return ``array`` with ``values`` [N, ...] at integer ``rows`` [N] of axis 0, all in range.
 
-        Rows where ``where`` [N] bool is False stay as they are. Of values for the same row any one is
-        written. Unlike :meth:`write` it can be traced. The array given must not be used again: its
-        memory may be reused.
-        """
-        ...
-
-    def unstack(self, array: Array) -> Sequence[Array]:
-        """Return ``array[0]``, ``array[1]`` and so on."""
-        ...
-
-    def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
-        """Write ``values[name]`` [N, ...] to ``rows`` [N] of each column and return the columns.
-
-        The columns given must not be used again: their memory may be reused.
+        Rows where ``where`` [N] bool is False are unchanged. If a row is given several times, any one
+        of its values is written. The function can be traced. The values are detached from any
+        gradient. The caller must not use ``array`` again: its memory may be reused.
         """
         ...
 
     def compile(
-        self, function: Callable[..., Any], *, donate: Sequence[int] = (), thoroughly: bool = False
+        self,
+        function: Callable[..., Any],
+        *,
+        donate: Sequence[int] = (),
+        use_slow_compiler: bool = False,
     ) -> Callable[..., Any]:
-        """Return ``function`` compiled, reusing the memory of the arguments at ``donate``.
+        """Return ``function`` compiled for the device.
 
-        A compiler that takes its time or needs tools is used only with ``thoroughly``. A backend
-        without a compiler runs ``function`` as it is. Either way arguments may be host
-        arrays, or (named) tuples of host arrays and None: they reach ``function`` on the device, and
-        the caller gives them up as with :meth:`from_numpy`.
+        A backend without a compiler returns a function that runs ``function`` as it is. In every case
+        arguments may be host arrays, or (named) tuples of host arrays and None. ``function`` receives
+        them on the device, and the caller must not write to them again.
+
+        Args:
+            function: takes positional arguments.
+            donate: positions of arguments whose memory may be reused for the results.
+            use_slow_compiler: whether a compiler that takes seconds, or needs other tools, may be used.
         """
         ...
 
-    def dataset(self, batches: Iterable[Any]) -> Iterable[Any]:
-        """Return ``batches`` in the type that the framework's own data loaders take, if it has one."""
-        return batches
 
-    def compiled_training(self, models: Any, env: Any, params: Any, **options: Any) -> Any:  # noqa: ARG002
-        """Return what trains learners in an environment of arrays in one compiled call, or None.
+class Optimizer(NamedTuple):
+    """How parameters are updated, as pure functions.
 
-        :class:`trifolium_jax.CompiledTraining` tells what the arguments are and what is returned.
-        """
-        return None
+    Attributes:
+        init: ``init(params)`` returns the state before the first step: arrays and numbers, in nested
+            dicts, tuples and lists.
+        step: ``step(params, grads, state, learning_rate)`` returns the new (params, state). It may
+            reuse the memory of all that it receives.
+        own_rate: whether it has a learning rate of its own and ignores the one that it receives.
+        traceable: whether ``step`` can be part of a function for the slow compiler.
+    """
+
+    init: Callable[[Params], Any]
+    step: Callable[[Params, Params, Any, Any], tuple[Params, Any]]
+    own_rate: bool = False
+    traceable: bool = True
+
+
+@runtime_checkable
+class Differentiable(Backend, Protocol):
+    """A backend whose framework takes gradients, so that models learn on it."""
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Differentiate ``function(xp, params, *args) -> (loss, aux)`` by its dict ``params``.
+        """Differentiate ``function(xp, params, *args) -> (loss, aux)`` with respect to ``params``.
 
-        The result, called with ``(params, *args)``, returns ``(loss, aux, grads)``, detached. The
-        function computes with the ``xp`` it is handed, which records the gradient.
+        The result, called with ``(params, *args)``, returns ``(loss, aux, grads)``, detached.
+        ``function`` must compute with the namespace ``xp`` that it receives, which records gradients.
         """
+        ...
+
+    def detach(self, array: Array) -> Array:
+        """Return ``array`` on this backend's device, detached from any gradient."""
         ...
 
     def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
         """Return the convolution of ``images`` [B, H, W, C] with ``kernels`` [h, w, C, O].
 
-        As everywhere in deep learning the kernels are not flipped. There is no padding:
-        H' = (H - h) // stride + 1, likewise W'. Gradients pass through it.
+        Kernels are not flipped and there is no padding: H' = (H - h) // stride + 1, likewise W'.
+        Gradients pass through it.
 
         Returns:
             [B, H', W', O].
         """
         ...
 
-    def network(
-        self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator
-    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
-        """Take up a user's own network.
+    def optimizer(self, optimizer: Any = None, *, epsilon: float = 1e-8) -> Optimizer:
+        """Return the functions of an optimizer.
 
         Args:
-            network: what this framework calls a network.
-            inputs: examples of what it is going to be called with, a batch of one row.
-            rng: to draw parameters with, where it has none yet.
-
-        Returns:
-            Its parameters as a flat dict of arrays of their own; the pure function that computes its
-            outputs from (namespace, parameters, *inputs); and one that makes of such parameters what
-            this framework calls a trained network.
+            optimizer: None for Adam (Kingma and Ba 2015), the same on every backend. Or a pair of pure
+                functions (init, update), as optax defines them: ``init(params)`` returns a state,
+                ``update(grads, state, params)`` returns (updates, state), and updates are added to
+                the parameters. Or what the framework calls an optimizer: see docs/backends.md.
+            epsilon: added to the denominator of Adam.
 
         Raises:
-            TypeError: it is none; the message says what is taken.
+            TypeError: it is none of these; the message says what the backend accepts.
         """
         ...
 
-    def adam(
-        self,
-        params: Params,
-        grads: Params,
-        state: Params,
-        learning_rate: float,
-        epsilon: float,
-    ) -> tuple[Params, Params]:
-        """Take one Adam step and return the new (params, state).
+    def adopt(
+        self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator
+    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
+        """Convert a user's network to (params, apply, export).
 
-        ``state`` is as :func:`trifolium.models.adam.init` makes it. What was given must not be used
-        again: a backend may update it in place.
+        Args:
+            network: a network in the framework's own type.
+            inputs: example inputs of the network, a batch of one row.
+            rng: draws the parameters of a network that has none yet.
+
+        Returns:
+            The parameters as a flat dict of new arrays; the pure function that computes the outputs
+            from (namespace, parameters, *inputs); and a function that converts such parameters to a
+            trained network of the framework.
+
+        Raises:
+            TypeError: the backend does not know such a network; the message says what it accepts.
         """
         ...
 
 
 @dataclass(frozen=True)
 class BackendInfo:
-    """One line of :func:`backends`.
+    """One entry of :func:`backends`.
 
     Attributes:
         name: registered name.
         installed: whether its framework can be imported.
-        version: the framework's version, "" if it is not installed.
+        version: version of the framework, "" if it is not installed.
         devices: names of its devices, the default first.
-        capabilities: what it can do, None if it is not installed.
-        hint: what to do to get it, "" if it is installed.
+        differentiable: whether models learn on it.
+        capabilities: what it supports, None if it is not installed.
+        hint: how to install it, "" if it is installed.
     """
 
     name: str
     installed: bool
     version: str = ""
     devices: tuple[str, ...] = ()
+    differentiable: bool = False
     capabilities: Capabilities | None = None
     hint: str = ""
 
 
 def get_backend(backend: str | Backend = "numpy", *, device: Any = None) -> Backend:
-    """Return the backend of that name, on ``device``.
+    """Return the backend of that name on ``device``, the same object for the same device.
 
     Args:
         backend: a registered name, or a Backend, which is returned as it is.
         device: a device name such as ``"cuda:0"``, or the framework's own device object; None for
-            the framework's default.
+            the framework's default at the time of the call.
 
     Raises:
-        UnknownBackend: no such name; the message lists those there are.
+        UnknownBackend: the name is not registered; the message lists the registered names.
         BackendNotInstalled: the framework is missing; the message says what to install.
-        BackendError: the device does not exist, or ``device`` contradicts the Backend given.
+        BackendError: the device does not exist, ``device`` contradicts the Backend given, or the
+            backend lacks members of the protocol, which the message names.
 
     >>> get_backend("numpy").zeros((2,), "float32")
     array([0., 0.], dtype=float32)
     """
     if not isinstance(backend, str):
         return _checked_instance(backend, device)
-    return _build(backend, device)
+    made = _load(backend)(device)
+    key = backend, str(getattr(made, "device", None))
+    return _BUILT.get(key) or _BUILT.setdefault(key, _complete(backend, made))
 
 
-@cache
-def _build(name: str, device: Any) -> Backend:
-    """One object per name and device, so that what is compiled for a backend is compiled once."""
-    return _load(name)(device)
+def differentiable(backend: Backend, *, needed_by: str) -> Differentiable:
+    """Return ``backend`` if it takes gradients.
+
+    Raises:
+        BackendError: it does not; the message names the members that it lacks, and ``needed_by``.
+    """
+    if not is_differentiable(backend):
+        raise BackendError(
+            f"backend={backend.name!r} takes no gradients, which {needed_by} needs: it lacks "
+            f"{', '.join(_lacking_methods(type(backend), Differentiable))}; use a backend that has all "
+            "members of trifolium.Differentiable"
+        )
+    return backend
+
+
+def is_differentiable(backend: Backend) -> TypeGuard[Differentiable]:
+    """Return whether models learn on ``backend``: it has all members of :class:`Differentiable`."""
+    return not _lacking_methods(type(backend), Differentiable)
 
 
 def backends() -> dict[str, BackendInfo]:
-    """Tell, for every registered backend, whether it is installed and what it can do.
+    """Return, for every registered backend, whether it is installed and what it supports.
 
     This imports every framework that is installed.
 
@@ -305,10 +322,10 @@ def backends() -> dict[str, BackendInfo]:
 
 
 def as_numpy(value: Any) -> np.ndarray:
-    """Return ``value``, an array of any framework or anything NumPy takes, as a host array.
+    """Return ``value``, an array of any framework or anything that NumPy accepts, as a host array.
 
-    It may alias ``value``. Arrays of a framework that has a backend go through that backend, which
-    knows about gradients, other devices and dtypes that NumPy lacks.
+    The result may share memory with ``value``. Arrays of a framework that has a backend go through that
+    backend, which handles gradients, other devices and dtypes that NumPy lacks.
 
     >>> as_numpy([1, 2])
     array([1, 2])
@@ -317,16 +334,25 @@ def as_numpy(value: Any) -> np.ndarray:
         return np.stack([as_numpy(item) for item in value])
     if isinstance(value, np.ndarray | np.generic | int | float | list | tuple):
         return np.asarray(value)
-    owner = _owner(type(value).__module__.partition(".")[0])
+    owner = _owner(value)
     return np.asarray(value) if owner is None else owner.to_numpy(value)
 
 
 def device_of(array: Array) -> Any:
-    """Return what to pass as ``device=`` for an array beside ``array``.
+    """Return the ``device=`` argument for an array on the same device as ``array``.
 
-    That is None for arrays that are being traced: their device is chosen when the trace is compiled.
+    It is None for arrays that are being traced: their device is chosen when the trace is compiled.
     """
     return getattr(array, "device", None)
+
+
+# The registry
+
+_BUILT: dict[tuple[str, str], Backend] = {}
+"""Backends by name and device: one object each, so that what is compiled for one is compiled once."""
+
+_OWNERS: dict[type, Backend] = {}
+"""Backends by the types of arrays that were found to be theirs."""
 
 
 @cache
@@ -336,6 +362,7 @@ def _registered() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=GROUP))}
 
 
+@cache
 def _load(name: str) -> type[Backend]:
     points = _registered()
     if name not in points:
@@ -371,7 +398,7 @@ def _ready(points: Mapping[str, EntryPoint]) -> list[str]:
 
 def _describe(name: str) -> BackendInfo:
     try:
-        backend = _build(name, None)
+        backend = get_backend(name)
     except BackendNotInstalled:
         return BackendInfo(name, installed=False, hint=_hint(_registered()[name]))
     return BackendInfo(
@@ -379,14 +406,16 @@ def _describe(name: str) -> BackendInfo:
         installed=True,
         version=backend.version,
         devices=tuple(backend.devices()),
+        differentiable=is_differentiable(backend),
         capabilities=backend.capabilities,
     )
 
 
 def _checked_instance(backend: Any, device: Any) -> Backend:
-    if not isinstance(backend, Backend):
+    lacking = _lacking(backend)
+    if lacking:
         raise BackendError(
-            f"backend={backend!r} is a {type(backend).__name__}; "
+            f"backend={backend!r} is a {type(backend).__name__} without {', '.join(lacking)}; "
             f"expected a Backend or one of the names {', '.join(_registered())}"
         )
     if device is not None and type(backend)(device).device != backend.device:
@@ -394,13 +423,67 @@ def _checked_instance(backend: Any, device: Any) -> Backend:
             f"device={device!r} contradicts backend={backend.name!r}, which is on "
             f"{str(backend.device)!r}; give a name and a device, or a Backend alone"
         )
+    return _complete(backend.name, backend)
+
+
+def _complete(name: str, backend: Backend) -> Backend:
+    """Return ``backend`` if it has all members of the protocols that it follows."""
+    lacking = _lacking(backend)
+    if Differentiable in type(backend).__mro__:
+        lacking += _lacking_methods(type(backend), Differentiable)
+    if lacking:
+        raise BackendError(
+            f"backend={name!r} ({type(backend).__module__}.{type(backend).__qualname__}) lacks "
+            f"{', '.join(lacking)}; see trifolium.Backend and trifolium.Differentiable"
+        )
+    copyreg.pickle(type(backend), _reduced)
     return backend
 
 
+def _lacking(backend: Any) -> list[str]:
+    """Return the members of :class:`Backend` that ``backend`` does not have."""
+    attributes = [name for name in Backend.__annotations__ if not hasattr(backend, name)]
+    kind: Any = type(backend)
+    return [*attributes, *_lacking_methods(kind, Backend)]
+
+
 @cache
-def _owner(root: str) -> Backend | None:
-    """Return the backend whose framework defines types in the package ``root``, if it has one."""
-    framework = root.removesuffix("lib")  # JAX defines its arrays in jaxlib
-    if framework in _registered() and framework in sys.modules:
-        return _build(framework, None)
-    return None
+def _lacking_methods(kind: Any, protocol: Any) -> tuple[str, ...]:
+    """Return the methods of ``protocol`` that ``kind`` does not have, or only inherits from it."""
+    names = [name for name in vars(protocol) if not name.startswith("_")]
+    return tuple(name for name in names if getattr(kind, name, None) in (None, getattr(protocol, name)))
+
+
+def _reduced(backend: Any) -> tuple[Any, ...]:
+    """Return how to copy or unpickle a backend: a registered one is found again by name and device."""
+    registered: Any = _BUILT.get((backend.name, str(backend.device)))
+    if registered is not backend:
+        plain: Any = object.__reduce_ex__(backend, 2)
+        return plain
+    kind = type(backend)
+    names = [name for name in kind.devices() if kind(name).device == backend.device]
+    return _found_again, (backend.name, names[0] if names else backend.device)
+
+
+def _found_again(name: str, device: Any) -> Backend:
+    return get_backend(name, device=device)
+
+
+def _owner(value: Any) -> Backend | None:
+    """Return the backend whose arrays ``value`` is one of, if there is one.
+
+    That is a backend registered under the name of the package that defines the type of ``value`` or
+    its array namespace; else one in use that recognizes ``value``.
+    """
+    kind = type(value)
+    if kind not in _OWNERS:
+        namespace = getattr(value, "__array_namespace__", lambda: None)()
+        roots = {
+            each.partition(".")[0] for each in (kind.__module__, getattr(namespace, "__name__", ""))
+        }
+        named = [get_backend(name) for name in sorted(roots & _registered().keys())]
+        owners = [each for each in (*named, *_BUILT.values()) if each.is_array(value)]
+        if not owners:
+            return None
+        _OWNERS[kind] = owners[0]
+    return _OWNERS[kind]

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import trifolium as tri
 from trifolium.cli import main
 
 from .command import check_mistake, trifolium
@@ -18,7 +19,7 @@ TRAIN = ("train", "CartPole-v1", "--steps", "300", "--learning-starts", "100")
 def run(tmp_path_factory, backend):
     """Return a folder with a finished run in runs/short, and what training printed."""
     folder = tmp_path_factory.mktemp("cli")
-    model = "ddqn" if backend.capabilities.train else "random"
+    model = "ddqn" if isinstance(backend, tri.Differentiable) else "random"
     done = trifolium(
         *TRAIN, "--backend", backend.name, "--model", model, "--out", "runs/short", cwd=folder
     )
@@ -175,7 +176,7 @@ def test_mistakes_end_in_one_line_and_exit_code_2(run, backend, name, capsys, mo
     (early / "config.json").write_bytes((folder / "runs" / "short" / "config.json").read_bytes())
     if arguments[:1] == ("train",) and "--backend" not in arguments and "--resume" not in arguments:
         arguments = (*arguments, "--backend", backend.name)
-        if not backend.capabilities.train and "--model" not in arguments:
+        if not isinstance(backend, tri.Differentiable) and "--model" not in arguments:
             arguments = (*arguments, "--model", "random")
     check_mistake(called(arguments, capsys), *words)
     assert not (folder / "x").exists()

@@ -309,7 +309,7 @@ def test_folder_says_what_it_was_made_with(options, tmp_path, backend):
     Experiment(options(steps=20), tmp_path / "run").train()
     versions = json.loads((tmp_path / "run" / "versions.json").read_text())
     assert versions["trifolium"] == tri.__version__
-    assert versions[backend.framework] == backend.version
+    assert versions[backend.name] == backend.version
     assert versions["numpy"] == np.__version__
 
 

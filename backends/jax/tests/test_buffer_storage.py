@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 import trifolium as tri
+from trifolium._checks import Field
 from trifolium.replay.storage import DeviceStorage
 from trifolium.testing import Twin
 from trifolium.testing.history import HISTORIES, wander
@@ -16,7 +18,7 @@ from trifolium_jax import JaxBackend
 def device() -> JaxBackend:
     """Return a backend that takes this CPU for a device whose memory the host can't reach."""
     backend = JaxBackend()
-    backend.on_host = False
+    backend.shares_host_memory = False
     return backend
 
 
@@ -61,6 +63,23 @@ def test_writes_reuse_the_memory_of_the_storage(device: JaxBackend, n_streams: i
             assert float(kept.states.max()) <= step
     buffer.clear()
     assert pointers(buffer) == addresses
+
+
+def test_writes_of_many_sizes_compile_few_programs(
+    device: JaxBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = DeviceStorage(device, 256, [Field("obs", (3,), np.dtype("float32"))], 256)
+    with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
+        for size in range(1, 65):
+            storage.put_many(np.arange(size), {"obs": np.full((size, 3), size, np.float32)})
+            assert float(storage.arrays["obs"][size - 1, 0]) == size
+    compiled = [
+        record
+        for record in caplog.records
+        if "Finished XLA compilation of jit(write)" in record.getMessage()
+        or "Finished XLA compilation of jit(on_device)" in record.getMessage()
+    ]
+    assert 0 < len(compiled) <= 4
 
 
 def test_exports_are_copies(device: JaxBackend) -> None:

@@ -46,24 +46,3 @@ def test_device_objects_and_platforms_are_taken() -> None:
 def test_bfloat16_comes_back_as_float32() -> None:
     backend = JaxBackend()
     assert backend.to_numpy(backend.zeros((2,), "bfloat16")).dtype == np.float32
-
-
-def test_written_storage_stays_where_it_is() -> None:
-    backend = JaxBackend()
-    columns = {"obs": backend.zeros((1000, 4), "float32")}
-    pointer = columns["obs"].unsafe_buffer_pointer()
-    for row in range(100):
-        columns = backend.write(columns, np.array([row]), {"obs": np.ones((1, 4), np.float32)})
-        assert columns["obs"].unsafe_buffer_pointer() == pointer
-
-
-def test_writes_of_many_sizes_compile_few_programs(caplog: pytest.LogCaptureFixture) -> None:
-    backend = JaxBackend()
-    columns = {"obs": backend.zeros((64, 3), "float32")}
-    with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
-        for size in range(1, 65):
-            columns = backend.write(columns, np.arange(size), {"obs": np.ones((size, 3), np.float32)})
-    compiled = [
-        record for record in caplog.records if "Finished XLA compilation" in record.getMessage()
-    ]
-    assert 0 < len(compiled) <= 4

@@ -24,8 +24,7 @@ def test_the_one_device_is_the_cpu() -> None:
 
 def test_writes_are_in_place() -> None:
     storage = np.zeros((10, 2))
-    columns = NumpyBackend().write({"obs": storage}, np.array([3]), {"obs": np.ones((1, 2))})
-    assert columns["obs"] is storage
+    assert NumpyBackend().put(storage, np.array([3]), np.ones((1, 2))) is storage
     assert storage[3].tolist() == [1, 1]
 
 

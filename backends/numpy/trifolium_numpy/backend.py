@@ -4,27 +4,24 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import array_api_compat.numpy as xp
 import numpy as np
 
-from trifolium.backend import Array, Backend, Capabilities, Params
+from trifolium.backend import Array, Capabilities, Differentiable, Optimizer, Params
 from trifolium.errors import BackendError
-from trifolium.models import adam
+from trifolium_numpy import namespace
 
 __all__ = ["NumpyBackend"]
 
 
-class NumpyBackend(Backend):
+class NumpyBackend(Differentiable):
     """Arrays are ``numpy.ndarray`` in host memory."""
 
     name = "numpy"
-    framework = "numpy"
     version = np.__version__
-    xp = xp
-    capabilities = Capabilities(train=True, compile=False, donate=True, float64=True)
+    xp = namespace
+    capabilities = Capabilities(compile=False, views=True, float64=True)
     default_int = "int64"
-    on_host = True
-    strides = True
+    shares_host_memory = True
 
     def __init__(self, device: Any = None) -> None:
         if device not in (None, "cpu"):
@@ -34,11 +31,6 @@ class NumpyBackend(Backend):
     @staticmethod
     def devices() -> list[str]:
         return ["cpu"]
-
-    def set_threads(self, count: int) -> None:
-        from threadpoolctl import threadpool_limits
-
-        threadpool_limits(count, user_api="blas")
 
     def dtype(self, name: str) -> Any:
         try:
@@ -58,9 +50,6 @@ class NumpyBackend(Backend):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, np.ndarray | np.generic)
 
-    def detach(self, array: Array) -> Array:
-        return np.asarray(array)
-
     def take(self, array: Array, rows: Array) -> Array:
         return array.take(rows, axis=0)
 
@@ -70,20 +59,12 @@ class NumpyBackend(Backend):
         array[rows] = values
         return array
 
-    def unstack(self, array: Array) -> Sequence[Array]:
-        return tuple(array)
-
-    def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
-        for name, value in values.items():
-            columns[name][rows] = value
-        return columns
-
     def compile(
         self,
         function: Callable[..., Any],
         *,
         donate: Sequence[int] = (),  # noqa: ARG002 (there is nothing to compile)
-        thoroughly: bool = False,  # noqa: ARG002
+        use_slow_compiler: bool = False,  # noqa: ARG002
     ) -> Callable[..., Any]:
         return function
 
@@ -93,12 +74,20 @@ class NumpyBackend(Backend):
 
         return partial(value_and_grad, function)
 
+    def detach(self, array: Array) -> Array:
+        return np.asarray(array)
+
     def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
         from trifolium_numpy.convolution import convolve  # it imports autograd
 
         return convolve(images, kernels, stride)
 
-    def network(
+    def optimizer(self, optimizer: Any = None, *, epsilon: float = 1e-8) -> Optimizer:
+        from trifolium.models import optimizers
+
+        return optimizers.optimizer(namespace, optimizer, epsilon)
+
+    def adopt(
         self,
         network: Any,
         inputs: Sequence[np.ndarray],  # noqa: ARG002
@@ -109,19 +98,9 @@ class NumpyBackend(Backend):
         params = params(rng) if callable(params) else params
         if not isinstance(params, Mapping) or not params:
             raise TypeError(
-                f"network={network!r:.80} is no network for NumPy; expected a pair (init, apply): "
+                f"network={network!r:.80} is not a network for NumPy; expected a pair (init, apply): "
                 "init(rng) returns a dict of arrays, or is one, and apply(xp, params, *inputs) "
                 "returns the outputs, computed with the functions of xp"
             )
         copies = {name: np.array(value) for name, value in params.items()}
         return copies, network[1], lambda params: {k: v.copy() for k, v in params.items()}
-
-    def adam(
-        self,
-        params: Params,
-        grads: Params,
-        state: Params,
-        learning_rate: float,
-        epsilon: float,
-    ) -> tuple[Params, Params]:
-        return adam.step(xp, params, grads, state, learning_rate, epsilon)

@@ -192,8 +192,9 @@ def test_a_loader_hands_on_batches_as_they_are() -> None:
 
 
 def test_workers_are_refused() -> None:
-    loader = DataLoader(filled().as_dataset(8, n_batches=3), batch_size=None, num_workers=1)
-    with pytest.raises(RuntimeError, match=r"num_workers=1.*expected num_workers=0"):
+    dataset = filled().as_dataset(8, n_batches=3)
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="spawn")
+    with pytest.raises(RuntimeError, match=r"worker process .* expected num_workers=0"):
         next(iter(loader))
 
 

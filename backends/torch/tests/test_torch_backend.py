@@ -52,6 +52,5 @@ def test_gradients_leave_the_parameters_outside_the_graph() -> None:
 def test_writes_are_in_place() -> None:
     backend = TorchBackend()
     storage = backend.zeros((10, 2), "float32")
-    columns = backend.write({"obs": storage}, np.array([3]), {"obs": np.ones((1, 2), np.float32)})
-    assert columns["obs"] is storage
+    assert backend.put(storage, torch.tensor([3]), torch.ones(1, 2)) is storage
     assert storage[3].tolist() == [1, 1]

@@ -1,33 +1,31 @@
 """The PyTorch backend: tensors on any device, autograd, fused Adam, torch.compile."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-import array_api_compat.torch as xp
 import numpy as np
 import torch
 
+import trifolium_torch.dataset
 import trifolium_torch.pytrees  # noqa: F401  (so that torch sees into states and batches)
-from trifolium.backend import Array, Backend, Capabilities, Params
+from trifolium.backend import Array, Capabilities, Differentiable, Optimizer, Params
 from trifolium.errors import BackendError
-from trifolium.models import adam
-from trifolium_torch.dataset import BatchDataset
+from trifolium_torch import namespace
 from trifolium_torch.network import adopt
+from trifolium_torch.optimizers import optimizer as make_optimizer
 
 __all__ = ["TorchBackend"]
 
 
-class TorchBackend(Backend):
+class TorchBackend(Differentiable):
     """Arrays are ``torch.Tensor`` on one device."""
 
     name = "torch"
-    framework = "torch"
     version = str(torch.__version__)
-    xp = xp
-    capabilities = Capabilities(train=True, compile=True, donate=True, float64=True)
+    xp = namespace
+    capabilities = Capabilities(compile=True, views=True, float64=True)
     default_int = "int64"
-    strides = True
 
     def __init__(self, device: Any = None) -> None:
         try:
@@ -38,7 +36,7 @@ class TorchBackend(Backend):
                 f"device={device!r} can't be used by torch ({str(error).splitlines()[0]}); "
                 f"present are: {', '.join(self.devices())}"
             ) from error
-        self.on_host = self.device.type == "cpu"
+        self.shares_host_memory = self.device.type == "cpu"
 
     @staticmethod
     def devices() -> list[str]:
@@ -47,9 +45,6 @@ class TorchBackend(Backend):
             kind = torch.accelerator.current_accelerator()
             found += [f"{kind}:{index}" for index in range(torch.accelerator.device_count())]
         return found
-
-    def set_threads(self, count: int) -> None:
-        torch.set_num_threads(count)
 
     def dtype(self, name: str) -> torch.dtype:
         found = getattr(torch, name, None)
@@ -72,7 +67,7 @@ class TorchBackend(Backend):
             tensor = torch.from_numpy(array)
         except ValueError:  # torch has no negative strides
             tensor = torch.from_numpy(array.copy())
-        return tensor if self.on_host else tensor.to(self.device)
+        return tensor if self.shares_host_memory else tensor.to(self.device)
 
     def to_numpy(self, array: Array) -> np.ndarray:
         host = array.detach().cpu()
@@ -83,51 +78,39 @@ class TorchBackend(Backend):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, torch.Tensor)
 
-    def detach(self, array: Array) -> Array:
-        return array.detach().to(self.device)
-
     def take(self, array: Array, rows: Array) -> Array:
         return array.index_select(0, rows)
 
     def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+        values = values.detach()  # a graph would be kept for as long as the rows
         if where is not None:
             kept = where.reshape(-1, *(1,) * (array.ndim - 1))
             values = torch.where(kept, values, array.index_select(0, rows))
         return array.index_copy_(0, rows, values)
-
-    def unstack(self, array: Array) -> Sequence[Array]:
-        return array.unbind()
-
-    def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
-        index = torch.tensor(rows, device=self.device)
-        for name, value in values.items():
-            columns[name].index_copy_(0, index, torch.tensor(value, device=self.device))
-        return columns
-
-    def dataset(self, batches: Iterable[Any]) -> Iterable[Any]:
-        return BatchDataset(batches)
 
     def compile(
         self,
         function: Callable[..., Any],
         *,
         donate: Sequence[int] = (),  # noqa: ARG002 (updates are in place already)
-        thoroughly: bool = False,
+        use_slow_compiler: bool = False,
     ) -> Callable[..., Any]:
         # torch.compile takes seconds and a C++ compiler: it is for users to ask for
-        if not thoroughly:
+        if not use_slow_compiler:
             return lambda *args: function(*map(self._moved, args))
         compiled = torch.compile(function, fullgraph=True)
 
         def on_device(*args: Any) -> Any:
             # a number would be a constant of the graph, and a new one another compilation
-            numbers = (torch.tensor(arg) if isinstance(arg, float) else arg for arg in args)
+            numbers = (
+                torch.tensor(arg, device=self.device) if isinstance(arg, float) else arg for arg in args
+            )
             return compiled(*map(self._moved, numbers))
 
         return on_device
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        differentiated = torch.func.grad_and_value(partial(function, xp), has_aux=True)
+        differentiated = torch.func.grad_and_value(partial(function, namespace), has_aux=True)
 
         def evaluate(params: Params, *args: Any) -> tuple[Array, Any, Params]:
             if torch.compiler.is_compiling():  # torch.autograd.grad can't be traced
@@ -135,52 +118,30 @@ class TorchBackend(Backend):
                 return loss, aux, grads
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
             with torch.enable_grad():
-                loss, aux = function(xp, leaves, *args)
+                loss, aux = function(namespace, leaves, *args)
             grads = torch.autograd.grad(loss, list(leaves.values()), materialize_grads=True)
             return loss.detach(), _detached(aux), dict(zip(leaves, grads, strict=True))
 
         return evaluate
+
+    def detach(self, array: Array) -> Array:
+        return array.detach().to(self.device)
 
     def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
         channels_first = images.permute(0, 3, 1, 2)
         found = torch.conv2d(channels_first, kernels.permute(3, 2, 0, 1), stride=stride)
         return found.permute(0, 2, 3, 1)
 
-    def network(
+    def optimizer(self, optimizer: Any = None, *, epsilon: float = 1e-8) -> Optimizer:
+        return make_optimizer(optimizer, epsilon)
+
+    def adopt(
         self,
         network: Any,
         inputs: Sequence[np.ndarray],  # noqa: ARG002
         rng: np.random.Generator,  # noqa: ARG002
     ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
         return adopt(network, self.device)
-
-    def adam(
-        self,
-        params: Params,
-        grads: Params,
-        state: Params,
-        learning_rate: float,
-        epsilon: float,
-    ) -> tuple[Params, Params]:
-        if torch.compiler.is_compiling():  # which fuses it by itself
-            return adam.step(xp, params, grads, state, learning_rate, epsilon)
-        names = list(params)
-        torch._fused_adam_(
-            [params[name] for name in names],
-            [grads[name] for name in names],
-            [state[f"mean.{name}"] for name in names],
-            [state[f"square.{name}"] for name in names],
-            [],
-            [state["step"].add_(1)] * len(names),
-            lr=float(learning_rate),
-            beta1=0.9,
-            beta2=0.999,
-            weight_decay=0.0,
-            eps=epsilon,
-            amsgrad=False,
-            maximize=False,
-        )
-        return params, state
 
     def _moved(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):

@@ -177,9 +177,10 @@ class Experiment:
         Raises:
             KeyboardInterrupt, SystemExit: for those signals.
         """
+        from threadpoolctl import threadpool_limits
+
         self._check_at_checkpoint()
-        for model in self.models.values():
-            model.backend.set_threads(self.options.threads)
+        threadpool_limits(self.options.threads)  # small networks are fastest on one thread
         self.out.mkdir(parents=True, exist_ok=True)
         self.options.save(self._config)
         write_versions(self.out / "versions.json", next(iter(self.models.values())).backend)

@@ -23,7 +23,7 @@ def write_versions(path: Path, backend: Backend) -> None:
     }
     packages = ("numpy", "gymnasium", "pettingzoo")
     found |= {name: number for name in packages if (number := _installed(name))}
-    found |= {backend.framework: backend.version, "device": str(backend.device)}
+    found |= {backend.name: backend.version, "device": str(backend.device)}
     files.write_text(path, json.dumps(found, indent=2) + "\n")
 
 

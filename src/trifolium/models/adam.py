@@ -1,6 +1,6 @@
 """Adam (Kingma and Ba 2015, Algorithm 1) over a dict of arrays, in the array API.
 
-A backend whose framework has a faster Adam brings its own; this is the one for the others.
+A backend may use its framework's own Adam instead, if it computes the same.
 """
 
 import math

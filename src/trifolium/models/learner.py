@@ -12,8 +12,8 @@ import numpy as np
 
 from trifolium import _checks as checks
 from trifolium import files, schedules
-from trifolium.backend import Array, Backend, Params, get_backend
-from trifolium.models import adam, layers, networks
+from trifolium.backend import Array, Backend, Differentiable, Params, differentiable, get_backend
+from trifolium.models import layers, networks
 from trifolium.models.actor import Actor, epsilon_greedy
 from trifolium.models.base import BaseModel
 from trifolium.models.networks import Design, Head, ImplicitQuantiles, Network, QNetwork, Torso
@@ -255,25 +255,27 @@ class Learner(BaseModel):
 
     def _build(self, network: Any) -> None:
         """Make all that depends on the network."""
-        backend = self.backend
+        backend = differentiable(self.backend, needed_by=type(self).__name__)
         trained: Network
         acting: Network
         self._user_network = network
         if network is None:
+            host = differentiable(get_backend("numpy"), needed_by="acting")
             ours = self._network_on(backend)
             params, self._export = self._on_device(ours.init(self.rng)), self._on_host
-            trained, acting = ours, self._network_on(get_backend("numpy"))
+            trained, acting = ours, self._network_on(host)
         else:
             self.design.check_is_plain()
             inputs = self._example_inputs(np.zeros((1, self.state_size), np.float32))
-            params, function, self._export = backend.network(network, inputs, self.rng)
+            params, function, self._export = backend.adopt(network, inputs, self.rng)
             trained = acting = networks.UserNetwork(function)
-        self._learned = Learned(params, self._copied(params), adam.init(backend.xp, params))
+        optimizer = backend.optimizer(epsilon=self.adam_epsilon)
+        self._learned = Learned(params, self._copied(params), optimizer.init(params))
         self.noise_size = layers.noise_size(params)
         values = self._algorithm(acting).action_values
         self._actor = Actor(backend, values, on_host=network is None)
         self.update = Update(
-            backend, self._algorithm(trained), self.adam_epsilon, self.max_grad_norm, self.polyak
+            backend, self._algorithm(trained), optimizer, self.max_grad_norm, self.polyak
         )
         self._compiled = self._compiled_update()
 
@@ -286,14 +288,14 @@ class Learner(BaseModel):
             batch = assemble(self.backend, columns, plan, flatten=True)
             return self.update(learned, batch, drawn, learning_rate)
 
-        return self.backend.compile(update, donate=(0,), thoroughly=self.compile)
+        return self.backend.compile(update, donate=(0,), use_slow_compiler=self.compile)
 
     def _check_backend(self) -> None:
-        can, name = self.backend.capabilities, self.backend.name
-        if not can.train:
-            raise ValueError(f"backend={name!r} takes no gradients, so nothing can learn on it")
-        if self.compile and not can.compile:
-            raise ValueError(f"compile=True: backend={name!r} has no compiler; expected False")
+        differentiable(self.backend, needed_by=type(self).__name__)
+        if self.compile and not self.backend.capabilities.compile:
+            raise ValueError(
+                f"compile=True: backend={self.backend.name!r} has no compiler; expected False"
+            )
 
     def _check_actions(self, actions: np.ndarray) -> None:
         low, high = actions.min(), actions.max()
@@ -303,7 +305,7 @@ class Learner(BaseModel):
                 f"{self.action_space - 1}, as of action_space={self.action_space}"
             )
 
-    def _network_on(self, backend: Backend) -> DefaultNetwork:
+    def _network_on(self, backend: Differentiable) -> DefaultNetwork:
         return self._default_network(self.design.torso(backend.convolve), self.design.head)
 
     def _noise(self, evaluations: int) -> np.ndarray | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, Backend, as_numpy
+from trifolium.backend import Array, Backend, as_numpy, is_differentiable
 from trifolium.errors import LossTypeError
 
 __all__ = ["normalised_loss"]
@@ -78,7 +78,7 @@ def _floating(part: Any, backend: Backend) -> Array:
         return backend.from_numpy(_host_numbers(part))
     xp = backend.xp
     try:
-        array = backend.detach(part)
+        array = backend.detach(part) if is_differentiable(backend) else part
         if xp.isdtype(array.dtype, "integral"):
             return xp.astype(array, xp.float32)
         if xp.isdtype(array.dtype, "real floating"):

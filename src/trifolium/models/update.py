@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from trifolium.backend import Array, Backend, Params
+from trifolium.backend import Array, Backend, Differentiable, Optimizer, Params
 from trifolium.models import losses
 from trifolium.models.layers import Random
 from trifolium.models.networks import Network
@@ -117,14 +117,14 @@ class Update:
     Attributes:
         backend: whose arrays it works on.
         algorithm: what is minimised.
-        adam_epsilon: added to the denominator of Adam.
+        optimizer: how gradients change parameters.
         max_grad_norm: gradients longer than that are scaled down to it; None to leave them.
         polyak: the part by which the target network moves towards the network; None to leave it.
     """
 
-    backend: Backend
+    backend: Differentiable
     algorithm: Algorithm
-    adam_epsilon: float
+    optimizer: Optimizer
     max_grad_norm: float | None
     polyak: float | None
     _gradient: Callable[..., tuple[Array, Array, Params]] = field(init=False, repr=False, compare=False)
@@ -143,7 +143,7 @@ class Update:
         loss, errors, grads = self._gradient(params, batch, targets, drawn)
         if self.max_grad_norm is not None:
             grads = losses.clipped(backend.xp, grads, self.max_grad_norm)
-        params, optimizer = backend.adam(params, grads, optimizer, learning_rate, self.adam_epsilon)
+        params, optimizer = self.optimizer.step(params, grads, optimizer, learning_rate)
         if self.polyak is not None:
             target = {name: old + self.polyak * (params[name] - old) for name, old in target.items()}
         return Learned(params, target, optimizer), loss, errors

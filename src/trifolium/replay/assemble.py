@@ -116,7 +116,7 @@ def assemble(backend: Backend, columns: Params, plan: Plan | Packed, *, flatten:
     """
     packed = gathered(backend.xp, backend.take, columns, plan) if isinstance(plan, Plan) else plan
     states, next_states = _states(backend.xp, packed, flatten)
-    rewards, dones, valid, discounts, weights = backend.unstack(packed.scalars)
+    rewards, dones, valid, discounts, weights = backend.xp.unstack(packed.scalars)
     return Gathered(
         states=states,
         actions=packed.actions,

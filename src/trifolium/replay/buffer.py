@@ -255,10 +255,11 @@ class Buffer(Transfer):
     def as_dataset(
         self, batch_size: int, n_batches: int | None = None, *, flatten: bool = True
     ) -> Iterable[Batch]:
-        """Return minibatches to iterate over, each drawn when it is asked for.
+        """Return an iterable of minibatches, each drawn when it is asked for.
 
-        On torch it is a ``torch.utils.data.IterableDataset``: a DataLoader takes it with
-        ``batch_size=None``, as its items are batches, and with ``num_workers=0``.
+        On torch it counts as a ``torch.utils.data.IterableDataset``: pass it to a DataLoader with
+        ``batch_size=None``, as its items are batches, and with ``num_workers=0``. A worker process that
+        iterates over it gets a RuntimeError.
 
         Args:
             batch_size: rows of each.
@@ -274,7 +275,7 @@ class Buffer(Transfer):
         batch_size = checks.integer("batch_size", batch_size, 1)
         if n_batches is not None:
             n_batches = checks.integer("n_batches", n_batches, 1)
-        return self.backend.dataset(Minibatches(self, batch_size, n_batches, flatten))
+        return Minibatches(self, batch_size, n_batches, flatten)
 
     def draw(self, batch_size: int) -> tuple[Params, Plan | Packed, np.ndarray]:
         """Draw what :meth:`sample` makes a batch of, for a compiled function that does so itself.

@@ -1,7 +1,9 @@
 """Where the large columns of a buffer lie: with the host where that has the device's memory, or not."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from functools import cache
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,6 +15,8 @@ __all__ = ["DeviceStorage", "HostStorage", "Lazily", "Storage", "make_storage"]
 
 STAGE_BYTES = 4 << 20
 STAGE_ROWS = 1024
+ALIGNMENT = 64  # bytes that XLA wants the address of an array to be a multiple of
+LARGE_ROW = 1024  # bytes of a row from which a copy of a batch takes longer than aligning it
 
 
 class Storage(Protocol):
@@ -67,6 +71,7 @@ class HostStorage:
             backend.dtype(field.dtype.name)
         self._backend, self._host = backend, get_backend("numpy")
         self._columns = {f.name: np.zeros((capacity, *f.shape), f.dtype) for f in fields}
+        self._take = _take_aligned if _has_large_rows(fields) else _take
 
     def put(self, row: int, values: Mapping[str, np.ndarray]) -> None:
         """Write one row; see :class:`Storage`."""
@@ -92,13 +97,13 @@ class HostStorage:
         columns, packed = self.material(plan)
         if self._backend is self._host:
             return assemble(self._host, columns, packed, flatten=flatten)
-        if self._backend.strides:
+        if self._backend.capabilities.views:
             return assemble(self._host, columns, packed, flatten=flatten).each(self._backend.from_numpy)
         return assembler(self._backend, flatten=flatten)(columns, packed)  # one call for all arrays
 
     def material(self, plan: Plan) -> tuple[Params, Packed]:
         """Return the rows of a batch, gathered already; see :class:`Storage`."""
-        return {}, gathered(np, self._backend.gather, self._columns, plan)
+        return {}, gathered(np, self._take, self._columns, plan)
 
     def clear(self) -> None:
         """Forget what is not written yet: nothing here."""
@@ -145,7 +150,8 @@ class DeviceStorage:
         """Write many rows; see :class:`Storage`."""
         count = len(rows)
         if count > len(self._rows):
-            self._arrays = self._backend.write(self.arrays, rows, values)
+            self._flush()
+            self._arrays = self._written(rows, values)
             return
         if self._staged + count > len(self._rows):
             self._flush()
@@ -183,13 +189,66 @@ class DeviceStorage:
 
     def _flush(self) -> None:
         count, self._staged = self._staged, 0
+        if not count:
+            return
         staged = {name: stage[:count] for name, stage in self._stage.items()}
-        self._arrays = self._backend.write(self._arrays, self._rows[:count], staged)
+        self._arrays = self._written(self._rows[:count], staged)
+
+    def _written(self, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
+        """Return the columns with ``values`` [N, ...] of each in ``rows`` [N].
+
+        Arrays are made longer, to a power of four of rows, so that few programs are compiled. They end
+        with copies of the last row.
+        """
+        size = 4 ** math.ceil(math.log(len(rows), 4))
+        index = _lengthened(rows, size).astype(self._backend.default_int)
+        columns = self._arrays
+        lengthened = tuple(_lengthened(values[name], size) for name in columns)
+        backend: Any = self._backend
+        return _writer(backend)(columns, index, lengthened)
+
+
+def _has_large_rows(fields: Sequence[Field]) -> bool:
+    return max(f.dtype.itemsize * math.prod(f.shape) for f in fields) >= LARGE_ROW
+
+
+def _take(column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return column.take(rows, axis=0)
+
+
+def _take_aligned(column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return ``column[rows]`` in aligned memory, which XLA can use without a copy."""
+    shape = (len(rows), *column.shape[1:])
+    memory = np.empty(math.prod(shape) * column.itemsize + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    found = memory[start : start + memory.size - ALIGNMENT].view(column.dtype).reshape(shape)
+    return column.take(rows, axis=0, out=found, mode="clip")
+
+
+def _lengthened(values: np.ndarray, size: int) -> np.ndarray:
+    """Return a new array of ``size`` rows: ``values``, then its last row again and again."""
+    longer = np.empty((size, *values.shape[1:]), values.dtype)
+    longer[: len(values)] = values
+    longer[len(values) :] = values[-1]
+    return longer
+
+
+@cache  # backends are compared by identity
+def _writer(backend: Any) -> Callable[[Params, Array, tuple[Array, ...]], Params]:
+    """Return the compiled function that writes ``values`` [N, ...] of each column to ``rows`` [N]."""
+
+    def write(columns: Params, rows: Array, values: tuple[Array, ...]) -> Params:
+        return {
+            name: backend.put(column, rows, value)
+            for (name, column), value in zip(columns.items(), values, strict=True)
+        }
+
+    return backend.compile(write, donate=(0,))
 
 
 def make_storage(backend: Backend, capacity: int, fields: Sequence[Field], ring_length: int) -> Storage:
     """Allocate ``capacity`` zero rows of each field."""
-    if backend.on_host:
+    if backend.shares_host_memory:
         return HostStorage(backend, capacity, fields)
     return DeviceStorage(backend, capacity, fields, ring_length)
 

@@ -24,10 +24,11 @@ runs all of it::
     class TestFunctional(FunctionalSuite):
         pass
 
+A backend that takes gradients also runs ``DifferentiableSuite``.
 ``pytest.register_assert_rewrite("trifolium.testing")`` in conftest.py makes failures tell their values.
 """
 
-from trifolium.testing.backend_suite import BackendSuite
+from trifolium.testing.backend_suite import BackendSuite, DifferentiableSuite
 from trifolium.testing.buffer_suite import BufferSuite
 from trifolium.testing.functional_suite import FunctionalSuite
 from trifolium.testing.loss_suite import LossSuite
@@ -40,6 +41,7 @@ from trifolium.testing.twin import Options, Twin
 __all__ = [
     "BackendSuite",
     "BufferSuite",
+    "DifferentiableSuite",
     "FunctionalSuite",
     "Functions",
     "LossSuite",

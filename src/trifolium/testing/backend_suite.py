@@ -1,14 +1,23 @@
-"""What a Backend promises, as tests."""
+"""Tests of the promises of a Backend."""
 
-from collections.abc import Callable
+import copy
+import pickle
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from trifolium.backend import Array, Backend, Params, get_backend
+from trifolium.backend import (
+    Array,
+    Backend,
+    Differentiable,
+    Optimizer,
+    Params,
+    get_backend,
+    is_differentiable,
+)
 from trifolium.errors import BackendError
-from trifolium.models import adam
+from trifolium.models import optimizers
 from trifolium.testing.calculus import (
     PlainAdam,
     convolution,
@@ -18,7 +27,7 @@ from trifolium.testing.calculus import (
     noise,
 )
 
-__all__ = ["BackendSuite"]
+__all__ = ["BackendSuite", "DifferentiableSuite"]
 
 ALWAYS = ("bool", "uint8", "int32", "float32")
 WIDE = ("int64", "float64")
@@ -36,7 +45,7 @@ class BackendSuite:
     """Tests of a :class:`trifolium.Backend`; they take it from a fixture named ``backend``."""
 
     def test_follows_the_protocol(self, backend: Backend) -> None:
-        """It has every attribute, and stands for itself where a backend is asked for."""
+        """It has every attribute, and is accepted where a backend is asked for."""
         assert isinstance(backend, Backend)
         assert backend.name
         assert backend.version
@@ -45,7 +54,7 @@ class BackendSuite:
 
     @pytest.mark.parametrize("name", ALWAYS)
     def test_needed_dtypes_are_kept(self, backend: Backend, name: str) -> None:
-        """These every backend has."""
+        """Every backend has these."""
         _check_dtype(backend, name)
 
     @pytest.mark.parametrize("name", WIDE)
@@ -100,16 +109,6 @@ class BackendSuite:
         backend.to_numpy(array)[:] = 1
         assert backend.to_numpy(array).tolist() == [0, 0, 0]
 
-    @pytest.mark.parametrize("width", [1, 100_000], ids=["small", "large"])
-    def test_the_host_gathers_rows(self, backend: Backend, width: int) -> None:
-        """``gather`` copies rows of host memory in any order, however large."""
-        column = np.arange(5 * width, dtype=np.float32).reshape(5, width)
-        rows = np.array([4, 0, 0, 3])
-        found, expected = backend.gather(column, rows), column[rows]
-        _same(found, expected)
-        column[:] = -1
-        _same(found, expected)
-
     @pytest.mark.parametrize("rows", [[], [2], [4, 0, 0, 3]])
     def test_take_gathers_rows(self, backend: Backend, rows: list[int]) -> None:
         """Rows in any order, repeated or none at all."""
@@ -117,25 +116,12 @@ class BackendSuite:
         index = backend.from_numpy(np.array(rows, backend.default_int))
         _same(backend.to_numpy(backend.take(backend.from_numpy(host.copy()), index)), host[rows])
 
-    @pytest.mark.parametrize("count", [0, 1, 2, 5, 16])
-    def test_writes_touch_nothing_else(self, backend: Backend, count: int) -> None:
-        """Only the rows and columns given change, and the values given are copied."""
-        rng = np.random.default_rng(count)
-        before = {"a": rng.random((16, 3), np.float32), "b": np.arange(16, dtype=np.int32)}
-        rows, values = rng.permutation(16)[:count], rng.random((count, 3), np.float32)
-        expected = before["a"].copy()
-        expected[rows] = values
-        columns = backend.write(_on_device(backend, before), rows, {"a": values})
-        values[:], rows[:] = -1, 0
-        _same(backend.to_numpy(columns["a"]), expected)
-        _same(backend.to_numpy(columns["b"]), before["b"])
-
-    def test_what_was_taken_stays(self, backend: Backend) -> None:
+    def test_taken_rows_are_copies(self, backend: Backend) -> None:
         """Writing to a row does not change what was taken from it before."""
-        row, ones = np.array([1]), np.ones((1, 3), np.float32)
-        columns = {"a": backend.zeros((2, 3), "float32")}
-        taken = backend.take(columns["a"], backend.from_numpy(row.astype(backend.default_int)))
-        backend.write(columns, row, {"a": ones})
+        row = backend.from_numpy(np.array([1], backend.default_int))
+        array = backend.zeros((2, 3), "float32")
+        taken = backend.take(array, row)
+        backend.put(array, row, backend.from_numpy(np.ones((1, 3), np.float32)))
         assert backend.to_numpy(taken).tolist() == [[0, 0, 0]]
 
     @pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "float32"])
@@ -192,13 +178,50 @@ class BackendSuite:
             held = compiled(held, np.ones(3, np.float32))
         assert backend.to_numpy(held).tolist() == [3, 3, 3]
 
-    def test_gradients_are_those_of_finite_differences(self, backend: Backend) -> None:
+    def test_adam_needs_only_the_standard(self, backend: Backend) -> None:
+        """The Adam of :mod:`trifolium.models.optimizers` runs on any namespace."""
+        _check_adam(backend, optimizers.optimizer(backend.xp, None, 1e-8), 1e-8)
+
+    def test_unstack_is_in_the_namespace(self, backend: Backend) -> None:
+        """``xp.unstack`` gives the arrays along axis 0."""
+        host = np.arange(6, dtype=np.float32).reshape(3, 2)
+        found = backend.xp.unstack(backend.from_numpy(host.copy()))
+        assert [backend.to_numpy(each).tolist() for each in found] == host.tolist()
+
+    def test_copies_are_the_same_backend(self, backend: Backend) -> None:
+        """A copied or unpickled backend is the registered one, so what it compiled is used again."""
+        registered = get_backend(backend.name, device=backend.device)
+        assert copy.deepcopy({"kept": registered})["kept"] is registered
+        assert copy.copy(registered) is registered
+        assert pickle.loads(pickle.dumps(registered)) is registered
+
+    def test_devices_can_be_asked_for_by_name(self, backend: Backend) -> None:
+        """What ``devices`` lists can be used."""
+        assert backend.devices()
+        for name in backend.devices():
+            there = type(backend)(name)
+            assert there.to_numpy(there.zeros((2,), "float32")).tolist() == [0, 0]
+
+    def test_unknown_device_lists_those_there_are(self, backend: Backend) -> None:
+        """A device that there is not is a BackendError with its name and the others'."""
+        with pytest.raises(BackendError, match="no_such_device") as caught:
+            type(backend)("no_such_device")
+        assert backend.devices()[0] in str(caught.value)
+        with pytest.raises(BackendError, match="no_such_device"):
+            get_backend(backend, device="no_such_device")
+
+
+class DifferentiableSuite:
+    """Tests of a :class:`trifolium.Differentiable`, besides those of :class:`BackendSuite`."""
+
+    def test_is_differentiable(self, backend: Differentiable) -> None:
+        """It has every member."""
+        assert isinstance(backend, Differentiable)
+        assert is_differentiable(backend)
+
+    def test_gradients_are_those_of_finite_differences(self, backend: Differentiable) -> None:
         """Loss, output and gradients are right; a parameter without a part in it gets zeros."""
         host, inputs = example_network(), np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
-        if not backend.capabilities.train:
-            with pytest.raises(NotImplementedError):
-                backend.value_and_grad(example_loss)
-            return
         params = _on_device(backend, host)
         evaluate = backend.value_and_grad(example_loss)
         for _ in range(2):  # the first call leaves nothing behind
@@ -214,10 +237,8 @@ class BackendSuite:
             _same(backend.to_numpy(params[name]), host[name])
 
     @pytest.mark.parametrize("stride", [1, 2, 3])
-    def test_convolutions_and_their_gradients(self, backend: Backend, stride: int) -> None:
+    def test_convolutions_and_their_gradients(self, backend: Differentiable, stride: int) -> None:
         """They are those of four loops; gradients reach the images and the kernels."""
-        if not backend.capabilities.train:
-            return
         rng = np.random.default_rng(stride)
         host = {"images": noise(rng, (2, 7, 6, 3)), "kernels": noise(rng, (3, 2, 3, 4))}
 
@@ -236,34 +257,26 @@ class BackendSuite:
             np.testing.assert_allclose(backend.to_numpy(grad), numeric, rtol=1e-3, atol=1e-5)
 
     @pytest.mark.parametrize("epsilon", [1e-8, 1e-2])
-    def test_adam_is_that_of_the_paper(self, backend: Backend, epsilon: float) -> None:
+    def test_adam_is_that_of_the_paper(self, backend: Differentiable, epsilon: float) -> None:
         """Twenty steps are those of Adam in 64 bits."""
-        step = backend.adam if backend.capabilities.train else _array_api_adam(backend)
-        rng, host = np.random.default_rng(0), example_network()
-        params = _on_device(backend, host)
-        state = adam.init(backend.xp, params)
-        plain = PlainAdam(host)
-        for _ in range(20):
-            grads = {name: noise(rng, value.shape) for name, value in host.items()}
-            plain.step(grads, 0.01, epsilon)
-            params, state = step(params, _on_device(backend, grads), state, 0.01, epsilon)
-        for name, expected in plain.params.items():
-            np.testing.assert_allclose(backend.to_numpy(params[name]), expected, rtol=1e-6, atol=1e-6)
+        _check_adam(backend, backend.optimizer(epsilon=epsilon), epsilon)
 
-    def test_devices_can_be_asked_for_by_name(self, backend: Backend) -> None:
-        """What ``devices`` lists can be used."""
-        assert backend.devices()
-        for name in backend.devices():
-            there = type(backend)(name)
-            assert there.to_numpy(there.zeros((2,), "float32")).tolist() == [0, 0]
+    def test_a_pair_of_functions_is_an_optimizer(self, backend: Differentiable) -> None:
+        """Its updates are added to the parameters, and its state goes from step to step."""
+        optimizer = backend.optimizer((_momentum_init, _momentum_update))
+        params = _on_device(backend, {"w": np.array([1, 2], np.float32)})
+        state = optimizer.init(params)
+        for _ in range(2):
+            grads = _on_device(backend, {"w": np.array([1, -1], np.float32)})
+            params, state = optimizer.step(params, grads, state, 0.5)
+        assert backend.to_numpy(params["w"]).tolist() == [1 - 0.25 - 0.375, 2 + 0.25 + 0.375]
+        assert backend.to_numpy(state["momentum"]["w"]).tolist() == [1.5, -1.5]
 
-    def test_unknown_device_lists_those_there_are(self, backend: Backend) -> None:
-        """A device that there is not is a BackendError with its name and the others'."""
-        with pytest.raises(BackendError, match="no_such_device") as caught:
-            type(backend)("no_such_device")
-        assert backend.devices()[0] in str(caught.value)
-        with pytest.raises(BackendError, match="no_such_device"):
-            get_backend(backend, device="no_such_device")
+    @pytest.mark.parametrize("wrong", ["adam", 3, (len,), object()])
+    def test_other_optimizers_are_refused(self, backend: Differentiable, wrong: object) -> None:
+        """The message says what is accepted."""
+        with pytest.raises(TypeError, match=r"optimizer=.*expected None for Adam.*\(init, update\)"):
+            backend.optimizer(wrong)
 
 
 def _check_dtype(backend: Backend, name: str) -> None:
@@ -273,8 +286,9 @@ def _check_dtype(backend: Backend, name: str) -> None:
     _same(backend.to_numpy(array), host)
     index = backend.from_numpy(np.array([2, 0], backend.default_int))
     _same(backend.to_numpy(backend.take(array, index)), host[[2, 0]])
-    columns = backend.write({"a": backend.zeros((3, 2), name)}, np.array([1, 0, 2]), {"a": host})
-    _same(backend.to_numpy(columns["a"]), host[[1, 0, 2]])
+    order = backend.from_numpy(np.array([1, 0, 2], backend.default_int))
+    written = backend.put(backend.zeros((3, 2), name), order, array)
+    _same(backend.to_numpy(written), host[[1, 0, 2]])
 
 
 def _check_refused(backend: Backend, name: str) -> None:
@@ -292,13 +306,28 @@ def _has_dtype(backend: Backend, name: str) -> bool:
     return True
 
 
-def _array_api_adam(backend: Backend) -> Callable[..., tuple[Params, Params]]:
-    """Return the Adam that needs nothing but the standard, for a backend without gradients."""
+def _check_adam(backend: Backend, optimizer: Optimizer, epsilon: float) -> None:
+    rng, host = np.random.default_rng(0), example_network()
+    params = _on_device(backend, host)
+    state = optimizer.init(params)
+    plain = PlainAdam(host)
+    for _ in range(20):
+        grads = {name: noise(rng, value.shape) for name, value in host.items()}
+        plain.step(grads, 0.01, epsilon)
+        params, state = optimizer.step(params, _on_device(backend, grads), state, 0.01)
+    for name, expected in plain.params.items():
+        np.testing.assert_allclose(backend.to_numpy(params[name]), expected, rtol=1e-6, atol=1e-6)
 
-    def step(*args: Any) -> tuple[Params, Params]:
-        return adam.step(backend.xp, *args)
 
-    return step
+def _momentum_init(params: Params) -> dict[str, Params]:
+    return {"momentum": {name: 0.0 * value for name, value in params.items()}}
+
+
+def _momentum_update(
+    grads: Params, state: dict[str, Params], _: Params
+) -> tuple[Params, dict[str, Params]]:
+    momentum = {name: 0.5 * state["momentum"][name] + grad for name, grad in grads.items()}
+    return {name: -0.25 * value for name, value in momentum.items()}, {"momentum": momentum}
 
 
 def _on_device(backend: Backend, arrays: dict[str, np.ndarray]) -> Params:

@@ -21,7 +21,7 @@ class CompiledRunner:
     It is no :class:`~trifolium.experiment.runners.Runner`, as it takes no single steps.
 
     Args:
-        training: what :meth:`trifolium.Backend.compiled_training` returned for ``model``.
+        training: what the backend's ``compiled_training`` returned for ``model``.
         model: what acts and learns.
 
     Attributes:
@@ -45,7 +45,10 @@ class CompiledRunner:
         functional = getattr(env, "functional", None)
         if functional is None or not isinstance(model, Learner):
             return None
-        training = model.backend.compiled_training(
+        train = getattr(model.backend, "compiled_training", None)
+        if train is None:
+            return None
+        training = train(
             model,
             functional,
             env.env_params,
@@ -55,8 +58,6 @@ class CompiledRunner:
             learning_starts=options.learning_starts,
             epsilon=None if options.epsilon_start is None else options.epsilon,
         )
-        if training is None:
-            return None
         if options.steps % training.block:
             raise ValueError(
                 f"steps={options.steps}; a compiled run takes a multiple of {training.block}, which "

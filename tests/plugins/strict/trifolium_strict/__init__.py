@@ -1,17 +1,17 @@
-"""array-api-strict as a backend: it has only what the array API standard has.
+"""array-api-strict as a backend: its namespace has nothing but the array API standard.
 
-It is also what a third party writes to bring a backend of its own: one class, one entry point.
+It is also an example of a third party's backend for arrays alone: one class, one entry point. It
+implements `trifolium.Backend`; it would implement `trifolium.Differentiable` to let models learn.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import array_api_strict as xp
 import numpy as np
 
-from trifolium.backend import Array, Backend, Capabilities, Params
+from trifolium.backend import Array, Backend, Capabilities
 from trifolium.errors import BackendError
-from trifolium.models import adam
 
 __all__ = ["StrictBackend"]
 
@@ -20,13 +20,11 @@ class StrictBackend(Backend):
     """Arrays are ``array_api_strict.Array``; storage is replaced, never written in place."""
 
     name = "strict"
-    framework = "array_api_strict"
     version = xp.__version__
     xp = xp
-    capabilities = Capabilities(train=False, compile=False, donate=False, float64=True)
+    capabilities = Capabilities(compile=False, views=False, float64=True)
     default_int = "int64"
-    strides = False
-    on_host = False  # so that what a device of its own takes is tried where there is none
+    shares_host_memory = False  # so that tests cover storage on a device where there is none
 
     def __init__(self, device: Any = None) -> None:
         if device not in (None, "cpu"):
@@ -36,9 +34,6 @@ class StrictBackend(Backend):
     @staticmethod
     def devices() -> list[str]:
         return ["cpu"]
-
-    def set_threads(self, count: int) -> None:
-        pass
 
     def dtype(self, name: str) -> Any:
         found = getattr(xp, name, None)
@@ -58,9 +53,6 @@ class StrictBackend(Backend):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, type(xp.empty(0)))
 
-    def detach(self, array: Array) -> Array:
-        return array
-
     def take(self, array: Array, rows: Array) -> Array:
         return xp.take(array, rows, axis=0)
 
@@ -71,22 +63,12 @@ class StrictBackend(Backend):
                 written[int(rows[place]), ...] = values[place, ...]
         return written
 
-    def unstack(self, array: Array) -> Sequence[Array]:
-        return xp.unstack(array)
-
-    def write(self, columns: Params, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> Params:
-        written = {name: xp.asarray(column, copy=True) for name, column in columns.items()}
-        for name, value in values.items():
-            for row, item in zip(rows.tolist(), value, strict=True):
-                written[name][row, ...] = self.from_numpy(item)
-        return written
-
     def compile(
         self,
         function: Callable[..., Any],
         *,
         donate: Sequence[int] = (),
-        thoroughly: bool = False,
+        use_slow_compiler: bool = False,
     ) -> Callable[..., Any]:
         def on_device(*args: Any) -> Any:
             return function(*map(self._moved, args))
@@ -100,24 +82,3 @@ class StrictBackend(Backend):
             moved = map(self._moved, value)
             return type(value)(*moved) if hasattr(value, "_fields") else tuple(moved)
         return value
-
-    def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        raise NotImplementedError("array-api-strict takes no gradients")
-
-    def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
-        raise NotImplementedError("array-api-strict has no convolution")
-
-    def network(
-        self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator
-    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
-        raise NotImplementedError("array-api-strict takes no gradients")
-
-    def adam(
-        self,
-        params: Params,
-        grads: Params,
-        state: Params,
-        learning_rate: float,
-        epsilon: float,
-    ) -> tuple[Params, Params]:
-        return adam.step(xp, params, grads, state, learning_rate, epsilon)
