@@ -1,6 +1,7 @@
-"""Every task of a developer: ``nox`` runs what CI runs, ``nox -l`` lists all, ``nox -s NAME`` runs one.
+"""Every task of a developer: ``nox`` runs the quick tier, ``nox -t slow`` the slow one.
 
-A session's environment is made anew each time; ``nox -r`` keeps it, ``nox -R`` also skips installing.
+CI runs both. ``nox -l`` lists all sessions, ``nox -s NAME`` runs one. The environment of a session is
+made anew each time; ``nox -r`` keeps it, ``nox -R`` also skips installing.
 """
 
 import argparse
@@ -12,23 +13,27 @@ import nox
 nox.needs_version = ">=2025.5"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
-nox.options.sessions = ["tests", "interop", "examples", "lint", "types", "build"]
+nox.options.sessions = ["lint", "tests", "together", "build"]
 
+# packages are compiled to bytecode where they are imported: most modules never are
+CONSTRAINED = ("--no-compile", "--constraint", "constraints.txt")
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 BACKENDS = ["numpy", "strict", "torch", "jax"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # threads that wait for a busy core make small matrices slow
+TESTING = ONE_THREAD | {  # XLA has one thread too, and its processes share what they compiled
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax-cache").absolute()),
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # with a limit it is locked while it is written
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+}
 TWO_CORES = ("--numprocesses", "2", "--dist", "worksteal")
 DOCTESTS = {  # docstrings that are run, and the session that has what they need
-    "numpy": ["src/trifolium", "--ignore=src/trifolium/worlds/gymnax.py"],
+    "numpy": ["src/trifolium"],
     "torch": ["backends/torch/trifolium_torch"],
-    "jax": ["backends/jax/trifolium_jax", "src/trifolium/worlds/gymnax.py"],
+    "jax": ["backends/jax/trifolium_jax"],
 }
-INTEROP = [
-    "tests/models/test_foreign_losses.py",
-    "tests/replay/test_datasets.py",
-    "tests/replay/test_files.py",
-    "tests/replay/test_inputs.py",
-]
+PROGRAMS = ("pytest", "tests/programs.py")
+SOAK = ("tests/replay", "-k", "does_what_the_reference_does")
 QUICKSTART = "train CartPole-v1 --model ddqn --steps 50000 --seed 0"
 
 LISTING = """
@@ -58,37 +63,51 @@ def tests(session: nox.Session, backend: str) -> None:
     """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
     of_jax = ["gymnax"] if backend == "jax" else []
     install(session, "train", "worlds", "tensorboard", "testing", backend, *of_jax)
-    networks = GROUPS["networks"] if backend == "jax" else []
-    session.install("--constraint", "constraints.txt", *GROUPS["parallel"], *networks)
+    install_groups(session, "parallel", *(["networks"] if backend == "jax" else []))
     run = ("pytest", "--backend", backend)
-    session.run(*run, *TWO_CORES, *session.posargs, env=ONE_THREAD)
+    session.run(*run, *TWO_CORES, *session.posargs, env=TESTING)
     if not session.posargs and backend in DOCTESTS:
-        session.run(*run, "--doctest-modules", *DOCTESTS[backend])
+        session.run(*run, "--doctest-modules", *DOCTESTS[backend], env=TESTING)
+
+
+@nox.session
+def together(session: nox.Session) -> None:
+    """Run the programs of tests/programs.py: the type checker, interop and the short examples."""
+    install_everything(session)
+    session.run(*PROGRAMS, *TWO_CORES, *session.posargs, env=TESTING)
 
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Run what takes several frameworks at once, with all of them installed and no skips."""
-    install(session, "all", "testing", "strict", "tensordict", "minari")
-    for backend in BACKENDS:
-        learning = [] if backend == "strict" else ["tests/models/test_exchange.py"]
-        run = ("pytest", "--backend", backend, "--no-skips", *INTEROP, *learning)
-        session.run(*run, env=ONE_THREAD)
+    """Run the tests that take several frameworks at once, with all of them installed and no skips."""
+    install_everything(session)
+    session.run(*PROGRAMS, "-k", "interop", *TWO_CORES, *session.posargs, env=TESTING)
 
 
 @nox.session
 def examples(session: nox.Session) -> None:
     """Run every script of examples/; those that train fail if they have learned too little."""
-    install(session, "all", "gymnax")
-    session.install("--constraint", "constraints.txt", *GROUPS["games"], *GROUPS["networks"])
-    for script in sorted(Path("examples").glob("*.py")):
-        session.run("python", str(script), env=ONE_THREAD)
+    install_everything(session)
+    session.run(*PROGRAMS, "-k", "example", "--slow", *TWO_CORES, *session.posargs, env=TESTING)
+
+
+@nox.session(tags=["slow"])
+def slow(session: nox.Session) -> None:
+    """Run the slow tier: tests marked slow, long examples, soak, some mutants, instruction counts."""
+    install_everything(session)
+    for backend in BACKENDS:
+        run = ("pytest", "--backend", backend, "-m", "slow")
+        session.run(*run, *TWO_CORES, env=TESTING, success_codes=[0, 5])  # 5: there is no such test
+    session.run(*PROGRAMS, "-m", "slow", *TWO_CORES, env=TESTING)
+    session.run("pytest", *SOAK, env=TESTING | {"TRIFOLIUM_SOAK": "20000"})
+    session.run("python", "tests/mutants.py", "--sample", "40", "--jobs", "2", env=ONE_THREAD)
+    count_instructions(session)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check the format and the rules of ruff."""
-    session.install("--constraint", "constraints.txt", *GROUPS["lint"])
+    install_groups(session, "lint")
     session.run("ruff", "format", "--check")
     session.run("ruff", "check")
 
@@ -96,9 +115,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check the types of core, backends and benchmarks, with every framework installed."""
-    install(session, "all", "testing")
-    session.install("--constraint", "constraints.txt", *GROUPS["types"])
-    session.run("mypy")
+    install_everything(session)
+    session.run("mypy", *session.posargs)
 
 
 @nox.session
@@ -121,8 +139,7 @@ def soak(session: nox.Session) -> None:
     """Compare the buffer with its reference over 100,000 random steps (``-- --backend jax``)."""
     backend, rest = backend_and_rest(session)
     install(session, "train", "testing", backend)
-    run = ("pytest", "--backend", backend, "tests/replay", "-k", "does_what_the_reference_does")
-    session.run(*run, *rest, env={"TRIFOLIUM_SOAK": "100000"})
+    session.run("pytest", "--backend", backend, *SOAK, *rest, env={"TRIFOLIUM_SOAK": "100000"})
 
 
 @nox.session
@@ -162,15 +179,14 @@ def bench_train(session: nox.Session) -> None:
 def bench_instructions(session: nox.Session) -> None:
     """Count bytecodes and calls of add, sample and the rest; fail if some grew (``-- --save``)."""
     install(session, "torch", "jax")
-    for backend in ("numpy", "torch", "jax"):
-        session.run("python", "benchmarks/instructions.py", "--backend", backend, *session.posargs)
+    count_instructions(session)
 
 
 @nox.session
 def report(session: nox.Session) -> None:
     """Open the report of a run in headless Chromium, which has to be there (Debian: chromium)."""
     install(session, "train", "worlds", "testing")
-    session.install("--constraint", "constraints.txt", *GROUPS["browser"])
+    install_groups(session, "browser")
     session.run("pytest", "tests/experiment/look_at_report.py", *session.posargs, env=ONE_THREAD)
 
 
@@ -197,10 +213,26 @@ def learning(session: nox.Session) -> None:
 def worlds(session: nox.Session) -> None:
     """Train for docs/worlds_results.md, for minutes: ``nox -s worlds [-- run --world Acrobot-v1]``."""
     install(session, "train", "worlds")
-    session.install("--constraint", "constraints.txt", *GROUPS["games"])
+    install_groups(session, "games")
     script = ("python", "benchmarks/worlds.py")
     session.run(*script, *(session.posargs or ["run"]), env=ONE_THREAD)
     session.run(*script, "table")
+
+
+def count_instructions(session: nox.Session) -> None:
+    for backend in ("numpy", "torch", "jax"):
+        session.run("python", "benchmarks/instructions.py", "--backend", backend, *session.posargs)
+
+
+def install_everything(session: nox.Session) -> None:
+    """Install this checkout with all backends, and the packages that it works with."""
+    install(session, "all", "gymnax", "strict", "tensordict", "minari", "testing")
+    install_groups(session, "games", "networks", "parallel", "types")
+
+
+def install_groups(session: nox.Session, *names: str) -> None:
+    """Install dependency groups of pyproject.toml, at the tested versions."""
+    session.install(*CONSTRAINED, *(package for name in names for package in GROUPS[name]))
 
 
 def install(session: nox.Session, *extras: str) -> None:
@@ -210,7 +242,7 @@ def install(session: nox.Session, *extras: str) -> None:
     """
     plugin = ["--editable", "tests/plugins/strict"] if "strict" in extras else []
     own = ",".join(extra for extra in extras if extra not in ("numpy", "strict"))
-    session.install("--constraint", "constraints.txt", "--editable", f".[{own}]", *plugin)
+    session.install(*CONSTRAINED, "--editable", f".[{own}]", *plugin)
 
 
 def install_rivals(session: nox.Session) -> None:

@@ -5,6 +5,7 @@ CONTRIBUTING.md states these rules; ``tests/test_boundary.py`` has those about o
 
 import ast
 import graphlib
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,3 +127,13 @@ def test_a_backend_needs_few_members(name: str) -> None:
     named = vars(protocol).keys() | protocol.__annotations__.keys()
     members = sorted(member for member in named if not member.startswith("_"))
     assert 4 <= len(members) <= 16, members
+
+
+def test_contributing_has_the_tree_with_a_line_a_file() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "tree.py"))
+    written = page["CONTRIBUTING"].read_text().partition(page["BEGIN"])[2].partition(page["END"])[0]
+    assert written.strip() == page["tree"](), "run python docs/tree.py"
+    for package in PACKAGES:
+        for path in modules_of(package).values():
+            name = f"{path.parent.name}/" if path.name == "__init__.py" else f"{path.name} "
+            assert name in written
