@@ -42,8 +42,8 @@ def filled(backend: str, capacity: int, sampler: tri.Sampler) -> tri.Buffer:
 
 def bytes_over_needed(buffer: tri.Buffer) -> float:
     """Return the bytes that the buffer holds for each row, over what obs, action and the rest need."""
-    rows = buffer._rows
-    held = tri.backend.as_numpy(rows.storage.copied("obs")).nbytes
+    rows = buffer._store
+    held = tri.backend.as_numpy(rows.columns.copied("obs")).nbytes
     held += rows.actions.nbytes + rows.rewards.nbytes + rows.ring.marks.nbytes
     if isinstance(buffer.sampler, tri.Prioritized) and buffer.sampler._tree is not None:
         held += buffer.sampler._tree._nodes.nbytes

@@ -21,7 +21,7 @@ from turns import medians
 
 import trifolium as tri
 from trifolium import replay
-from trifolium.replay.draws import DRAWS
+from trifolium.replay.rules.ordinals import DRAWS
 
 SMALL, LARGE = 10_000, 1_000_000
 BATCH, STEPS, ROUNDS = 128, 2_000, 15

@@ -30,7 +30,7 @@ def minibatch(backend: str) -> dict[str, float]:
     memory = kind(CASES["vec"])
     memory.fill()
     buffer = memory.buffer
-    rows, sampler, size = buffer._rows, buffer.sampler, CASES["vec"].batch
+    rows, sampler, size = buffer._store, buffer.sampler, CASES["vec"].batch
     same = sampler.draw(rows, buffer.rng, size)
 
     def drawn() -> Any:
@@ -40,12 +40,12 @@ def minibatch(backend: str) -> dict[str, float]:
         return rows.plan(draw.streams, draw.serials, draw.weights)
 
     def batch(draw: Any) -> Any:
-        return rows.storage.batch(planned(draw), True).batch(draw.serials).states
+        return rows.columns.batch(planned(draw), True).states
 
     work: dict[str, Callable[[], Any]] = {
         "draw": drawn,
         "and places, flags, rewards, actions": lambda: planned(drawn()),
-        "and gather": lambda: rows.storage.material(planned(drawn())),
+        "and gather": lambda: rows.columns.material(planned(drawn())),
         "and batch: all": awaited(backend, lambda: batch(drawn())),
         "all, the same rows each time": awaited(backend, lambda: batch(same)),
     }
@@ -78,7 +78,6 @@ def scan() -> dict[str, float]:
 
     from trifolium import replay
     from trifolium.models.update import Drawn
-    from trifolium.replay.assemble import Gathered
 
     env, params = gymnax.make("CartPole-v1")
     from trifolium_jax import CompiledTraining
@@ -89,7 +88,7 @@ def scan() -> dict[str, float]:
     training.run(4_000, memories=False)
     graph, memory, play = training._graph, training._memory, training._play
     trained, key = training.models[0], jax.random.key(0)
-    batch = Gathered.of(replay.sample(memory, jax.random.bits(key, (128, 2))))
+    batch = replay.sample(memory, jax.random.bits(key, (128, 2)))
     network, plain, optimizer = learner()
     columns = (batch.states, batch.actions, batch.rewards, batch.next_states, batch.dones)
 

@@ -115,7 +115,6 @@ def test_no_class_name_is_used_twice() -> None:
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
-@pytest.mark.xfail(reason="replay is flat")
 def test_replay_has_few_entries() -> None:
     entries = sorted(path.name for path in REPLAY.iterdir() if path.name != "__pycache__")
     assert len(entries) <= 9, entries

@@ -156,6 +156,11 @@ class Field:
         low, high = (limits(dtype).min, limits(dtype).max) if self._number else (0, 0)
         self._low, self._high = float(low), float(high)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one row."""
+        return int(self.dtype.itemsize * math.prod(self.shape))
+
     def row(self, value: Any) -> Any:
         """Return ``value`` as one row [*shape]; leading axes of length 1 are dropped.
 

@@ -175,7 +175,7 @@ def everything(buffer: tri.Buffer, folder: Path) -> list[bytes]:
     buffer.save(folder / "buffer")
     columns = [buffer.states, buffer.actions, buffer.rewards, buffer.dones, *buffer.extra_data.values()]
     held = [buffer.backend.to_numpy(column).tobytes() for column in columns]
-    return [(folder / "buffer").read_bytes(), buffer._rows.ring.marks.tobytes(), *held]
+    return [(folder / "buffer").read_bytes(), buffer._store.ring.marks.tobytes(), *held]
 
 
 def test_uniform_draws_take_no_priorities(backend: tri.Backend) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.replay import draws
+from trifolium.replay.rules import ordinals as draws
 
 DRAWN = 1000
 
@@ -49,7 +49,7 @@ def test_higher_bits_do_not_matter(backend: tri.Backend) -> None:
 @pytest.mark.parametrize("draw", [draws.stratified, draws.subset])
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 8])
 def test_ordinals_are_distinct_and_as_many_as_there_are(
-    backend: tri.Backend, draw: draws.Draw, batch_size: int
+    backend: tri.Backend, draw: draws.Ordinals, batch_size: int
 ) -> None:
     rng, run = np.random.default_rng(batch_size), on(backend, draw)
     for count in [*range(12), 10**6, 2**29]:
@@ -63,7 +63,7 @@ def test_ordinals_are_distinct_and_as_many_as_there_are(
 @pytest.mark.parametrize("draw", draws.DRAWS.values(), ids=draws.DRAWS)
 @pytest.mark.parametrize(("batch_size", "count"), [(1, 7), (3, 7), (5, 7), (8, 50)])
 def test_each_ordinal_is_equally_likely(
-    backend: tri.Backend, draw: draws.Draw, batch_size: int, count: int
+    backend: tri.Backend, draw: draws.Ordinals, batch_size: int, count: int
 ) -> None:
     """Also where the batch does not divide what there is."""
     drawn = many(backend, draw, batch_size, count)
@@ -105,7 +105,7 @@ def test_running_sums_are_those_of_numpy(backend: tri.Backend) -> None:
     assert np.array_equal(found, values.cumsum(axis=1))
 
 
-def many(backend: tri.Backend, draw: draws.Draw, batch_size: int, count: int) -> list[Any]:
+def many(backend: tri.Backend, draw: draws.Ordinals, batch_size: int, count: int) -> list[Any]:
     """Return the ordinals of many draws."""
     rng, run = np.random.default_rng(1), on(backend, draw)
     every = [run(bits, count) for bits in rng.integers(2**30, size=(DRAWN, batch_size, 2))]

@@ -157,4 +157,4 @@ def values(n_streams: int, convert: Convert) -> dict[str, Any]:
 def stored(buffer: tri.Buffer) -> list[bytes]:
     columns = [buffer.states, buffer.actions, buffer.rewards, buffer.dones, buffer.extra_data["tag"]]
     held = [buffer.backend.to_numpy(column).tobytes() for column in columns]
-    return [*held, buffer._rows.ring.marks.tobytes()]
+    return [*held, buffer._store.ring.marks.tobytes()]

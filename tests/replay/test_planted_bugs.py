@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.replay import intake, ring, rows, samplers, storage, windows
+from trifolium.replay.host import columns, ring, samplers, store
+from trifolium.replay.rules import marks, steps, windows
+from trifolium.replay.rules import ring as rules
 from trifolium.testing import Twin
 from trifolium.testing.history import HISTORIES, wander
 
@@ -49,15 +51,16 @@ PLANTED: dict[str, Plant] = {
         "open_episode_rows",
         lambda f, self, stream, n: self.stored_rows(stream)[::-1][:n][::-1],
     ),
+    "stale frames, in current_state, of the episode before the last": constant(rules, "FIRST"),
     "stale frames, of before a merge": constant(windows, "LOST"),
     "what was added last is not in what is sampled": changed(
-        rows.Rows, "put", lambda f, self, stream, step: f(self, stream, (step[0], {}, *step[2:]))
+        store.Store, "put", lambda f, self, stream, step: f(self, stream, (step[0], {}, *step[2:]))
     ),
     "truncation, bootstrapped from the next episode": changed(
-        intake.Intake, "one", without_the_last_observation
+        steps.StepFields, "one", without_the_last_observation
     ),
     "truncation, its last observation stacked on nothing": constant(ring, "BOUNDARY"),
-    "truncation, taken for a termination": constant(windows, "TERMINATED", ring.ENDED),
+    "truncation, taken for a termination": constant(windows, "TERMINATED", marks.ENDED),
     "truncation, valid without a successor": constant(windows, "UNKNOWN"),
     "tails lost at the end of an episode": changed(windows, "tail", first_reward_only),
     "tails leak past a termination": constant(windows, "TERMINATED"),
@@ -73,7 +76,7 @@ PLANTED: dict[str, Plant] = {
         samplers.Prioritized, "_drop_broken_stacks", lambda f, *args: None
     ),
     "priorities for rows that are invalid": changed(
-        rows.Rows, "valid_rows", lambda f, self, streams, serials: np.ones(len(serials), bool)
+        store.Store, "valid_rows", lambda f, self, streams, serials: np.ones(len(serials), bool)
     ),
     "streams share their rows": changed(
         ring.Ring, "rows", lambda f, self, streams, serials: f(self, 0, serials)
@@ -95,9 +98,9 @@ def test_nothing_is_noticed_without_one(backend: tri.Backend) -> None:
 def test_a_stage_that_is_never_emptied_is_noticed(
     backend: tri.Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage.DeviceStorage, "arrays", property(lambda self: self._arrays))
+    monkeypatch.setattr(columns.DeviceColumns, "arrays", property(lambda self: self._arrays))
     buffer = tri.Buffer(8, (2,), backend=backend)
-    if isinstance(buffer._rows.storage, storage.HostStorage):
+    if isinstance(buffer._store.columns, columns.HostColumns):
         return  # it has no stage
     with pytest.raises(AssertionError):
         compare(backend)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.replay import functional, places, writing
+from trifolium.replay import functional
+from trifolium.replay.graph import draw, state, write
+from trifolium.replay.rules import ring
 from trifolium.testing import StateTwin
 from trifolium.testing.functional_suite import check_twin
 from trifolium.testing.history import HISTORIES, wander
@@ -39,37 +41,38 @@ def of_what_is_there_now(original: Callable[..., Any], state: Any, indices: Any,
 
 
 PLANTED: dict[str, Plant] = {
-    "rows are one too new": changed(functional, "of_age", one_row_later),
-    "places left over are written": changed(writing, "_put", without_masks),
+    "rows are one too new": changed(draw, "of_age", one_row_later),
+    "frames are one too new, in current_state": changed(functional, "of_age", one_row_later),
+    "places left over are written": changed(write, "_put", without_masks),
     "the newest row is drawn": changed(
-        functional, "drawable_counts", lambda f, state: np.where(state.sizes, f(state) + 1, 0)
+        draw, "counts", lambda f, state: np.where(state.sizes, f(state) + 1, 0)
     ),
-    "the oldest stacks are drawn": constant(places, "oldest_drawable", lambda state: 0),
-    "episodes have no first row": constant(writing, "FIRST", 0),
-    "boundary rows are steps": constant(writing, "BOUNDARY", 0),
-    "terminations are forgotten": constant(writing, "TERMINATED", 0),
-    "steps without a successor are valid": constant(writing, "UNKNOWN", 0),
+    "the oldest stacks are drawn": constant(state, "skipped", lambda state: 0),
+    "episodes have no first row": constant(write, "FIRST", 0),
+    "boundary rows are steps": constant(write, "BOUNDARY", 0),
+    "terminations are forgotten": constant(write, "TERMINATED", 0),
+    "steps without a successor are valid": constant(write, "UNKNOWN", 0),
     "cursors move on by one, however many rows": changed(
-        writing, "_moved_on", lambda f, state, streams, count: f(state, streams, count * 0 + 1)
+        write, "_moved_on", lambda f, state, streams, count: f(state, streams, count * 0 + 1)
     ),
     "streams share their rows": changed(
-        places, "of_age", lambda f, state, streams, ages: f(state, streams * 0, ages)
+        state, "of_age", lambda f, state, streams, ages: f(state, streams * 0, ages)
     ),
-    "frames of the episode before, in current_state": constant(functional, "ENDED", 0),
-    "frames of the episode before that, in current_state": constant(functional, "FIRST", 0),
+    "frames of the episode before, in current_state": constant(ring, "ENDED", 0),
+    "frames of the episode before that, in current_state": constant(ring, "FIRST", 0),
     "priorities stay those of new rows": changed(
-        writing, "_last_of_each", lambda f, xp, leaves, masses: masses * 0 + 1
+        write, "_last_of_each", lambda f, xp, leaves, masses: masses * 0 + 1
     ),
     "priorities for rows overwritten since": changed(functional, "with_errors", of_what_is_there_now),
     "of two errors for a row the first counts": changed(
-        writing, "_last_of_each", lambda f, xp, leaves, masses: f(xp, leaves[::-1], masses[::-1])[::-1]
+        write, "_last_of_each", lambda f, xp, leaves, masses: f(xp, leaves[::-1], masses[::-1])[::-1]
     ),
-    "new rows have no priority": changed(writing, "_with_new_rows", lambda f, state, *args: state),
+    "new rows have no priority": changed(write, "_with_new_rows", lambda f, state, *args: state),
     "priorities for rows that are invalid": changed(
-        writing, "valid_of_age", lambda f, *args: (f(*args)[0], np.ones_like(f(*args)[1]))
+        write, "valid_of_age", lambda f, *args: (f(*args)[0], np.ones_like(f(*args)[1]))
     ),
     "priorities for stacks that were overwritten": changed(
-        writing,
+        write,
         "valid_of_age",
         lambda f, state, streams, ages: f(replace(state, sizes=state.sizes + 9), streams, ages),
     ),

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from trifolium.replay.ring import Ring
+from trifolium.replay.host.ring import Ring
 
 
 def test_a_ring_is_by_default_one_stream_of_single_frames() -> None:
     ring = Ring(4)
     assert (ring.n_streams, ring.length) == (1, 4)
-    assert (ring.oldest_drawable, ring.oldest_breakable) == (0, 0)
-    assert Ring(8, n_frames=3).oldest_drawable == 2  # as in "mask"
+    assert (ring.skipped, ring.breakable) == (0, 0)
+    assert Ring(8, n_frames=3).skipped == 2  # as in "mask"
 
 
 @pytest.mark.parametrize("n_streams", [1, 2])

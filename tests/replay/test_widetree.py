@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.replay import widetree
+from trifolium.replay.graph import widetree
 
 CAPACITIES = [1, 7, 8, 63, 64, 500, 5000]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.replay.windows import Shape, Windows, windows
+from trifolium.replay.rules.windows import Windows, WindowShape, windows
 from trifolium.testing import Twin
 from trifolium.testing.history import HISTORIES, wander
 from trifolium.testing.twin import GAMMA
@@ -26,7 +26,7 @@ def test_windows_are_those_of_the_reference(backend: tri.Backend, options: Any) 
             return
         # one shape for all, so that a framework that compiles does so once
         padded = [np.resize(array, 24).astype(backend.default_int) for array in arrays]
-        found = run(twin.buffer._rows.ring.marks.copy(), *padded)
+        found = run(twin.buffer._store.ring.marks.copy(), *padded)
         compare(twin, on_host(backend, found))
         compared += 1
 
@@ -35,7 +35,7 @@ def test_windows_are_those_of_the_reference(backend: tri.Backend, options: Any) 
 
 
 def test_windows_are_by_default_of_single_frames_and_steps() -> None:
-    assert Shape(8) == Shape(8, n_frames=1, n_step=1, pad=False)
+    assert WindowShape(8) == WindowShape(8, n_frames=1, n_step=1, pad=False)
 
 
 def drawable(twin: Twin) -> list[np.ndarray] | None:
@@ -43,7 +43,7 @@ def drawable(twin: Twin) -> list[np.ndarray] | None:
     indices = np.array(list(twin.reference.transitions()), np.int64)
     if not len(indices):
         return None
-    ring = twin.buffer._rows.ring
+    ring = twin.buffer._store.ring
     rows, stored = ring.current_rows(indices)
     assert stored.all()
     streams, serials = ring.identify(rows)

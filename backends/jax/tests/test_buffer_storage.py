@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium._checks import Field
-from trifolium.replay.storage import DeviceStorage
+from trifolium.replay.host.columns import DeviceColumns
 from trifolium.testing import Twin
 from trifolium.testing.history import HISTORIES, wander
 from trifolium_jax import JaxBackend
@@ -25,7 +24,7 @@ def device() -> JaxBackend:
 @pytest.mark.parametrize("options", HISTORIES, ids=str)
 def test_a_device_does_what_the_reference_does(device: JaxBackend, options: Any) -> None:
     twin = Twin(device, options, seed=0)
-    assert isinstance(twin.buffer._rows.storage, DeviceStorage)
+    assert isinstance(twin.buffer._store.columns, DeviceColumns)
     wander(twin, 0, 60, Twin.check_all)
 
 
@@ -68,11 +67,11 @@ def test_writes_reuse_the_memory_of_the_storage(device: JaxBackend, n_streams: i
 def test_writes_of_many_sizes_compile_few_programs(
     device: JaxBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    storage = DeviceStorage(device, 256, [Field("obs", (3,), np.dtype("float32"))], 256)
+    columns = DeviceColumns(device, tri.Buffer(256, (3,), backend=device).spec)
     with jax.log_compiles(), caplog.at_level("WARNING", logger="jax"):
         for size in range(1, 65):
-            storage.put_many(np.arange(size), {"obs": np.full((size, 3), size, np.float32)})
-            assert float(storage.arrays["obs"][size - 1, 0]) == size
+            columns.put_many(np.arange(size), {"obs": np.full((size, 3), size, np.float32)})
+            assert float(columns.arrays["obs"][size - 1, 0]) == size
     compiled = [
         record
         for record in caplog.records
@@ -106,6 +105,6 @@ def test_batches_stay_as_they_were_drawn() -> None:
 
 
 def pointers(buffer: tri.Buffer) -> list[int]:
-    storage = buffer._rows.storage
-    assert isinstance(storage, DeviceStorage)
+    storage = buffer._store.columns
+    assert isinstance(storage, DeviceColumns)
     return [array.unsafe_buffer_pointer() for array in storage.arrays.values()]

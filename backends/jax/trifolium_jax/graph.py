@@ -16,7 +16,6 @@ from trifolium.models import layers
 from trifolium.models.learner import Learner
 from trifolium.models.update import Drawn, Learned
 from trifolium.replay import State
-from trifolium.replay.assemble import Gathered
 
 __all__ = ["Counts", "Environment", "Graph", "OnProgress", "Play", "Run"]
 
@@ -244,7 +243,7 @@ class Graph:
         batch = replay.sample(memory, bits, draw=self.draw)
         algorithm = model.update.algorithm
         drawn = Drawn(self._noise(draws, (3,)), algorithm.draw(draws, model.batch_size))
-        learned, loss, errors = model.update(learned, Gathered.of(batch), drawn, self.rate(number))
+        learned, loss, errors = model.update(learned, batch, drawn, self.rate(number))
         if model.polyak is None:
             due = (number + 1) % model.target_update == 0
             pick = lambda new, old: jnp.where(due, new, old)  # noqa: E731

@@ -14,7 +14,7 @@ from trifolium import _checks as checks
 from trifolium.models.learner import Learner
 from trifolium.models.update import Progress
 from trifolium.replay import Buffer, Prioritized, Uniform
-from trifolium.replay.draws import DRAWS
+from trifolium.replay.rules.ordinals import DRAWS
 from trifolium.schedules import Schedule
 from trifolium_jax.graph import Counts, Environment, Graph, OnProgress, Run
 

@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader, IterableDataset
 import trifolium as tri
 from trifolium import replay
 from trifolium.models.update import Drawn, Learned
-from trifolium.replay.assemble import Gathered
 from trifolium.testing import Functions, StateTwin
 from trifolium.testing.functional_suite import check_twin
 from trifolium.testing.history import HISTORIES, wander
@@ -145,7 +144,7 @@ def test_an_update_of_trifoliums_models_is_one_graph() -> None:
         state, _ = step(state, *arguments({}))
 
     def update(learned: Learned, bits: torch.Tensor, rate: torch.Tensor) -> tuple[Learned, Any, Any]:
-        return model.update(learned, Gathered.of(replay.sample(state, bits)), Drawn(), rate)
+        return model.update(learned, replay.sample(state, bits), Drawn(), rate)
 
     compiled = torch.compile(update, fullgraph=True, backend="aot_eager")
     ours, theirs = (_pytree.tree_map(torch.clone, model.progress.learned) for _ in range(2))

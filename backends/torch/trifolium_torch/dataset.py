@@ -2,7 +2,7 @@
 
 from torch.utils.data import IterableDataset
 
-from trifolium.replay.minibatches import Minibatches
+from trifolium.replay.buffer import Minibatches
 
 __all__: list[str] = []
 

@@ -16,8 +16,8 @@ from trifolium import files
 from trifolium.backend import Array, Backend, as_numpy, get_backend
 from trifolium.errors import CheckpointError
 from trifolium.models.train_step import NO_LOSS, normalise_train_step, normalising
-from trifolium.replay import Buffer, saving
-from trifolium.replay.saving import generator_state, restore_generator
+from trifolium.replay import Buffer
+from trifolium.replay.io import file as saving
 
 __all__ = ["BaseModel"]
 
@@ -188,17 +188,17 @@ class BaseModel(ABC):
             path: the file; its folder is made if it is missing.
             memory: whether the replay memory's rows, priorities and generator are written too.
         """
+        kept, rows = self.memory.pack()
         manifest = {
             "model": self.model_name,
             "backend": self.backend.name,
             "epsilon": self.epsilon,
-            "generator": generator_state(self.rng),
+            "generator": saving.generator_state(self.rng),
             "options": self.options(),
-            "memory": saving.manifest_of(self.memory),
+            "memory": kept,
         }
         arrays = {f"{_STATE}{name}": array for name, array in self.state().items()}
         if memory:
-            rows = saving.arrays_of(self.memory)
             arrays |= {f"{_MEMORY}{name}": array for name, array in rows.items()}
         files.write(path, "model", manifest, arrays)
 
@@ -222,7 +222,7 @@ class BaseModel(ABC):
         memory = self._saved_memory(path, manifest, saving.below(_MEMORY, arrays))
         with saving.sound(path, "model"):
             epsilon = checks.fraction("epsilon", manifest["epsilon"])
-            restore_generator(self.rng, manifest["generator"])
+            saving.restore_generator(self.rng, manifest["generator"])
         self.epsilon = epsilon
         self.memory = memory
         self.restore(state)
@@ -241,8 +241,9 @@ class BaseModel(ABC):
         if not rows:
             return self.memory
         sampler = copy.deepcopy(self.memory.sampler)
-        packed = (manifest.get("memory", {}), rows)
-        memory = saving.unpack(Buffer, path, packed, self.backend, sampler=sampler)
+        memory = Buffer.unpack(
+            path, manifest.get("memory", {}), rows, backend=self.backend, sampler=sampler
+        )
         if memory.spec != self.memory.spec:
             raise CheckpointError(
                 f"{path} holds a memory of {memory.spec}; this model's is {self.memory.spec}"

@@ -12,7 +12,7 @@ from trifolium.models.layers import Random
 from trifolium.models.learner import Learner
 from trifolium.models.networks import Head, Network, QNetwork, Torso
 from trifolium.models.update import Drawn
-from trifolium.replay.assemble import Gathered
+from trifolium.replay import Batch
 
 __all__ = ["DDQN", "DoubleQLearning"]
 
@@ -38,7 +38,7 @@ class DoubleQLearning:
         return self.network.apply(xp, params, noise, states)
 
     def targets(
-        self, xp: Any, params: Params, target_params: Params, batch: Gathered, drawn: Drawn
+        self, xp: Any, params: Params, target_params: Params, batch: Batch, drawn: Drawn
     ) -> Array:
         """Return ``r + gamma^k * Q_target(s', argmax_a Q(s', a))``, [B, 1]."""
         next_states = batch.next_states
@@ -51,7 +51,7 @@ class DoubleQLearning:
         )
 
     def losses(
-        self, xp: Any, params: Params, batch: Gathered, targets: Array, drawn: Drawn
+        self, xp: Any, params: Params, batch: Batch, targets: Array, drawn: Drawn
     ) -> tuple[Array, Array]:
         """Return the losses and the errors of the actions taken, both [B, 1]."""
         values = self.network.apply(xp, params, drawn.noise_of(0), batch.states)

@@ -14,7 +14,7 @@ from trifolium.models.layers import Random
 from trifolium.models.learner import Learner
 from trifolium.models.networks import Head, ImplicitQuantiles, Network, Torso
 from trifolium.models.update import Drawn
-from trifolium.replay.assemble import Gathered
+from trifolium.replay import Batch
 
 __all__ = ["IQN", "QuantileRegression"]
 
@@ -53,7 +53,7 @@ class QuantileRegression:
         return xp.mean(self.network.apply(xp, params, noise, states, fractions), axis=1)
 
     def targets(
-        self, xp: Any, params: Params, target_params: Params, batch: Gathered, drawn: Drawn
+        self, xp: Any, params: Params, target_params: Params, batch: Batch, drawn: Drawn
     ) -> Array:
         """Return ``r + gamma^k * Z_target(s', a*)`` at N' fractions, [B, N']."""
         _, target_fractions, action_fractions = drawn.fractions
@@ -65,7 +65,7 @@ class QuantileRegression:
         return batch.rewards + batch.discounts * (1.0 - batch.dones) * _of_action(xp, quantiles, best)
 
     def losses(
-        self, xp: Any, params: Params, batch: Gathered, targets: Array, drawn: Drawn
+        self, xp: Any, params: Params, batch: Batch, targets: Array, drawn: Drawn
     ) -> tuple[Array, Array]:
         """Return the quantile Huber losses [B, 1], twice: they stand for the errors too."""
         fractions = drawn.fractions[0]

@@ -18,8 +18,9 @@ from trifolium.models.actor import Actor, epsilon_greedy
 from trifolium.models.base import BaseModel
 from trifolium.models.networks import Design, Head, ImplicitQuantiles, Network, QNetwork, Torso
 from trifolium.models.update import Algorithm, Drawn, Learned, Progress, Update
-from trifolium.replay import Uniform, saving
-from trifolium.replay.assemble import Packed, Plan, assemble
+from trifolium.replay import Uniform
+from trifolium.replay.io import file as saving
+from trifolium.replay.rules.assemble import Packed, Plan
 from trifolium.schedules import Linear, Schedule
 
 __all__ = ["Learner"]
@@ -281,11 +282,12 @@ class Learner(BaseModel):
 
     def _compiled_update(self) -> Callable[..., tuple[Learned, Array, Array]]:
         """Return the update with the gather of its minibatch, as one call."""
+        assemble = self.memory.assembler()
 
         def update(
             learned: Learned, columns: Params, plan: Plan | Packed, drawn: Drawn, learning_rate: float
         ) -> tuple[Learned, Array, Array]:
-            batch = assemble(self.backend, columns, plan, flatten=True)
+            batch = assemble(columns, plan)
             return self.update(learned, batch, drawn, learning_rate)
 
         return self.backend.compile(update, donate=(0,), use_slow_compiler=self.compile)

@@ -12,7 +12,7 @@ from trifolium.backend import Array, Backend, Differentiable, Optimizer, Params
 from trifolium.models import losses
 from trifolium.models.layers import Random
 from trifolium.models.networks import Network
-from trifolium.replay.assemble import Gathered
+from trifolium.replay import Batch
 
 __all__ = ["Algorithm", "Drawn", "Learned", "Progress", "Update"]
 
@@ -51,13 +51,13 @@ class Algorithm(Protocol):
         ...
 
     def targets(
-        self, xp: Any, params: Params, target_params: Params, batch: Gathered, drawn: Drawn
+        self, xp: Any, params: Params, target_params: Params, batch: Batch, drawn: Drawn
     ) -> Array:
         """Return what the network is to learn, [B, n]; its gradient is not taken."""
         ...
 
     def losses(
-        self, xp: Any, params: Params, batch: Gathered, targets: Array, drawn: Drawn
+        self, xp: Any, params: Params, batch: Batch, targets: Array, drawn: Drawn
     ) -> tuple[Array, Array]:
         """Return the loss and the temporal-difference error of each row, both [B, 1]."""
         ...
@@ -130,7 +130,7 @@ class Update:
     _gradient: Callable[..., tuple[Array, Array, Params]] = field(init=False, repr=False, compare=False)
 
     def __call__(
-        self, learned: Learned, batch: Gathered, drawn: Drawn, learning_rate: Any
+        self, learned: Learned, batch: Batch, drawn: Drawn, learning_rate: Any
     ) -> tuple[Learned, Array, Array]:
         """Return what is learned then, the loss [], and the temporal-difference errors [B, 1].
 
@@ -138,7 +138,7 @@ class Update:
         """
         backend = self.backend
         params, target, optimizer = learned
-        batch = batch.with_float_states(backend.xp)
+        batch = _with_float_states(backend.xp, batch)
         targets = self.algorithm.targets(backend.xp, params, target, batch, drawn)
         loss, errors, grads = self._gradient(params, batch, targets, drawn)
         if self.max_grad_norm is not None:
@@ -152,7 +152,23 @@ class Update:
         object.__setattr__(self, "_gradient", self.backend.value_and_grad(self._loss))
 
     def _loss(
-        self, xp: Any, params: Params, batch: Gathered, targets: Array, drawn: Drawn
+        self, xp: Any, params: Params, batch: Batch, targets: Array, drawn: Drawn
     ) -> tuple[Array, Array]:
         each, errors = self.algorithm.losses(xp, params, batch, targets, drawn)
         return losses.weighted_mean(xp, each, batch.valid, batch.weights), errors
+
+
+def _with_float_states(xp: Any, batch: Batch) -> Batch:
+    """Return ``batch`` with states and next states in float32, as networks take them."""
+    return Batch(
+        xp.astype(batch.states, xp.float32, copy=False),
+        batch.actions,
+        batch.rewards,
+        xp.astype(batch.next_states, xp.float32, copy=False),
+        batch.dones,
+        batch.valid,
+        batch.discounts,
+        batch.weights,
+        batch.indices,
+        batch.extras,
+    )

@@ -10,8 +10,8 @@ from trifolium.replay.functional import (
     sample,
     update_priorities,
 )
-from trifolium.replay.samplers import Prioritized, Sampler, Uniform
-from trifolium.replay.state import State
+from trifolium.replay.graph.state import State
+from trifolium.replay.host.samplers import Prioritized, Sampler, Uniform
 
 __all__ = [
     "Batch",

@@ -1,6 +1,6 @@
-"""The minibatch that a buffer hands out."""
+"""The minibatch that a buffer returns."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from trifolium.backend import Array, as_numpy, get_backend
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "map_tree"]
 
 
 @dataclass(slots=True, eq=False)
@@ -30,7 +30,8 @@ class Batch:
         discounts: [B, 1] float32, gamma ** k for the k rewards summed.
         weights: [B, 1] float32, importance weights; 1 when drawn uniformly.
         indices: [B] int64 on the host; what ``update_priorities`` takes. In a batch of
-            :func:`trifolium.replay.sample` they are native, and -1 where no row could be drawn.
+            :func:`trifolium.replay.sample` they are native, and -1 where no row could be drawn. None in
+            the batch of a compiled update.
         extras: name to [B, ...].
 
     The target of one row is ``rewards + discounts * (1 - dones) * value(next_states)``.
@@ -52,14 +53,29 @@ class Batch:
     valid: Array
     discounts: Array
     weights: Array
-    indices: np.ndarray | Array
+    indices: Array
     extras: Mapping[str, Array]
 
     def __iter__(self) -> Iterator[Array]:
         return iter((self.states, self.actions, self.rewards, self.next_states, self.dones, self.valid))
 
     def __len__(self) -> int:
-        return len(self.indices)
+        return int(self.rewards.shape[0])
+
+    def each(self, function: Callable[[Array], Array]) -> "Batch":
+        """Return a batch with every array but ``indices`` passed through ``function``."""
+        return Batch(
+            map_tree(function, self.states),
+            function(self.actions),
+            function(self.rewards),
+            map_tree(function, self.next_states),
+            function(self.dones),
+            function(self.valid),
+            function(self.discounts),
+            function(self.weights),
+            self.indices,
+            {name: function(array) for name, array in self.extras.items()},
+        )
 
     def to_tensordict(self) -> Any:
         """Return the batch as a ``tensordict.TensorDict`` of batch size [B].
@@ -86,3 +102,10 @@ class Batch:
         extras = {name: tensor(array) for name, array in named.pop("extras").items()}
         tensors = {name: tensor(array) for name, array in named.items()}
         return TensorDict({**tensors, "extras": extras}, batch_size=[len(self)])
+
+
+def map_tree(function: Callable[[Array], Array], tree: Any) -> Any:
+    """Return an array, or a nested dict of arrays, with each array passed through ``function``."""
+    if isinstance(tree, Mapping):
+        return {name: map_tree(function, inner) for name, inner in tree.items()}
+    return function(tree)

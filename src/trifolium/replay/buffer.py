@@ -1,26 +1,35 @@
 """Buffer: the replay memory."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
+from typing import Any, Self
 
 import numpy as np
 
 from trifolium import _checks as checks
+from trifolium import files
 from trifolium.backend import Array, Backend, Params, get_backend
-from trifolium.replay.assemble import Packed, Plan
-from trifolium.replay.batch import Batch
-from trifolium.replay.intake import Intake
-from trifolium.replay.minibatches import Minibatches
-from trifolium.replay.ring import BLANK
-from trifolium.replay.samplers import LARGEST_PRIORITY, Sampler, Uniform, draw_runs
-from trifolium.replay.spec import BufferSpec
-from trifolium.replay.transfer import Transfer
+from trifolium.replay.batch import Batch, map_tree
+from trifolium.replay.graph.state import State
+from trifolium.replay.host.samplers import Sampler, Uniform, draw_runs
+from trifolium.replay.host.store import Store
+from trifolium.replay.io import convert, file
+from trifolium.replay.io.recordings import EpisodeSource, episodes, found_options
+from trifolium.replay.rules.assemble import Packed, Plan, assemble
+from trifolium.replay.rules.marks import BLANK, TERMINATED
+from trifolium.replay.rules.priorities import LARGEST_PRIORITY
+from trifolium.replay.rules.steps import StepFields
+from trifolium.replay.schema import BufferSpec, nested
 
-__all__ = ["Buffer"]
+__all__ = ["Buffer", "Minibatches"]
 
 
-class Buffer(Transfer):
-    """A ring of transitions that hands out minibatches of the backend's own arrays.
+class Buffer:
+    """A replay memory: a ring of transitions that returns minibatches of the backend's own arrays.
 
     Each observation is stored once: the successor of a step is the row after it. One host generator
     draws every row, so one seed gives the same minibatches, bit for bit, on every backend.
@@ -28,10 +37,12 @@ class Buffer(Transfer):
     Args:
         capacity: rows held; older ones are overwritten. At least (n_frames + 1) * n_streams, and a
             multiple of n_streams.
-        obs_shape: shape of one observation.
-        n_frames: observations stacked to a state.
+        obs_shape: shape of one observation. For structured observations a mapping from names to a
+            shape, to (shape, dtype), or to another mapping.
+        n_frames: observations stacked to a state; for structured observations perhaps a mapping from
+            names at the top level to their number of frames, 1 for those it lacks.
         backend: name of a backend, or a Backend.
-        device: where observations lie, such as "cuda:0"; None for the backend's default.
+        device: where observations are stored, such as "cuda:0"; None for the backend's default.
         seed: of the generator that draws rows; None for a random one.
         obs_dtype: dtype that observations are stored and sampled in; uint8 images take a byte a pixel.
         action_shape: shape of one action.
@@ -40,9 +51,15 @@ class Buffer(Transfer):
         n_streams: parallel environments or agents; each has a ring of capacity / n_streams rows.
         n_step: how many rewards are summed.
         gamma: discount of one step, in [0, 1].
-        boundary: what becomes of a stack that would hold frames of an earlier episode: "mask" makes
-            the row invalid, "pad" puts zeros in their place.
+        boundary: what is done with a stack that would hold frames of an earlier episode: "mask" makes
+            the row invalid, "pad" replaces these frames by zeros.
         sampler: how rows are drawn; None for `Uniform()`.
+
+    Attributes:
+        backend: the Backend.
+        spec: the options in their final types.
+        sampler: how rows are drawn.
+        rng: the generator that draws them.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message names it.
@@ -59,8 +76,8 @@ class Buffer(Transfer):
     def __init__(
         self,
         capacity: int,
-        obs_shape: int | Sequence[int],
-        n_frames: int = 1,
+        obs_shape: int | Sequence[int] | Mapping[str, Any],
+        n_frames: int | Mapping[str, int] = 1,
         *,
         backend: str | Backend = "numpy",
         device: Any = None,
@@ -75,9 +92,9 @@ class Buffer(Transfer):
         boundary: str = "mask",
         sampler: Sampler | None = None,
     ) -> None:
-        chosen = get_backend(backend, device=device)
-        spec = BufferSpec.checked(
-            chosen,
+        self.backend = get_backend(backend, device=device)
+        self.spec = BufferSpec.checked(
+            self.backend,
             capacity=capacity,
             obs_shape=obs_shape,
             n_frames=n_frames,
@@ -90,10 +107,10 @@ class Buffer(Transfer):
             gamma=gamma,
             boundary=boundary,
         )
-        super().__init__(chosen, spec)
         self.sampler = Uniform() if sampler is None else sampler
         self.rng = np.random.Generator(np.random.Philox(checks.seed(seed)))
-        self._intake = Intake(spec)
+        self._fields = StepFields(self.spec)
+        self._store = Store(self.backend, self.spec)
 
     # Writing
 
@@ -115,15 +132,15 @@ class Buffer(Transfer):
         Arrays may be of any framework; they are copied. Leading axes of length 1 are dropped.
 
         Args:
-            obs: [*obs_shape], what the agent saw.
+            obs: [*obs_shape], what the agent saw; a mapping where observations are structured.
             action: [*action_shape], what it did.
-            reward: what that earned.
-            done: whether that terminated the episode, so that there is nothing to bootstrap from.
-            truncated: whether the episode was cut off after the step, by a time limit say; where
-                ``done`` is set too, ``done`` counts.
-            next_obs: [*obs_shape], the observation after the step. It is read only where the step was
-                truncated: elsewhere the next ``add`` brings it. A truncated step without it comes
-                out of ``sample`` as invalid.
+            reward: the reward of the step.
+            done: whether the step terminated the episode, so that there is nothing to bootstrap from.
+            truncated: whether the episode was cut off after the step, by a time limit for example;
+                where ``done`` is set too, ``done`` counts.
+            next_obs: like ``obs``, the observation after the step. It is read only where the step was
+                truncated: elsewhere the next ``add`` brings it. A truncated step without it is
+                invalid in ``sample``.
             stream: the stream that the step belongs to.
             **extras: a value for each of the buffer's extras.
 
@@ -136,13 +153,15 @@ class Buffer(Transfer):
         >>> len(buffer)  # the step, and the observation after it
         2
         """
-        if stream is None and self.spec.n_streams > 1:
-            each = self._intake.each(obs, action, reward, done, truncated, next_obs, extras)
-            self._rows.put_each(each)
+        fields, store = self._fields, self._store
+        if stream is None:
+            if fields.n_streams > 1:
+                store.put_each(fields.each(obs, action, reward, done, truncated, next_obs, extras))
+                return
+            stream = 0
         else:
-            stream = 0 if stream is None else self._checked_stream(stream)
-            step = self._intake.one(obs, action, reward, done, truncated, next_obs, extras)
-            self._rows.put(stream, step)
+            stream = self._checked_stream(stream)
+        store.put(stream, fields.one(obs, action, reward, done, truncated, next_obs, extras))
 
     def end_episode(self, stream: int | None = None) -> None:
         """End the episode, if one is open: the next step begins another.
@@ -153,10 +172,10 @@ class Buffer(Transfer):
             stream: the stream whose episode ends; None for all of them.
         """
         for each in self._checked_streams(stream):
-            self._rows.ring.end_episode(each)
+            self._store.ring.end_episode(each)
 
     def add_empty(self, stream: int | None = None) -> None:
-        """End the episode, and leave n_frames - 1 rows of zeros that the next one begins with.
+        """End the episode, and write n_frames - 1 rows of zeros that the next one begins with.
 
         The newest step, unless it was terminated or truncated, becomes one without a known successor.
 
@@ -164,33 +183,33 @@ class Buffer(Transfer):
             stream: the stream whose episode ends; None for all of them.
         """
         for each in self._checked_streams(stream):
-            self._rows.ring.end_episode(each)
+            self._store.ring.end_episode(each)
             for _ in range(self.n_frames - 1):
-                self._rows.put_idle(each, BLANK, {})
+                self._store.put_idle(each, BLANK, {})
 
-    def add_from_buffer(self, other: "Buffer") -> None:
+    def add_from_buffer(self, other: Buffer) -> None:
         """Append all rows of another buffer, oldest first; it may be on another backend.
 
-        Its streams go to the streams of the same number; a buffer of one stream takes them one after
-        another. No sample joins a row of one buffer to a row of the other: the episode that was open
-        in either ends there.
+        Its streams are appended to the streams of the same number; a buffer of one stream takes them
+        one after another. No sample joins a row of one buffer to a row of the other: the episode that
+        was open in either ends there.
 
         Raises:
             TypeError, ValueError: ``other`` is no Buffer, or its rows look different.
         """
         self._check_same_rows(other)
         for source in range(other.n_streams):
-            self._rows.put_stream(source if self.n_streams > 1 else 0, other._rows, source)
+            self._store.put_stream(source if self.n_streams > 1 else 0, other._store, source)
 
     def clear(self) -> None:
-        """Forget all rows. The generator goes on where it is."""
-        self._rows.clear()
+        """Remove all rows. The generator keeps its state."""
+        self._store.clear()
         self.sampler.clear()
 
     def update_priorities(self, indices: Any, td: Any) -> None:
-        """Tell the sampler the temporal-difference errors of rows.
+        """Report the temporal-difference errors of rows to the sampler.
 
-        Rows that were overwritten since they were drawn are passed over.
+        Rows that were overwritten since they were drawn are skipped.
 
         Args:
             indices: [B], ``Batch.indices``.
@@ -205,7 +224,7 @@ class Buffer(Transfer):
             raise ValueError(f"td has {len(priorities)} errors; expected {len(which)}, as of indices")
         if not np.all(priorities <= LARGEST_PRIORITY):  # NaN is not
             raise ValueError("td holds values that are not finite in float32; expected finite errors")
-        rows, stored = self._rows.ring.current_rows(which)
+        rows, stored = self._store.ring.current_rows(which)
         self.sampler.update(rows[stored], priorities[stored])
 
     # Sampling
@@ -216,18 +235,20 @@ class Buffer(Transfer):
         Args:
             batch_size: rows to draw, at least 1.
             flatten: whether the frames of a state form one axis [B, n_frames * prod(obs_shape)], or
-                keep theirs: [B, n_frames, *obs_shape].
+                have their own: [B, n_frames, *obs_shape].
 
         Raises:
-            NotEnoughTransitions: more rows than can be drawn; it tells both numbers.
+            NotEnoughTransitions: fewer rows can be drawn; the message has both numbers.
         """
         plan, indices = self._drawn(batch_size)
-        return self._rows.storage.batch(plan, flatten).batch(indices)
+        batch = self._store.columns.batch(plan, flatten)
+        batch.indices = indices
+        return batch
 
     def sample_sequences(self, batch_size: int, length: int, *, flatten: bool = True) -> Batch:
         """Draw runs of ``length`` consecutive rows of a stream, uniformly and all different.
 
-        A run may go on into the next episode; each of its rows is valid or not as in :meth:`sample`.
+        A run may cross into the next episode; each of its rows is valid or not as in :meth:`sample`.
 
         Args:
             batch_size: runs to draw, at least 1.
@@ -238,23 +259,25 @@ class Buffer(Transfer):
             A batch with a time axis: [B, length, ...].
 
         Raises:
-            NotEnoughTransitions: more runs than can be drawn; it tells both numbers.
+            NotEnoughTransitions: fewer runs can be drawn; the message has both numbers.
         """
         batch_size = checks.integer("batch_size", batch_size, 1)
         length = checks.integer("length", length, 1)
-        streams, firsts = draw_runs(self._rows.ring, self.rng, batch_size, span=length)
+        streams, firsts = draw_runs(self._store.ring, self.rng, batch_size, span=length)
         serials = (firsts[:, None] + np.arange(length)).reshape(-1)
-        plan = self._rows.plan(np.repeat(streams, length), serials)
-        gathered = self._rows.storage.batch(plan, flatten)
+        plan = self._store.plan(np.repeat(streams, length), serials)
+        xp = self.backend.xp
 
         def timed(array: Array) -> Array:
-            return self.backend.xp.reshape(array, (batch_size, length, *array.shape[1:]))
+            return xp.reshape(array, (batch_size, length, *array.shape[1:]))
 
-        return gathered.each(timed).batch(self._rows.ring.indices(streams, firsts))
+        batch = self._store.columns.batch(plan, flatten).each(timed)
+        batch.indices = self._store.ring.indices(streams, firsts)
+        return batch
 
     def as_dataset(
         self, batch_size: int, n_batches: int | None = None, *, flatten: bool = True
-    ) -> Iterable[Batch]:
+    ) -> Minibatches:
         """Return an iterable of minibatches, each drawn when it is asked for.
 
         On torch it counts as a ``torch.utils.data.IterableDataset``: pass it to a DataLoader with
@@ -269,8 +292,8 @@ class Buffer(Transfer):
         >>> buffer = Buffer(8, (2,))
         >>> for step in range(5):
         ...     buffer.add([step, step], action=0, reward=1.0, done=False)
-        >>> [len(batch) for batch in buffer.as_dataset(3, n_batches=2)]
-        [3, 3]
+        >>> [batch.states.shape for batch in buffer.as_dataset(3, n_batches=2)]
+        [(3, 2), (3, 2)]
         """
         batch_size = checks.integer("batch_size", batch_size, 1)
         if n_batches is not None:
@@ -278,23 +301,322 @@ class Buffer(Transfer):
         return Minibatches(self, batch_size, n_batches, flatten)
 
     def draw(self, batch_size: int) -> tuple[Params, Plan | Packed, np.ndarray]:
-        """Draw what :meth:`sample` makes a batch of, for a compiled function that does so itself.
+        """Draw a minibatch for a compiled function that assembles it itself.
 
         Returns:
-            What :func:`trifolium.replay.assemble.assemble` takes, and the batch's indices. On a device
-            with a memory of its own the first are the stored columns themselves: they are to be read
-            at once, and neither written nor kept. On the host their rows are gathered already.
+            The two arguments of the function that :meth:`assembler` returned, and the batch's indices.
+            On a device with a memory of its own the first are the stored columns, which must be read at
+            once, and neither written nor kept. On the host the rows are gathered already.
         """
         plan, indices = self._drawn(batch_size)
-        return *self._rows.storage.material(plan), indices
+        return *self._store.columns.material(plan), indices
+
+    def assembler(self, *, flatten: bool = True) -> Callable[[Params, Plan | Packed], Batch]:
+        """Return the pure function that makes a batch from what :meth:`draw` returned."""
+        backend, spec = self.backend, self.spec
+
+        def batch_of(columns: Params, plan: Plan | Packed) -> Batch:
+            return assemble(backend, spec, columns, plan, flatten=flatten)
+
+        return batch_of
+
+    # Reading
+
+    def current_state(self, stream: int = 0) -> Any:
+        """Return the frames to put before the newest observation: [n_frames - 1, *obs_shape].
+
+        Frames of earlier episodes are zero. A mapping of such arrays where observations are structured.
+        """
+        frames = self._store.recent(self._checked_stream(stream))
+        return nested(self.spec.leaves, [self.backend.from_numpy(each) for each in frames])
+
+    def last_transition(self, offset: int = 0, stream: int = 0) -> tuple[Any, float, bool] | None:
+        """Return the (action, reward, done) of the step ``offset`` steps before the newest, if stored.
+
+        The action is an int or a float, or a host array where actions have a shape.
+        """
+        offset = checks.integer("offset", offset, 0)
+        row = self._store.ring.step_row(self._checked_stream(stream), offset)
+        return None if row is None else self._outcome(row)
+
+    def __len__(self) -> int:
+        """Rows stored, of all streams; blank and boundary rows count."""
+        return self.size
+
+    def __getitem__(self, index: int | slice) -> tuple[Any, Any, Any, Any]:
+        """Return (obs, action, reward, done) of stored rows, stream after stream, oldest first.
+
+        A slice gives native arrays with a leading axis.
+        """
+        rows = self._store.ring.all_rows()
+        if isinstance(index, slice):
+            chosen = rows[index]
+            outcomes = (self._host_column(name)[chosen] for name in ("action", "reward", "done"))
+            return (self._observed(chosen), *map(self.backend.from_numpy, outcomes))
+        try:
+            row = int(rows[operator.index(index)])
+        except IndexError:
+            raise IndexError(f"index={index} is out of range: {len(rows)} rows are stored") from None
+        obs = map_tree(lambda array: array[0, ...], self._observed(np.array([row])))
+        return (obs, *self._outcome(row))
+
+    @property
+    def states(self) -> Any:
+        """Every observation, in ring order: a copy [capacity, *obs_shape]."""
+        copies = [self._store.columns.copied(leaf.column) for leaf in self.spec.leaves]
+        return nested(self.spec.leaves, copies)
+
+    @property
+    def actions(self) -> Array:
+        """Every action, in ring order: a copy [capacity, *action_shape]."""
+        return self.backend.from_numpy(self._host_column("action"))
+
+    @property
+    def rewards(self) -> Array:
+        """Every reward, in ring order: a copy [capacity] float32."""
+        return self.backend.from_numpy(self._host_column("reward"))
+
+    @property
+    def dones(self) -> Array:
+        """Every done, in ring order: a copy [capacity] float32."""
+        return self.backend.from_numpy(self._host_column("done"))
+
+    @property
+    def extra_data(self) -> Mapping[str, Array]:
+        """The extras by name, in ring order: a copy [capacity, ...], made when a name is looked up."""
+        return _Lazy([name for name, _, _ in self.spec.extras], self._store.columns.copied)
+
+    @property
+    def capacity(self) -> int:
+        """Rows held at most, of all streams together."""
+        return self.spec.capacity
+
+    @property
+    def obs_shape(self) -> Any:
+        """Shape of one observation; for structured ones a nested dict of name to (shape, dtype)."""
+        return self.spec.obs_shape
+
+    @property
+    def n_frames(self) -> int:
+        """Observations in a state; of structured ones the most that a part has."""
+        return self.spec.n_frames
+
+    @property
+    def n_streams(self) -> int:
+        """Streams, each with a ring of its own."""
+        return self.spec.n_streams
+
+    @property
+    def size(self) -> int:
+        """Rows stored, of all streams together; blank and boundary rows count."""
+        return int(self._store.ring.sizes.sum())
+
+    @property
+    def drawable(self) -> int:
+        """Rows that can be drawn now, valid or not."""
+        return self._store.ring.count_drawable()
+
+    @property
+    def idx(self) -> int:
+        """Row that the next ``add`` writes; of the first stream, where there are several."""
+        return self._store.ring.newest_row(0, -1)
+
+    def getidx(self) -> int:
+        """Return :attr:`idx`."""
+        return self.idx
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.capacity}, {self.obs_shape}, n_frames={self.n_frames}, "
+            f"backend={self.backend.name!r}, size={self.size})"
+        )
+
+    # Files
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the rows, the options, the sampler and the generator to one safetensors file."""
+        files.write(path, "buffer", *self.pack())
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        sampler: Sampler | None = None,
+    ) -> Self:
+        """Return the buffer saved at ``path``; it draws what the saved one would have drawn next.
+
+        Args:
+            path: the file.
+            backend: another backend than it was saved from; None for the same.
+            device: as for the constructor.
+            sampler: needed for a buffer that was saved with a sampler of your own.
+
+        Raises:
+            CheckpointError: the file is damaged, or holds no buffer.
+            FileNotFoundError: there is no such file.
+        """
+        manifest, arrays = files.read(path, "buffer")
+        return cls.unpack(path, manifest, arrays, backend=backend, device=device, sampler=sampler)
+
+    def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what :meth:`save` writes: a manifest in JSON's types, and named host arrays."""
+        manifest = file.manifest_of(self.spec, self.backend, self.sampler, self.rng)
+        return manifest, file.arrays_of(self._store, self.sampler)
+
+    @classmethod
+    def unpack(
+        cls,
+        path: str | os.PathLike[str],
+        manifest: Mapping[str, Any],
+        arrays: dict[str, np.ndarray],
+        *,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        sampler: Sampler | None = None,
+    ) -> Self:
+        """Return the buffer that :meth:`pack` described; arguments are those of :meth:`load`.
+
+        Raises:
+            CheckpointError: the values are unsound; the message names ``path``.
+        """
+        with file.sound(path, "buffer"):
+            chosen = get_backend(
+                str(manifest["backend"]) if backend is None else backend, device=device
+            )
+            buffer = cls(**file.buffer_options(manifest, chosen, sampler), backend=chosen)
+            file.restore(buffer._store, buffer.sampler, buffer.rng, manifest, arrays)
+        return buffer
+
+    # Compiled code
+
+    def state(self) -> State:
+        """Return all rows in the functional form, for compiled code: a copy.
+
+        With :class:`Prioritized` it has the priorities; of another sampler it has nothing.
+
+        Raises:
+            ValueError: the buffer has more than 2**29 rows.
+        """
+        return convert.to_state(self.spec, self.backend, self._store, self.sampler)
+
+    @classmethod
+    def from_state(
+        cls,
+        state: State,
+        *,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        seed: int | None = None,
+    ) -> Self:
+        """Return a buffer with the rows of a state: a copy.
+
+        Args:
+            state: what :meth:`state` or a function of :mod:`trifolium.replay` returned.
+            backend: another backend than the state's; None for the same.
+            device: as for the constructor.
+            seed: of the generator that draws rows; None for a random one.
+
+        Raises:
+            ValueError: ``state`` holds the arrays of many states, as ``jax.vmap`` makes them.
+
+        >>> buffer = Buffer(8, (2,))
+        >>> buffer.add([0.0, 1.0], action=0, reward=1.0, done=False)
+        >>> len(Buffer.from_state(buffer.state()))
+        1
+        """
+        convert.check_cursors(state)
+        chosen = get_backend(state.backend if backend is None else backend, device=device)
+        options = state.spec.options(chosen) | {"sampler": convert.sampler_of(state)}
+        buffer = cls(**options, backend=chosen, seed=seed)
+        convert.restore_state(buffer._store, buffer.sampler, state)
+        return buffer
+
+    # Recordings
+
+    @classmethod
+    def from_minari(
+        cls,
+        dataset: EpisodeSource,
+        *,
+        capacity: int | None = None,
+        observe: Callable[[Any], Any] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return a buffer with the episodes of a dataset, of which every step can be drawn.
+
+        An episode whose recording stops before its end counts as truncated: the observation after its
+        last step is known. float64 observations and actions are stored as float32.
+
+        Args:
+            dataset: what ``minari.load_dataset`` returns, or any object with ``iterate_episodes()``.
+            capacity: rows held, if not those of all episodes; the oldest episodes are dropped first.
+            observe: makes an array [T + 1, *obs_shape] of the observations of an episode of T steps,
+                where they are dictionaries or tuples.
+            **options: further arguments of the constructor. Shapes and dtypes of observations and
+                actions are those of the dataset unless they are given.
+
+        Raises:
+            TypeError, ValueError: the dataset has no episodes, or they are not of that kind.
+
+        >>> from types import SimpleNamespace
+        >>> import numpy as np
+        >>> episode = SimpleNamespace(
+        ...     observations=np.zeros((4, 2)),
+        ...     actions=np.zeros(3, int),
+        ...     rewards=np.ones(3),
+        ...     terminations=np.array([False, False, True]),
+        ...     truncations=np.zeros(3, bool),
+        ... )
+        >>> dataset = SimpleNamespace(iterate_episodes=lambda: [episode] * 5)
+        >>> Buffer.from_minari(dataset, gamma=0.9).drawable
+        15
+        """
+        if "n_streams" in options:
+            raise TypeError("n_streams was given; expected none: a dataset is stored in one stream")
+        found = found_options(episodes(dataset, observe))
+        if capacity is not None:
+            found["capacity"] = capacity
+        buffer = cls(**(found | options))
+        for episode in episodes(dataset, observe):
+            for step in episode.steps():
+                buffer.add(**step)
+        buffer._store.put_idle(0, BLANK, {})  # a row after a last step that terminated
+        return buffer
 
     # Helpers
 
     def _drawn(self, batch_size: int) -> tuple[Plan, np.ndarray]:
-        batch_size = checks.integer("batch_size", batch_size, 1)
-        drawn = self.sampler.draw(self._rows, self.rng, batch_size)
-        plan = self._rows.plan(drawn.streams, drawn.serials, drawn.weights)
-        return plan, self._rows.ring.indices(drawn.streams, drawn.serials)
+        store = self._store
+        streams, serials, weights = self.sampler.draw(
+            store, self.rng, checks.integer("batch_size", batch_size, 1)
+        )
+        return store.plan(streams, serials, weights), store.ring.indices(streams, serials)
+
+    def _observed(self, rows: np.ndarray) -> Any:
+        read, native = self._store.columns.read, self.backend.from_numpy
+        return nested(self.spec.leaves, [native(read(leaf.column, rows)) for leaf in self.spec.leaves])
+
+    def _host_column(self, name: str) -> np.ndarray:
+        if name == "done":
+            return ((self._store.ring.marks & TERMINATED) != 0).astype(np.float32)
+        return (self._store.actions if name == "action" else self._store.rewards).copy()
+
+    def _outcome(self, row: int) -> tuple[Any, float, bool]:
+        action = self._store.actions[row]
+        return (
+            action.copy() if self.spec.action_shape else action.item(),
+            float(self._store.rewards[row]),
+            bool(self._store.ring.marks[row] & TERMINATED),
+        )
+
+    def _checked_stream(self, stream: int) -> int:
+        found = checks.integer("stream", stream, 0)
+        if found >= self.n_streams:
+            raise ValueError(f"stream={found} does not exist; expected 0 to {self.n_streams - 1}")
+        return found
 
     def _checked_streams(self, stream: int | None) -> Sequence[int]:
         return range(self.n_streams) if stream is None else [self._checked_stream(stream)]
@@ -306,8 +628,50 @@ class Buffer(Transfer):
             theirs, ours = getattr(other.spec, option), getattr(self.spec, option)
             if theirs != ours:
                 raise ValueError(f"other has {option}={theirs!r}; expected {ours!r}, as here")
-        self._rows.check_actions(other._rows)
+        self._store.check_actions(other._store)
         if self.n_streams not in (1, other.n_streams):
             raise ValueError(
                 f"other has n_streams={other.n_streams}; expected {self.n_streams}, as here"
             )
+
+
+class Minibatches:
+    """The iterable that :meth:`Buffer.as_dataset` returns, for the process that made it alone."""
+
+    def __init__(self, buffer: Buffer, batch_size: int, n_batches: int | None, flatten: bool) -> None:
+        self._buffer = buffer
+        self._batch_size = batch_size
+        self._n_batches = n_batches
+        self._flatten = flatten
+        self._process = os.getpid()
+
+    def __iter__(self) -> Iterator[Batch]:
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "a worker process iterates over batches of a buffer: each worker would draw the same "
+                "batches, from a copy of the buffer that receives no new rows; expected num_workers=0"
+            )
+        for _ in count() if self._n_batches is None else range(self._n_batches):
+            yield self._buffer.sample(self._batch_size, flatten=self._flatten)
+
+
+class _Lazy(Mapping[str, Array]):
+    """A mapping that makes each value when it is looked up."""
+
+    def __init__(self, names: Sequence[str], make: Callable[[str], Array]) -> None:
+        self._names = tuple(names)
+        self._make = make
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._make(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

@@ -1,7 +1,7 @@
-"""The replay memory for code that is compiled: state in, state out, nothing on the host.
+"""The replay memory for compiled code: state in, state out, with no access to the host.
 
-:func:`init` makes a state, :func:`add` writes steps, :func:`sample` draws a minibatch. Rows, windows
-and rules are those of :class:`trifolium.Buffer`; ``Buffer.state`` and ``Buffer.from_state`` convert.
+:func:`init` makes a state, :func:`add` writes steps, :func:`sample` draws a minibatch. The rules are
+those of :class:`trifolium.Buffer`; ``Buffer.state`` and ``Buffer.from_state`` convert.
 
 >>> import numpy as np
 >>> from trifolium import replay
@@ -17,18 +17,24 @@ True
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trifolium.backend import Array, Backend, get_backend
-from trifolium.replay import widetree
+from trifolium.backend import Array, Backend, device_of, get_backend
 from trifolium.replay.batch import Batch
-from trifolium.replay.drawing import batch_of, checked_bits, drawn_by_priority, drawn_uniformly
-from trifolium.replay.draws import DRAWS
-from trifolium.replay.entry import entry
-from trifolium.replay.places import drawable_counts, numbers, of_age
-from trifolium.replay.ring import ENDED, FIRST, LOST
-from trifolium.replay.samplers import Prioritized
-from trifolium.replay.spec import BufferSpec
-from trifolium.replay.state import Priorities, PriorityOptions, State, check_capacity
-from trifolium.replay.writing import with_entry, with_errors
+from trifolium.replay.graph import widetree
+from trifolium.replay.graph.draw import batch_of, checked_bits, drawn_by_priority, drawn_uniformly
+from trifolium.replay.graph.state import (
+    Priorities,
+    PriorityOptions,
+    State,
+    check_capacity,
+    counts,
+    numbers,
+    of_age,
+)
+from trifolium.replay.graph.write import checked_steps, with_errors, with_steps
+from trifolium.replay.host.samplers import Prioritized
+from trifolium.replay.rules.ordinals import DRAWS
+from trifolium.replay.rules.ring import continues
+from trifolium.replay.schema import BufferSpec, nested
 
 __all__ = ["add", "current_state", "drawable", "init", "sample", "update_priorities"]
 
@@ -129,8 +135,18 @@ def add(
     >>> state.sizes.tolist()
     [5, 5]
     """
-    steps = entry(state, obs, action, reward, done, truncated, next_obs, stream, extras)
-    return with_entry(state, steps)
+    streams, steps = checked_steps(
+        state,
+        stream,
+        extras,
+        obs=obs,
+        action=action,
+        reward=reward,
+        done=done,
+        truncated=truncated,
+        next_obs=next_obs,
+    )
+    return with_steps(state, streams, steps)
 
 
 def sample(
@@ -199,33 +215,36 @@ def update_priorities(state: State, indices: Array, td: Array) -> State:
 
 def drawable(state: State) -> Array:
     """Return [] int, how many rows can be drawn now, valid or not."""
-    return state.backend.xp.sum(drawable_counts(state), dtype=state.sizes.dtype)
+    return state.backend.xp.sum(counts(state), dtype=state.sizes.dtype)
 
 
-def current_state(state: State) -> Array:
+def current_state(state: State) -> Any:
     """Return the frames to put before the newest observation: [n_frames - 1, *obs_shape].
 
-    With several streams: [n_streams, n_frames - 1, *obs_shape]. Frames of earlier episodes are zero.
+    With several streams: [n_streams, n_frames - 1, *obs_shape]. Frames of earlier episodes are zero. A
+    mapping of such arrays where observations are structured.
     """
     xp, spec = state.backend.xp, state.spec
     count, streams = spec.n_frames - 1, spec.n_streams
-    lead = (streams, count) if streams > 1 else (count,)
-    if count == 0:
-        return xp.zeros((*lead, *spec.obs_shape), dtype=state.columns["obs"].dtype)
-    every = xp.repeat(numbers(state, 0, streams), count)
-    ages = xp.tile(numbers(state, 0, count), (streams,))
-    rows = of_age(state, every, ages)
-    marks = xp.reshape(state.backend.take(state.marks, rows), (streams, count))
-    kept = ((marks[:, :1] & ENDED) == 0) & (state.sizes > 0)[:, None]
-    columns = [kept]
-    for age in range(1, count):
-        begins = (marks[:, age - 1 : age] & (FIRST | LOST)) != 0
-        columns.append(columns[-1] & ~begins)
-    shown = xp.reshape(xp.flip(xp.concat(columns, axis=1), axis=1), (-1,))
-    rows = xp.reshape(xp.flip(xp.reshape(rows, (streams, count)), axis=1), (-1,))
-    frames = state.backend.take(state.columns["obs"], rows)
-    shown = xp.reshape(shown, (-1, *(1,) * len(spec.obs_shape)))
-    return xp.reshape(xp.where(shown, frames, xp.zeros_like(frames)), (*lead, *spec.obs_shape))
+    if count:
+        ages = numbers(state, 0, count)
+        every = xp.repeat(numbers(state, 0, streams), count)
+        rows = xp.reshape(of_age(state, every, xp.tile(ages, (streams,))), (streams, count))
+        marks = xp.reshape(state.backend.take(state.marks, xp.reshape(rows, (-1,))), rows.shape)
+        kept = continues(xp, marks, ages[None, :] < state.sizes[:, None])
+        rows, kept = xp.flip(rows, axis=1), xp.flip(kept, axis=1)
+    found = []
+    for leaf in spec.leaves:
+        column, frames = state.columns[leaf.column], leaf.n_frames - 1
+        lead = (streams, frames) if streams > 1 else (frames,)
+        if frames == 0:
+            found.append(xp.zeros((*lead, *leaf.shape), dtype=column.dtype, device=device_of(column)))
+            continue
+        newest = state.backend.take(column, xp.reshape(rows[:, count - frames :], (-1,)))
+        shown = xp.reshape(kept[:, count - frames :], (-1, *(1,) * len(leaf.shape)))
+        newest = xp.where(shown, newest, xp.zeros_like(newest))
+        found.append(xp.reshape(newest, (*lead, *leaf.shape)))
+    return nested(spec.leaves, found)
 
 
 def _no_priorities(backend: Backend, capacity: int) -> Priorities:

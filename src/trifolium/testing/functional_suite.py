@@ -146,7 +146,7 @@ class FunctionalSuite:
         ]
         far = states[0].serials - 7
         moved = Buffer.from_state(states[1])
-        moved._rows.ring.written += far
+        moved._store.ring.written += far
         states[1] = moved.state()
         for seed in range(12):
             steps, bits = rollout(2, n_streams, seed), rng.integers(2**30, size=(5, 2))
@@ -237,13 +237,13 @@ def on_device(backend: Backend, steps: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def _contents(buffer: Buffer) -> dict[str, Any]:
     """Return all that is stored, by age, but for serial numbers."""
-    stored = buffer._rows.state()
+    stored = buffer._store.state()
     del stored["written"]
     if isinstance(buffer.sampler, Prioritized):
-        masses, largest = buffer.sampler.masses(buffer._rows)
+        masses, largest = buffer.sampler.masses(buffer._store)
         stored |= {
             "largest": np.array(largest, np.float32),
-            "masses": masses[buffer._rows.ring.all_rows()].astype(np.float32),
+            "masses": masses[buffer._store.ring.all_rows()].astype(np.float32),
         }
     return {name: array.tolist() for name, array in stored.items()}
 

@@ -1,22 +1,19 @@
-"""Buffers as manifests and arrays, as they lie in files."""
+"""Buffers as manifests and arrays, which is what their files hold."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Backend, get_backend
+from trifolium.backend import Backend
 from trifolium.errors import BackendError, CheckpointError
-from trifolium.replay.samplers import Prioritized, Sampler, Uniform
-from trifolium.replay.spec import options_of
-
-if TYPE_CHECKING:
-    from trifolium.replay.transfer import Transfer
+from trifolium.replay.host.samplers import Prioritized, Sampler, Uniform
+from trifolium.replay.host.store import Store
+from trifolium.replay.schema import BufferSpec, supported
 
 __all__ = [
     "arrays_of",
@@ -24,12 +21,11 @@ __all__ = [
     "buffer_options",
     "generator_state",
     "manifest_of",
+    "restore",
     "restore_generator",
     "sound",
-    "unpack",
 ]
 
-B = TypeVar("B")
 # what unsound values lead to, sizes that can't be allocated included
 _UNSOUND = (
     LookupError,
@@ -43,46 +39,41 @@ _UNSOUND = (
 _OWN_SAMPLERS: dict[str, type[Sampler]] = {"Uniform": Uniform, "Prioritized": Prioritized}
 
 
-def manifest_of(buffer: Transfer) -> dict[str, Any]:
-    """Return what a file tells of a buffer besides its arrays."""
+def manifest_of(
+    spec: BufferSpec, backend: Backend, sampler: Sampler, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Return what the file of a buffer holds besides arrays."""
     return {
-        "spec": asdict(buffer.spec),
-        "backend": buffer.backend.name,
-        "generator": generator_state(buffer.rng),
-        "sampler": type(buffer.sampler).__name__,
-        "sampler_options": getattr(buffer.sampler, "options", {}),
+        "spec": spec.options(),
+        "backend": backend.name,
+        "generator": generator_state(rng),
+        "sampler": type(sampler).__name__,
+        "sampler_options": getattr(sampler, "options", {}),
     }
 
 
-def arrays_of(buffer: Transfer) -> dict[str, np.ndarray]:
+def arrays_of(store: Store, sampler: Sampler) -> dict[str, np.ndarray]:
     """Return the arrays of a buffer's file; only the rows that are stored take space."""
-    arrays = {f"sampler.{name}": array for name, array in buffer.sampler.state().items()}
-    return arrays | {f"rows.{name}": array for name, array in buffer._rows.state().items()}
+    arrays = {f"sampler.{name}": array for name, array in sampler.state().items()}
+    return arrays | {f"rows.{name}": array for name, array in store.state().items()}
 
 
-def unpack(
-    make: Callable[..., B],
-    path: str | os.PathLike[str],
-    packed: tuple[dict[str, Any], dict[str, np.ndarray]],
-    backend: str | Backend | None,
-    device: Any = None,
-    sampler: Sampler | None = None,
-) -> B:
-    """Return ``make(**options)`` filled with the (manifest, arrays) that ``path`` held."""
-    manifest, arrays = packed
-    with sound(path, "buffer"):
-        chosen = get_backend(str(manifest["backend"]) if backend is None else backend, device=device)
-        options = buffer_options(manifest, chosen, sampler)
-        buffer: Any = make(**options, backend=chosen)
-        buffer._rows.restore(below("rows.", arrays))
-        buffer.sampler.restore(buffer._rows, below("sampler.", arrays))
-        restore_generator(buffer.rng, manifest["generator"])
-    return buffer
+def restore(
+    store: Store,
+    sampler: Sampler,
+    rng: np.random.Generator,
+    manifest: Mapping[str, Any],
+    arrays: dict[str, np.ndarray],
+) -> None:
+    """Fill an empty store, a new sampler and a generator with what a file held."""
+    store.restore(below("rows.", arrays))
+    sampler.restore(store, below("sampler.", arrays))
+    restore_generator(rng, manifest["generator"])
 
 
 @contextmanager
 def sound(path: str | os.PathLike[str], what: str) -> Iterator[None]:
-    """Turn what unsound values lead to into a CheckpointError that says that ``path`` holds them."""
+    """Turn the errors that unsound values lead to into a CheckpointError that names ``path``."""
     try:
         yield
     except (BackendError, CheckpointError):
@@ -92,12 +83,12 @@ def sound(path: str | os.PathLike[str], what: str) -> Iterator[None]:
 
 
 def buffer_options(
-    manifest: dict[str, Any], backend: Backend, sampler: Sampler | None = None
+    manifest: Mapping[str, Any], backend: Backend, sampler: Sampler | None = None
 ) -> dict[str, Any]:
     """Return the arguments of Buffer that ``manifest`` describes.
 
     Args:
-        manifest: as :func:`manifest_of` makes it.
+        manifest: what :func:`manifest_of` returned.
         backend: the backend that the buffer is for.
         sampler: in the place of the one described.
     """
@@ -106,7 +97,13 @@ def buffer_options(
         if name not in _OWN_SAMPLERS:
             raise ValueError(f"it was saved with a sampler of your own, {name}; give sampler= again")
         sampler = _OWN_SAMPLERS[name](**manifest["sampler_options"])
-    return options_of(manifest["spec"], backend) | {"sampler": sampler}
+    options = dict(manifest["spec"])
+    if not isinstance(options["extras"], Mapping):  # as files before version 0.2 have them
+        options["extras"] = {name: (shape, dtype) for name, shape, dtype in options["extras"]}
+    return options | {
+        "action_dtype": supported(backend, options["action_dtype"]),
+        "sampler": sampler,
+    }
 
 
 def generator_state(rng: np.random.Generator) -> dict[str, Any]:
@@ -120,7 +117,7 @@ def generator_state(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def restore_generator(rng: np.random.Generator, state: dict[str, Any]) -> None:
-    """Put a Philox generator in the state that :func:`generator_state` returned."""
+    """Set the state of a Philox generator to what :func:`generator_state` returned."""
     if state["buffer_pos"] not in range(len(rng.bit_generator.state["buffer"]) + 1):
         raise ValueError(f"buffer_pos={state['buffer_pos']!r}")  # NumPy would read past its memory
     rng.bit_generator.state = {

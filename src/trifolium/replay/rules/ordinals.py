@@ -1,12 +1,12 @@
-"""Draws from random bits: which of ``count`` things a batch takes. Pure functions, made to be traced.
+"""Draws from random bits: which of ``count`` items are in a batch. Pure functions, which can be traced.
 
 A draw takes ``bits`` [B, 2], integers of which the lowest 30 bits are random, instead of floats: 24
 bits of a float32 can't tell a million rows apart evenly, and 60 bits in integers can. No row is more
 likely than another by more than ``count * 2**-60`` of its probability.
 
-Each function returns (ordinals [B], drawn [B]): numbers from 0 to count - 1, and which of them stand
-for a draw. A graph can't raise an error where ``count`` is too small; it draws fewer, and 0 stands in
-for the rest.
+Each function returns (ordinals [B], drawn [B]): numbers from 0 to count - 1, and which of them are a
+draw. A graph can't raise an error where ``count`` is too small: fewer are drawn then, and the other
+ordinals are 0.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from typing import Any
 
 from trifolium.backend import Array, device_of
 
-__all__ = ["BITS", "DRAWS", "Draw", "below", "independent", "running_sum", "stratified", "subset"]
+__all__ = ["BITS", "DRAWS", "Ordinals", "below", "independent", "running_sum", "stratified", "subset"]
 
 BITS = 30  # used of each word, so that 32-bit integers can carry every step
 
@@ -22,7 +22,7 @@ _HALF = BITS // 2
 _LOW = (1 << _HALF) - 1
 _WORD = (1 << BITS) - 1
 
-Draw = Callable[[Any, Array, Array], tuple[Array, Array]]
+Ordinals = Callable[[Any, Array, Array], tuple[Array, Array]]
 
 
 def independent(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
@@ -100,7 +100,7 @@ def stratified(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
     return xp.where(drawn, ordinals, 0), drawn
 
 
-DRAWS: dict[str, Draw] = {
+DRAWS: dict[str, Ordinals] = {
     "stratified": stratified,
     "subset": subset,
     "independent": independent,

@@ -1,16 +1,13 @@
 """Episodes that were recorded elsewhere."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from trifolium.backend import as_numpy
-from trifolium.replay.ring import BLANK
 
-__all__ = ["Episode", "EpisodeSource", "episodes", "from_episodes"]
-
-B = TypeVar("B")
+__all__ = ["EpisodeSource", "RecordedEpisode", "episodes", "found_options"]
 
 
 class Recording(Protocol):
@@ -31,7 +28,7 @@ class EpisodeSource(Protocol):
         ...
 
 
-class Episode(NamedTuple):
+class RecordedEpisode(NamedTuple):
     """One episode of T steps as host arrays.
 
     Attributes:
@@ -66,29 +63,8 @@ class Episode(NamedTuple):
             }
 
 
-def from_episodes(
-    make: Callable[..., B],
-    source: EpisodeSource,
-    capacity: int | None,
-    observe: Callable[[Any], Any] | None,
-    options: dict[str, Any],
-) -> B:
-    """Return ``make(**options)`` filled with the episodes of ``source``, which tell the shapes."""
-    if "n_streams" in options:
-        raise TypeError("n_streams was given; expected none: a dataset goes to one stream")
-    found = _found_options(episodes(source, observe))
-    if capacity is not None:
-        found["capacity"] = capacity
-    buffer: Any = make(**(found | options))
-    for episode in episodes(source, observe):
-        for step in episode.steps():
-            buffer.add(**step)
-    buffer._rows.put_idle(0, BLANK, {})  # for a last step that terminated, to be followed by a row
-    return buffer
-
-
-def _found_options(found: Iterator[Episode]) -> dict[str, Any]:
-    """Return the arguments of :class:`trifolium.Buffer` that episodes tell."""
+def found_options(found: Iterator[RecordedEpisode]) -> dict[str, Any]:
+    """Return the arguments of :class:`trifolium.Buffer` that follow from episodes."""
     first = next(found, None)
     if first is None:
         raise ValueError("dataset has no episodes; expected at least one")
@@ -102,7 +78,7 @@ def _found_options(found: Iterator[Episode]) -> dict[str, Any]:
     }
 
 
-def episodes(source: EpisodeSource, observe: Callable[[Any], Any] | None) -> Iterator[Episode]:
+def episodes(source: EpisodeSource, observe: Callable[[Any], Any] | None) -> Iterator[RecordedEpisode]:
     """Yield the episodes of ``source``, checked.
 
     Args:
@@ -122,7 +98,9 @@ def episodes(source: EpisodeSource, observe: Callable[[Any], Any] | None) -> Ite
         yield _checked(number, recording, observe)
 
 
-def _checked(number: int, recording: Recording, observe: Callable[[Any], Any] | None) -> Episode:
+def _checked(
+    number: int, recording: Recording, observe: Callable[[Any], Any] | None
+) -> RecordedEpisode:
     seen = recording.observations
     observations = _array(number, "observations", seen if observe is None else observe(seen))
     actions = _array(number, "actions", recording.actions)
@@ -140,7 +118,7 @@ def _checked(number: int, recording: Recording, observe: Callable[[Any], Any] | 
     truncated[-1:] |= ~terminated[-1:]  # cut off by the end of the recording
     if observations.ndim == 1:
         observations = observations[:, None]
-    return Episode(_narrowed(observations), _narrowed(actions), rewards, terminated, truncated)
+    return RecordedEpisode(_narrowed(observations), _narrowed(actions), rewards, terminated, truncated)
 
 
 def _array(number: int, name: str, value: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A tree of sums in one array, for code that is compiled; :class:`SumTree` is the one on the host.
+"""A tree of sums in one array, for compiled code; the host has :mod:`trifolium.replay.host.sumtree`.
 
 Each node has eight children instead of two: a graph pays for operations more than for elements, and a
 million leaves are seven levels instead of twenty. Masses are float32, as JAX has nothing wider by
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from trifolium.backend import Array, Backend, device_of
-from trifolium.replay.draws import BITS, running_sum
+from trifolium.replay.rules.ordinals import BITS, running_sum
 
 __all__ = ["assign", "find", "grown", "levels", "size", "total"]
 

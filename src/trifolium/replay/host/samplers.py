@@ -1,6 +1,6 @@
 """How rows are drawn: the Sampler protocol, uniform and prioritized.
 
-A sampler lives on the host and sees a buffer's :class:`~trifolium.replay.ring.Ring`, never its
+A sampler runs on the host. It sees the :class:`~trifolium.replay.host.ring.Ring` of a buffer, never its
 arrays, so it draws the same rows on every backend.
 """
 
@@ -13,12 +13,16 @@ import numpy as np
 
 from trifolium._checks import fraction, positive
 from trifolium.errors import NotEnoughTransitions
-from trifolium.replay.ring import Ring
-from trifolium.replay.sumtree import SumTree
+from trifolium.replay.host.ring import Ring
+from trifolium.replay.host.sumtree import SumTree
+from trifolium.replay.rules.priorities import (
+    LARGEST_PRIORITY,
+    importance_weights,
+    mass,
+    raw_priority,
+)
 
-__all__ = ["LARGEST_PRIORITY", "Draw", "Drawable", "Prioritized", "Sampler", "Uniform"]
-
-LARGEST_PRIORITY = float(np.finfo(np.float32).max)  # so that no sum of float64 overflows
+__all__ = ["Draw", "Drawable", "Prioritized", "Sampler", "Uniform"]
 
 
 class Draw(NamedTuple):
@@ -61,7 +65,7 @@ class Sampler(Protocol):
         ...
 
     def clear(self) -> None:
-        """Forget all rows."""
+        """Remove all rows."""
         ...
 
     def state(self) -> dict[str, np.ndarray]:
@@ -69,7 +73,7 @@ class Sampler(Protocol):
         ...
 
     def restore(self, source: Drawable, state: Mapping[str, np.ndarray]) -> None:
-        """Take up what :meth:`state` returned."""
+        """Set what :meth:`state` returned."""
         ...
 
 
@@ -187,20 +191,19 @@ class Prioritized:
             raise NotEnoughTransitions(batch_size, 0)
         targets = (np.arange(batch_size) + rng.random(batch_size)) * (tree.total / batch_size)
         rows = tree.find(targets)
-        probabilities = tree.values(rows) / tree.total
-        weights = (tree.occupied * probabilities) ** -self.beta
-        weights /= weights.max()
+        masses = tree.values(rows)
+        weights = importance_weights(masses.min(), masses, self.beta)
         return Draw(*source.ring.identify(rows), weights.astype(np.float32))
 
     def update(self, rows: np.ndarray, priorities: np.ndarray) -> None:
         if not len(rows):
             return
-        raw = priorities + self.epsilon
+        raw = raw_priority(priorities, self.epsilon)
         self._largest = max(self._largest, float(raw.max()))
         if self._tree is None:
             return
         has_mass = self._tree.values(rows) > 0.0
-        self._tree.assign(rows[has_mass], raw[has_mass] ** self.alpha)
+        self._tree.assign(rows[has_mass], mass(raw[has_mass], self.alpha))
 
     def clear(self) -> None:
         self._tree = None
@@ -237,7 +240,7 @@ class Prioritized:
         if self._tree is None:
             self._tree = SumTree(ring.capacity)
             self._known_from = self._known_to = np.zeros(ring.n_streams, np.int64)
-        begin = ring.written - ring.sizes + ring.oldest_drawable
+        begin = ring.written - ring.sizes + ring.skipped
         end = begin + ring.drawable()
         for stream in range(ring.n_streams):
             self._forget(ring, stream, self._known_from[stream], int(begin[stream]))
@@ -267,14 +270,14 @@ class Prioritized:
         if start < stop:
             serials = np.arange(start, stop)
             valid = source.valid_rows(np.full(len(serials), stream), serials)
-            mass = np.where(valid, self._largest**self.alpha, 0.0)
-            self._tree.assign(source.ring.rows(stream, serials), mass)
+            masses = np.where(valid, mass(self._largest, self.alpha), 0.0)
+            self._tree.assign(source.ring.rows(stream, serials), masses)
 
     def _drop_broken_stacks(self, source: Drawable, begin: np.ndarray, end: np.ndarray) -> None:
         """Take the mass from the oldest rows whose first frames were overwritten since."""
         assert self._tree is not None
         for stream, (start, stop) in enumerate(zip(begin.tolist(), end.tolist(), strict=True)):
-            serials = np.arange(start, min(start + source.ring.oldest_breakable, stop))
+            serials = np.arange(start, min(start + source.ring.breakable, stop))
             if len(serials):
                 valid = source.valid_rows(np.full(len(serials), stream), serials)
                 rows = source.ring.rows(stream, serials[~valid])

@@ -13,9 +13,6 @@ class SumTree:
     Args:
         capacity: number of leaves.
 
-    Attributes:
-        occupied: how many leaves have mass.
-
     >>> tree = SumTree(4)
     >>> tree.assign(np.array([0, 3]), np.array([1.0, 2.0]))
     >>> tree.total, tree.find(np.array([0.5, 1.5])).tolist()
@@ -24,7 +21,6 @@ class SumTree:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.occupied = 0
         self._depth = max(capacity - 1, 1).bit_length()
         self._first_leaf = 1 << self._depth
         self._nodes = np.zeros(2 * self._first_leaf)
@@ -50,7 +46,6 @@ class SumTree:
         unique, from_the_end = np.unique(leaves[::-1], return_index=True)
         new = masses[::-1][from_the_end]
         nodes = unique + self._first_leaf
-        self.occupied += int(np.sum(new > 0.0)) - int(np.sum(self._nodes[nodes] > 0.0))
         self._nodes[nodes] = new
         for _ in range(self._depth):
             parents = nodes >> 1

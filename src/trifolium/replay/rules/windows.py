@@ -1,7 +1,7 @@
-"""What a sampled row is made of: its stack, its successor's stack, its n-step tail, its validity.
+"""The window of a sampled row: its stack, the stack of its successor, its n-step tail, its validity.
 
-Pure functions over the array API: the buffer calls them with NumPy, and they can be traced. Rows are
-numbers of buffer rows; ``older`` and ``newer`` count the rows of the same stream that are stored
+Pure functions over the array API: the host calls them with NumPy, and a compiler can trace them. Rows
+are numbers of buffer rows. ``older`` and ``newer`` count the rows of the same stream that are stored
 before and after a row.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from trifolium.backend import Array, device_of
-from trifolium.replay.ring import (
+from trifolium.replay.rules.marks import (
     FIRST,
     LOST,
     NO_TRANSITION,
@@ -18,11 +18,22 @@ from trifolium.replay.ring import (
     UNKNOWN,
 )
 
-__all__ = ["Shape", "Stack", "Tail", "Windows", "stack", "summed_rewards", "tail", "valid", "windows"]
+__all__ = [
+    "Stack",
+    "Tail",
+    "WindowShape",
+    "Windows",
+    "moved",
+    "scalars",
+    "stack",
+    "tail",
+    "valid",
+    "windows",
+]
 
 
 @dataclass(frozen=True)
-class Shape:
+class WindowShape:
     """The options that shape a window.
 
     Attributes:
@@ -95,8 +106,10 @@ class Windows(NamedTuple):
     tail: Tail
     valid: Array
 
-    def frames(self, xp: Any, shape: Shape) -> tuple[Array, Array | None, Array | None, Array | None]:
-        """Return what :class:`trifolium.replay.assemble.Plan` begins with."""
+    def frames(
+        self, xp: Any, shape: WindowShape
+    ) -> tuple[Array, Array | None, Array | None, Array | None]:
+        """Return the first four fields of :class:`trifolium.replay.rules.assemble.Plan`."""
         if not shape.shares_frames:
             return *self.states.flat(xp), *self.next_states.flat(xp)
         axis = 0 if shape.n_frames == 1 else 1
@@ -104,7 +117,9 @@ class Windows(NamedTuple):
         return xp.reshape(rows, (-1,)), None, None, None
 
 
-def windows(xp: Any, marks: Array, rows: Array, older: Array, newer: Array, shape: Shape) -> Windows:
+def windows(
+    xp: Any, marks: Array, rows: Array, older: Array, newer: Array, shape: WindowShape
+) -> Windows:
     """Return the windows of ``rows`` [B].
 
     Args:
@@ -117,7 +132,7 @@ def windows(xp: Any, marks: Array, rows: Array, older: Array, newer: Array, shap
     """
     states = stack(xp, marks, rows, older, shape)
     steps = tail(xp, marks, rows, newer, shape)
-    next_rows = _moved(rows, steps.count, shape.length)
+    next_rows = moved(rows, steps.count, shape.length)
     is_valid = valid(xp, marks, rows, states.whole)
     if shape.shares_frames:
         frames = xp.concat([states.rows[:, 1:], next_rows[:, None]], axis=1)
@@ -127,13 +142,13 @@ def windows(xp: Any, marks: Array, rows: Array, older: Array, newer: Array, shap
     return Windows(states, next_states, steps, is_valid)
 
 
-def stack(xp: Any, marks: Array, rows: Array, older: Array, shape: Shape) -> Stack:
+def stack(xp: Any, marks: Array, rows: Array, older: Array, shape: WindowShape) -> Stack:
     """Return the stacks that end at ``rows`` [B], before which ``older`` [B] rows are stored."""
     n_frames = shape.n_frames
     kept = [xp.ones_like(rows, dtype=xp.bool)]
     if n_frames == 1:
         return Stack(rows[:, None], None, kept[0])
-    frames = _moved(rows[:, None], _steps(xp, rows, 1 - n_frames, 1), shape.length)
+    frames = moved(rows[:, None], _steps(xp, rows, 1 - n_frames, 1), shape.length)
     first = _is_marked(xp, marks, frames, FIRST)
     lost = _is_marked(xp, marks, frames, LOST)
     whole = kept[0]
@@ -147,7 +162,7 @@ def stack(xp: Any, marks: Array, rows: Array, older: Array, shape: Shape) -> Sta
     return Stack(frames, None, whole & kept[0])
 
 
-def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: Shape) -> Tail:
+def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: WindowShape) -> Tail:
     """Return the n-step tails that begin at ``rows`` [B], of which ``newer`` [B] >= 1 rows follow.
 
     A tail goes on until it has ``n_step`` steps, has ended its episode, or would take in a step whose
@@ -158,7 +173,7 @@ def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: Shape) -> Tail
         one = xp.ones_like(rows)
         terminated = _is_marked(xp, marks, rows, TERMINATED)
         return Tail(rows[:, None], summed[0][:, None], one, terminated)
-    steps = _moved(rows[:, None], _steps(xp, rows, 0, shape.n_step), shape.length)
+    steps = moved(rows[:, None], _steps(xp, rows, 0, shape.n_step), shape.length)
     terminated = _is_marked(xp, marks, steps, TERMINATED)
     ends = _is_marked(xp, marks, steps, TERMINATED | TRUNCATED)
     unknown = _is_marked(xp, marks, steps, UNKNOWN)
@@ -170,15 +185,25 @@ def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: Shape) -> Tail
     return Tail(steps, counted, count, xp.any(terminated & counted, axis=1))
 
 
-def summed_rewards(xp: Any, rewards: Array, steps: Tail, powers: Array) -> Array:
-    """Return the discounted sums [B] of the ``rewards`` [capacity] of tails.
+def scalars(xp: Any, rewards: Array, found: Windows, powers: Array) -> tuple[Array, ...]:
+    """Return what a batch holds one number a row of: rewards, dones, valid, discounts, each [B].
 
     Args:
         xp: array namespace.
         rewards: [capacity], of every row.
-        steps: the tails.
-        powers: [n_step] float, the discounts of the first step to the last.
+        found: the windows.
+        powers: [n_step + 1] float, gamma ** 0 to gamma ** n_step.
     """
+    return (
+        _summed_rewards(xp, rewards, found.tail, powers[:-1]),
+        found.tail.terminated,
+        found.valid,
+        xp.take(powers, found.tail.count, axis=0),
+    )
+
+
+def _summed_rewards(xp: Any, rewards: Array, steps: Tail, powers: Array) -> Array:
+    """Return the discounted sums [B] of the ``rewards`` [capacity] of tails."""
     found = xp.reshape(xp.take(rewards, xp.reshape(steps.rows, (-1,)), axis=0), steps.rows.shape)
     if steps.rows.shape[1] == 1:
         return found[:, 0]
@@ -191,14 +216,14 @@ def valid(xp: Any, marks: Array, rows: Array, whole: Array) -> Array:
     return whole & ~_is_marked(xp, marks, rows, NO_TRANSITION | UNKNOWN)
 
 
-def _steps(xp: Any, rows: Array, start: int, stop: int) -> Array:
-    return xp.arange(start, stop, dtype=rows.dtype, device=device_of(rows))[None, :]
-
-
-def _moved(rows: Array, places: Array, length: int) -> Array:
-    """Return ``rows`` moved on by ``places``, round the ring that each belongs to."""
+def moved(rows: Array, places: Array, length: int) -> Array:
+    """Return the rows that are ``places`` newer than ``rows``, in the ring of each."""
     place = rows % length
     return rows - place + (place + places) % length
+
+
+def _steps(xp: Any, rows: Array, start: int, stop: int) -> Array:
+    return xp.arange(start, stop, dtype=rows.dtype, device=device_of(rows))[None, :]
 
 
 def _is_marked(xp: Any, marks: Array, rows: Array, mark: int) -> Array:

@@ -1,22 +1,22 @@
-"""How a compiled memory draws, and makes a batch of what it drew: pure functions, made to be traced."""
+"""Draws from a state, and the batch of what was drawn: pure functions that a compiler can trace."""
 
 from typing import Any, NamedTuple
 
 from trifolium.backend import Array, device_of
-from trifolium.replay import widetree
-from trifolium.replay.assemble import Plan, assemble
 from trifolium.replay.batch import Batch
-from trifolium.replay.draws import Draw, running_sum
-from trifolium.replay.places import drawable_counts, of_age, oldest_drawable
-from trifolium.replay.ring import locate
-from trifolium.replay.state import State
-from trifolium.replay.windows import summed_rewards, windows
+from trifolium.replay.graph import widetree
+from trifolium.replay.graph.state import State, counts, of_age, older_than, skipped
+from trifolium.replay.rules.assemble import Plan, assemble
+from trifolium.replay.rules.ordinals import Ordinals, running_sum
+from trifolium.replay.rules.priorities import importance_weights
+from trifolium.replay.rules.ring import locate
+from trifolium.replay.rules.windows import scalars, windows
 
-__all__ = ["Drawn", "batch_of", "checked_bits", "drawn_by_priority", "drawn_uniformly"]
+__all__ = ["DrawnRows", "batch_of", "checked_bits", "drawn_by_priority", "drawn_uniformly"]
 
 
-class Drawn(NamedTuple):
-    """Rows drawn: their streams, ages and importance weights, and which of them stand for a draw."""
+class DrawnRows(NamedTuple):
+    """Rows drawn: their streams, ages and importance weights [B], and which of them are a draw."""
 
     streams: Array
     ages: Array
@@ -35,20 +35,20 @@ def checked_bits(state: State, bits: Array) -> Array:
     return xp.astype(bits, state.written.dtype, copy=False)
 
 
-def drawn_uniformly(state: State, bits: Array, draw: Draw) -> Drawn:
-    """Draw of all rows alike, by a function of :mod:`trifolium.replay.draws`."""
+def drawn_uniformly(state: State, bits: Array, draw: Ordinals) -> DrawnRows:
+    """Draw from all rows alike, by a function of :mod:`trifolium.replay.rules.ordinals`."""
     xp = state.backend.xp
-    counts = drawable_counts(state)
-    ends = running_sum(xp, counts)
+    available = counts(state)
+    ends = running_sum(xp, available)
     ordinals, drawn = draw(xp, bits, ends[-1])
     streams, places = ordinals * 0, ordinals
     if state.spec.n_streams > 1:
-        streams, places = locate(xp, ordinals, counts, ends)
-    ages = state.backend.take(state.sizes, streams) - 1 - oldest_drawable(state) - places
-    return Drawn(streams, ages, xp.ones_like(ordinals, dtype=state.rewards.dtype), drawn)
+        streams, places = locate(xp, ordinals, available, ends)
+    ages = older_than(state, streams, places) - skipped(state)
+    return DrawnRows(streams, ages, xp.ones_like(ordinals, dtype=state.rewards.dtype), drawn)
 
 
-def drawn_by_priority(state: State, bits: Array, beta: Any) -> Drawn:
+def drawn_by_priority(state: State, bits: Array, beta: Any) -> DrawnRows:
     """Draw in proportion to mass; weights are corrected by ``beta``, None for that of the options."""
     assert state.priorities is not None
     assert state.priority_options is not None
@@ -59,34 +59,36 @@ def drawn_by_priority(state: State, bits: Array, beta: Any) -> Drawn:
     ages = (state.backend.take(state.written, streams) - 1 - rows) % length
     beta = state.priority_options.beta if beta is None else beta
     least = xp.min(xp.where(drawn, masses, xp.max(masses)))
-    weights = (least / xp.where(drawn, masses, 1.0)) ** beta
-    return Drawn(streams, ages, xp.where(drawn, weights, 0.0), drawn)
+    weights = importance_weights(least, xp.where(drawn, masses, 1.0), beta)
+    return DrawnRows(streams, ages, xp.where(drawn, weights, 0.0), drawn)
 
 
-def batch_of(state: State, found: Drawn, flatten: bool) -> Batch:
-    """Return the batch of the rows drawn, with ``indices`` of -1 where none was."""
+def batch_of(state: State, found: DrawnRows, flatten: bool) -> Batch:
+    """Return the batch of the rows drawn, with ``indices`` of -1 where none was drawn."""
     xp, spec = state.backend.xp, state.spec
     rows = of_age(state, found.streams, found.ages)
-    older = state.backend.take(state.sizes, found.streams) - 1 - found.ages
+    older = older_than(state, found.streams, found.ages)
     seen = windows(xp, state.marks, rows, older, found.ages, spec.window)
     powers = xp.asarray(
         [spec.gamma**k for k in range(spec.n_step + 1)],
         dtype=state.rewards.dtype,
         device=device_of(state.rewards),
     )
-    scalars = (
-        summed_rewards(xp, state.rewards, seen.tail, powers[:-1]),
-        xp.astype(seen.tail.terminated, powers.dtype),
-        xp.astype(seen.valid & found.drawn, powers.dtype),
-        xp.take(powers, seen.tail.count, axis=0),
+    rewards, dones, valid, discounts = scalars(xp, state.rewards, seen, powers)
+    numbers = (
+        rewards,
+        xp.astype(dones, powers.dtype),
+        xp.astype(valid & found.drawn, powers.dtype),
+        discounts,
         found.weights,
     )
     actions = state.backend.take(state.actions, rows)
     plan = Plan(
         *seen.frames(xp, spec.window),
         actions if spec.action_shape else actions[:, None],
-        xp.stack(scalars)[:, :, None],
+        xp.stack(numbers)[:, :, None],
     )
     serials = (state.backend.take(state.written, found.streams) - 1 - found.ages) % state.serials
-    indices = xp.where(found.drawn, serials * spec.n_streams + found.streams, -1)
-    return assemble(state.backend, state.columns, plan, flatten=flatten).batch(indices)
+    batch = assemble(state.backend, spec, state.columns, plan, flatten=flatten)
+    batch.indices = xp.where(found.drawn, serials * spec.n_streams + found.streams, -1)
+    return batch

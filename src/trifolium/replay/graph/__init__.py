@@ -1,0 +1,1 @@
+"""The functional form: state in, state out, traceable by a compiler."""

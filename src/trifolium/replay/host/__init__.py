@@ -1,0 +1,1 @@
+"""What :class:`trifolium.Buffer` keeps on the host: rows, cursors, samplers."""

@@ -1,0 +1,262 @@
+"""The large columns of a buffer, in the host's memory or on the device: observations and extras."""
+
+import math
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from trifolium.backend import Array, Backend, Params, get_backend
+from trifolium.replay.batch import Batch
+from trifolium.replay.rules.assemble import Packed, Plan, assemble, assembler, gather
+from trifolium.replay.schema import BufferSpec
+
+__all__ = ["Columns", "DeviceColumns", "HostColumns", "make_columns"]
+
+STAGE_BYTES = 4 << 20
+STAGE_ROWS = 1024
+ALIGNMENT = 64  # bytes that XLA wants the address of an array to be a multiple of
+LARGE_ROW = 1024  # bytes of a row from which a copy of a batch takes longer than aligning it
+
+
+class Columns(Protocol):
+    """The leaves of observations and the extras, by the names of ``BufferSpec.columns``."""
+
+    def put(self, row: int, values: Mapping[str, Any]) -> None:
+        """Write one row of every column; a column that is not in ``values`` becomes zero."""
+        ...
+
+    def put_many(self, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+        """Write ``values[name]`` [N, ...] to ``rows`` [N], all different; as with :meth:`put`."""
+        ...
+
+    def read(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return a host copy of ``rows`` [N] of a column."""
+        ...
+
+    def copied(self, name: str) -> Array:
+        """Return a copy of a column in the backend's arrays."""
+        ...
+
+    def batch(self, plan: Plan, flatten: bool) -> Batch:
+        """Return the batch of a plan; ``flatten`` as for :meth:`trifolium.Buffer.sample`."""
+        ...
+
+    def material(self, plan: Plan) -> tuple[Params, Plan | Packed]:
+        """Return what a compiled update makes the batch of a plan from.
+
+        On a device with a memory of its own these are the stored columns, which must be read at once,
+        and neither written nor kept. On the host the rows are gathered already.
+        """
+        ...
+
+    def clear(self) -> None:
+        """Drop what is not written yet: the rows that come next may be the same ones."""
+        ...
+
+
+class HostColumns:
+    """Columns in NumPy arrays, for backends whose arrays share the host's memory.
+
+    NumPy gathers small rows faster than any framework starts to, and writes them in place.
+
+    Args:
+        backend: of the arrays that are returned.
+        spec: of the buffer.
+    """
+
+    def __init__(self, backend: Backend, spec: BufferSpec) -> None:
+        self._backend, self._host, self._spec = backend, get_backend("numpy"), spec
+        self._columns = {f.name: np.zeros((spec.capacity, *f.shape), f.dtype) for f in spec.columns}
+        self._width = len(self._columns)
+        self._take = _take_aligned if _has_large_rows(spec) else _take
+
+    def put(self, row: int, values: Mapping[str, Any]) -> None:
+        """Write one row; see :class:`Columns`."""
+        columns = self._columns
+        for name, value in values.items():
+            columns[name][row] = value
+        if len(values) < self._width:
+            self._clear_others(row, values)
+
+    def put_many(self, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+        """Write many rows; see :class:`Columns`."""
+        columns = self._columns
+        for name, value in values.items():
+            columns[name][rows] = value
+        if len(values) < self._width:
+            self._clear_others(rows, values)
+
+    def read(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return a host copy of ``rows`` [N] of a column."""
+        return self._columns[name][rows]
+
+    def copied(self, name: str) -> Array:
+        """Return a copy of a column in the backend's arrays."""
+        return self._backend.from_numpy(self._columns[name].copy())
+
+    def batch(self, plan: Plan, flatten: bool) -> Batch:
+        """Return the batch of a plan; see :class:`Columns`."""
+        backend, spec = self._backend, self._spec
+        packed = gather(np, self._take, spec, self._columns, plan)
+        if backend is self._host:
+            return assemble(backend, spec, {}, packed, flatten=flatten)
+        if backend.capabilities.views:
+            batch = assemble(self._host, spec, {}, packed, flatten=flatten)
+            return batch.each(backend.from_numpy)
+        return assembler(backend, spec, flatten=flatten)({}, packed)  # one call for all arrays
+
+    def material(self, plan: Plan) -> tuple[Params, Packed]:
+        """Return the rows of a batch, gathered; see :class:`Columns`."""
+        return {}, gather(np, self._take, self._spec, self._columns, plan)
+
+    def clear(self) -> None:
+        """Drop what is not written yet: nothing here."""
+
+    def _clear_others(self, rows: int | np.ndarray, values: Mapping[str, Any]) -> None:
+        """Write zeros to ``rows`` of the columns that are not in ``values``."""
+        for name in self._columns.keys() - values.keys():
+            self._columns[name][rows] = 0
+
+
+class DeviceColumns:
+    """Columns in a device's own memory: rows are collected in a stage, and written many at a time.
+
+    ``arrays`` writes what is staged first, so every row that was put is read.
+
+    Args:
+        backend: owner of the columns.
+        spec: of the buffer. A stage has at most the rows of one ring: so no row is staged twice before
+            it is written.
+    """
+
+    def __init__(self, backend: Backend, spec: BufferSpec) -> None:
+        fields = spec.columns
+        row_bytes = sum(field.nbytes for field in fields)
+        size = max(1, min(STAGE_ROWS, spec.window.length, STAGE_BYTES // row_bytes))
+        self._backend, self._spec = backend, spec
+        self._arrays = {f.name: backend.zeros((spec.capacity, *f.shape), f.dtype.name) for f in fields}
+        self._stage = {f.name: np.zeros((size, *f.shape), f.dtype) for f in fields}
+        self._rows = np.zeros(size, np.int64)
+        self._staged = 0
+
+    @property
+    def arrays(self) -> Params:
+        """The columns in the backend's arrays, all that was written included."""
+        if self._staged:
+            self._flush()
+        return self._arrays
+
+    def put(self, row: int, values: Mapping[str, Any]) -> None:
+        """Write one row; see :class:`Columns`."""
+        slot = self._staged
+        for name, stage in self._stage.items():
+            stage[slot] = values.get(name, 0)
+        self._rows[slot] = row
+        self._advance(1)
+
+    def put_many(self, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+        """Write many rows; see :class:`Columns`."""
+        count = len(rows)
+        if count > len(self._rows):
+            self._flush()
+            self._write(rows, {name: values.get(name) for name in self._stage})
+            return
+        if self._staged + count > len(self._rows):
+            self._flush()
+        slots = slice(self._staged, self._staged + count)
+        for name, stage in self._stage.items():
+            stage[slots] = values.get(name, 0)
+        self._rows[slots] = rows
+        self._advance(count)
+
+    def read(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Return a host copy of ``rows`` [N] of a column."""
+        index = self._backend.from_numpy(rows.astype(self._backend.default_int))
+        return self._backend.to_numpy(self._backend.take(self.arrays[name], index))
+
+    def copied(self, name: str) -> Array:
+        """Return a copy of a column in the backend's arrays."""
+        return self._backend.xp.asarray(self.arrays[name], copy=True)
+
+    def batch(self, plan: Plan, flatten: bool) -> Batch:
+        """Return the batch of a plan; see :class:`Columns`."""
+        return assembler(self._backend, self._spec, flatten=flatten)(self.arrays, plan)
+
+    def material(self, plan: Plan) -> tuple[Params, Plan]:
+        """Return the columns, and the plan as it is; see :class:`Columns`."""
+        return self.arrays, plan
+
+    def clear(self) -> None:
+        """Drop what is staged: the rows that come next may be the same ones."""
+        self._staged = 0
+
+    def _advance(self, count: int) -> None:
+        self._staged += count
+        if self._staged == len(self._rows):
+            self._flush()
+
+    def _flush(self) -> None:
+        count, self._staged = self._staged, 0
+        if count:
+            staged = {name: stage[:count] for name, stage in self._stage.items()}
+            self._write(self._rows[:count], staged)
+
+    def _write(self, rows: np.ndarray, values: Mapping[str, np.ndarray | None]) -> None:
+        """Write ``values`` [N, ...] of each column, zeros where they are None, to ``rows`` [N].
+
+        Arrays are made longer, to a power of four of rows, so that few programs are compiled: they end
+        with copies of the last row.
+        """
+        size = 4 ** math.ceil(math.log(len(rows), 4))
+        index = _lengthened(rows, size).astype(self._backend.default_int)
+        longer = []
+        for stage, value in zip(self._stage.values(), values.values(), strict=True):
+            blank = np.zeros((1, *stage.shape[1:]), stage.dtype)
+            longer.append(_lengthened(blank if value is None else value, size))
+        backend: Any = self._backend
+        self._arrays = _writer(backend)(self._arrays, index, tuple(longer))
+
+
+def make_columns(backend: Backend, spec: BufferSpec) -> Columns:
+    """Return zero rows where the backend's arrays are."""
+    return HostColumns(backend, spec) if backend.shares_host_memory else DeviceColumns(backend, spec)
+
+
+def _has_large_rows(spec: BufferSpec) -> bool:
+    return max(field.nbytes for field in spec.columns) >= LARGE_ROW
+
+
+def _take(column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return column.take(rows, axis=0)
+
+
+def _take_aligned(column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return ``column[rows]`` in aligned memory, which XLA can use without a copy."""
+    shape = (len(rows), *column.shape[1:])
+    memory = np.empty(math.prod(shape) * column.itemsize + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    found = memory[start : start + memory.size - ALIGNMENT].view(column.dtype).reshape(shape)
+    return column.take(rows, axis=0, out=found, mode="clip")
+
+
+def _lengthened(values: np.ndarray, size: int) -> np.ndarray:
+    """Return a new array of ``size`` rows: ``values``, then copies of its last row."""
+    longer = np.empty((size, *values.shape[1:]), values.dtype)
+    longer[: len(values)] = values
+    longer[len(values) :] = values[-1]
+    return longer
+
+
+@cache  # backends are compared by identity
+def _writer(backend: Backend) -> Callable[[Params, Array, tuple[Array, ...]], Params]:
+    """Return the compiled function that writes ``values`` [N, ...] of each column to ``rows`` [N]."""
+
+    def write(columns: Params, rows: Array, values: tuple[Array, ...]) -> Params:
+        return {
+            name: backend.put(column, rows, value)
+            for (name, column), value in zip(columns.items(), values, strict=True)
+        }
+
+    return backend.compile(write, donate=(0,))

@@ -1,0 +1,197 @@
+"""From drawn rows to a batch: which rows it is made of, the gather, and the cut into states."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+from trifolium.backend import Array, Backend, Params
+from trifolium.replay.batch import Batch
+from trifolium.replay.schema import BufferSpec, nested
+
+__all__ = ["Packed", "Plan", "assemble", "assembler", "gather"]
+
+
+class Plan(NamedTuple):
+    """Which rows make a batch of N; F stands for the most frames that a leaf has.
+
+    Attributes:
+        frames: [N * F] int, rows of each state's frames, oldest first. Where the next state has the
+            same frames, moved by one: [N * (F + 1)], or [2 * N], all states first, where F is 1.
+        kept: [N * F] bool, False where zeros replace a frame; None where no frame is replaced.
+        next_frames, next_kept: likewise of each next state; both None where ``frames`` holds them.
+        actions: [N, *action_shape], or [N, 1].
+        scalars: [5, N, 1] float32: rewards, dones, valid, discounts, weights.
+    """
+
+    frames: Array
+    kept: Array | None
+    next_frames: Array | None
+    next_kept: Array | None
+    actions: Array
+    scalars: Array
+
+
+class Packed(NamedTuple):
+    """The rows of a plan, gathered.
+
+    Attributes:
+        frames: of each leaf [N * F, *shape], or [N * (F + 1), *shape], as in :class:`Plan`.
+        next_frames: likewise of each next state; None where ``frames`` holds them.
+        actions: as in :class:`Plan`.
+        scalars: as in :class:`Plan`.
+        extras: of each extra [N, *shape].
+    """
+
+    frames: tuple[Array, ...]
+    next_frames: tuple[Array, ...] | None
+    actions: Array
+    scalars: Array
+    extras: tuple[Array, ...]
+
+
+def gather(
+    xp: Any, take: Callable[[Array, Array], Array], spec: BufferSpec, columns: Params, plan: Plan
+) -> Packed:
+    """Gather the rows of a plan.
+
+    Args:
+        xp: array namespace of the columns.
+        take: ``take(column, rows)`` gathers rows [N] of a column.
+        spec: of the buffer.
+        columns: the leaves of observations and the extras, each [capacity, ...].
+        plan: what to gather, in arrays that ``take`` accepts.
+    """
+    each, shares = spec.n_frames, plan.next_frames is None
+    if not spec.is_structured and shares:
+        frames: tuple[Array, ...] = (take(columns["obs"], plan.frames),)
+        next_frames = None
+    elif shares:
+        frames = tuple(
+            take(columns[leaf.column], _newest(xp, plan.frames, each + 1, leaf.n_frames + 1))
+            for leaf in spec.leaves
+        )
+        next_frames = None
+    else:
+        frames = _kept_frames(xp, take, spec, columns, plan.frames, plan.kept)
+        next_frames = _kept_frames(xp, take, spec, columns, plan.next_frames, plan.next_kept)
+    if not spec.extras:
+        return Packed(frames, next_frames, plan.actions, plan.scalars, ())
+    newest = _newest_row(xp, spec, plan)
+    extras = tuple([take(columns[name], newest) for name, _, _ in spec.extras])
+    return Packed(frames, next_frames, plan.actions, plan.scalars, extras)
+
+
+def assemble(
+    backend: Backend, spec: BufferSpec, columns: Params, plan: Plan | Packed, *, flatten: bool
+) -> Batch:
+    """Return the batch of a plan, without indices. It can be traced, as a part of a compiled update.
+
+    Args:
+        backend: owner of the columns.
+        spec: of the buffer.
+        columns: the leaves of observations and the extras; not used where ``plan`` is gathered already.
+        plan: on the backend's device.
+        flatten: whether states are [N, n_frames * prod(obs_shape)] instead of
+            [N, n_frames, *obs_shape].
+    """
+    xp = backend.xp
+    packed = gather(xp, backend.take, spec, columns, plan) if isinstance(plan, Plan) else plan
+    states: Any
+    next_states: Any
+    if not spec.is_structured and packed.next_frames is None:
+        states, next_states = _cut(xp, packed.frames[0], spec, packed, flatten)
+    elif packed.next_frames is None:
+        pairs = [_cut(xp, found, spec, packed, flatten) for found in packed.frames]
+        states, next_states = (nested(spec.leaves, half) for half in zip(*pairs, strict=True))
+    else:
+        states, next_states = (
+            nested(spec.leaves, [_shaped(xp, found, packed, flatten) for found in half])
+            for half in (packed.frames, packed.next_frames)
+        )
+    numbers, extras = packed.scalars, packed.extras
+    return Batch(
+        states,
+        packed.actions,
+        numbers[0, ...],
+        next_states,
+        numbers[1, ...],
+        numbers[2, ...],
+        numbers[3, ...],
+        numbers[4, ...],
+        None,
+        {kind[0]: found for kind, found in zip(spec.extras, extras, strict=True)} if extras else {},
+    )
+
+
+def assembler(
+    backend: Backend, spec: BufferSpec, *, flatten: bool
+) -> Callable[[Params, Plan | Packed], Batch]:
+    """Return :func:`assemble` compiled: one function for all buffers of a kind."""
+    return _assembler(backend, spec, flatten)  # type: ignore[arg-type]
+
+
+@cache  # backends are compared by identity, and get_backend returns one object per name and device
+def _assembler(
+    backend: Backend, spec: BufferSpec, flatten: bool
+) -> Callable[[Params, Plan | Packed], Batch]:
+    def run(columns: Params, plan: Plan | Packed) -> Batch:
+        return assemble(backend, spec, columns, plan, flatten=flatten)
+
+    return backend.compile(run)
+
+
+def _kept_frames(
+    xp: Any,
+    take: Callable[[Array, Array], Array],
+    spec: BufferSpec,
+    columns: Params,
+    rows: Array,
+    kept: Array | None,
+) -> tuple[Array, ...]:
+    """Return the frames at ``rows`` [N * F] of each leaf, zeros where they are not ``kept``."""
+    found = []
+    for leaf in spec.leaves:
+        frames = take(columns[leaf.column], _newest(xp, rows, spec.n_frames, leaf.n_frames))
+        if kept is not None:
+            chosen = _newest(xp, kept, spec.n_frames, leaf.n_frames)
+            chosen = xp.reshape(chosen, (-1, *(1,) * (frames.ndim - 1)))
+            frames = xp.where(chosen, frames, xp.zeros_like(frames))
+        found.append(frames)
+    return tuple(found)
+
+
+def _newest(xp: Any, frames: Array, each: int, wanted: int) -> Array:
+    """Return the newest ``wanted`` of ``each`` frames of every row: [N * wanted] of [N * each]."""
+    if wanted == each:
+        return frames
+    return xp.reshape(xp.reshape(frames, (-1, each))[:, each - wanted :], (-1,))
+
+
+def _newest_row(xp: Any, spec: BufferSpec, plan: Plan) -> Array:
+    """Return the row [N] of the newest frame of each state."""
+    if plan.next_frames is not None:
+        return xp.reshape(plan.frames, (-1, spec.n_frames))[:, -1]
+    if spec.n_frames == 1:
+        return plan.frames[: plan.frames.shape[0] // 2]
+    return xp.reshape(plan.frames, (-1, spec.n_frames + 1))[:, -2]
+
+
+def _cut(
+    xp: Any, frames: Array, spec: BufferSpec, packed: Packed, flatten: bool
+) -> tuple[Array, Array]:
+    """Return the states and the next states that share ``frames``."""
+    count = packed.actions.shape[0]
+    if spec.n_frames == 1:
+        if flatten and frames.ndim == 2:
+            return frames[:count, ...], frames[count:, ...]  # they have that shape already
+        states, next_states = frames[:count, ...], frames[count:, ...]
+    else:
+        both = xp.reshape(frames, (count, -1, *frames.shape[1:]))
+        states, next_states = both[:, :-1, ...], both[:, 1:, ...]
+    shape = (count, -1) if flatten else (count, -1, *frames.shape[1:])
+    return xp.reshape(states, shape), xp.reshape(next_states, shape)
+
+
+def _shaped(xp: Any, frames: Array, packed: Packed, flatten: bool) -> Array:
+    count = packed.actions.shape[0]
+    return xp.reshape(frames, (count, -1) if flatten else (count, -1, *frames.shape[1:]))

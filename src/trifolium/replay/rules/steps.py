@@ -1,0 +1,275 @@
+"""The arguments of ``add``, checked before a row is written, on the host and in a graph."""
+
+from collections.abc import Callable, Mapping, Set
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from trifolium import _checks as checks
+from trifolium._checks import Field
+from trifolium.backend import Array, Params
+from trifolium.replay.rules.marks import TERMINATED, TRUNCATED, UNKNOWN
+from trifolium.replay.schema import BufferSpec
+
+__all__ = ["Chunk", "Step", "StepFields", "Steps"]
+
+_TERMINATED, _TRUNCATED, _CUT = np.array([TERMINATED, TRUNCATED, TRUNCATED | UNKNOWN], np.uint8)
+_NO_STREAMS = np.zeros(0, np.int64)
+
+Step: TypeAlias = tuple[int, Params, Any, Any, Params | None]
+"""One step, ready to be written: the mark of its row, its columns, the action, the reward, and the
+observation after a truncated step, if it is known. It is a tuple, since a named tuple takes longer to
+make than the row takes to write."""
+
+
+Steps: TypeAlias = tuple[np.ndarray, Params, np.ndarray, np.ndarray, Params | None, np.ndarray]
+"""One step of every stream: likewise, with a leading axis [n_streams]. The observations after truncated
+steps are those of some streams only, whose numbers come last."""
+
+
+class Chunk(NamedTuple):
+    """T steps of each of S streams, in arrays of any framework.
+
+    Attributes:
+        columns: the leaves of observations and the extras: [T * S, ...], the first step of every
+            stream first.
+        actions: [T * S, *action_shape].
+        rewards: [T * S] float32.
+        terminated: [T, S] bool.
+        truncated: [T, S] bool, False where ``terminated`` is True.
+        following: the observations after the steps, [T * S, ...] of each leaf; None if they were not
+            given.
+    """
+
+    columns: Params
+    actions: Array
+    rewards: Array
+    terminated: Array
+    truncated: Array
+    following: Params | None
+
+
+class StepFields:
+    """What each argument of ``add`` must look like.
+
+    Args:
+        spec: of the buffer.
+    """
+
+    def __init__(self, spec: BufferSpec) -> None:
+        self.n_streams = spec.n_streams
+        self._leaves = spec.leaves
+        self._obs = [Field(leaf.named("obs"), leaf.shape, leaf.dtype) for leaf in spec.leaves]
+        self._next_obs = [field.named(leaf.named("next_obs")) for leaf, field in self._each_leaf()]
+        self._extras = {name: Field(name, shape, dtype) for name, shape, dtype in spec.extras}
+        self._action = Field("action", spec.action_shape, spec.action_dtype)
+        self._reward = Field("reward", (), "float32")
+        self._one_array = None if spec.is_structured else self._obs[0]
+
+    # On the host
+
+    def one(
+        self,
+        obs: Any,
+        action: Any,
+        reward: Any,
+        done: Any,
+        truncated: Any,
+        next_obs: Any,
+        extras: Mapping[str, Any],
+    ) -> Step:
+        """Return one step; the arguments are those of :meth:`trifolium.Buffer.add`."""
+        if self._one_array is not None:
+            columns = {"obs": self._one_array.row(obs)}
+        else:
+            columns = self._leaves_of("obs", obs, self._obs, Field.row)
+        if extras or self._extras:
+            check_names(self._extras.keys(), extras)
+            columns |= {name: self._extras[name].row(value) for name, value in extras.items()}
+        mark, last = 0, None
+        if done is not False and checks.flag("done", done):
+            mark = TERMINATED
+        if truncated is not False and checks.flag("truncated", truncated) and not mark:
+            if next_obs is not None:
+                last = self._leaves_of("next_obs", next_obs, self._next_obs, Field.row)
+            mark = TRUNCATED | UNKNOWN if last is None else TRUNCATED
+        return mark, columns, self._action.row(action), self._reward.row(reward), last
+
+    def each(
+        self,
+        obs: Any,
+        action: Any,
+        reward: Any,
+        done: Any,
+        truncated: Any,
+        next_obs: Any,
+        extras: Mapping[str, Any],
+    ) -> Steps:
+        """Return one step of every stream."""
+        n = self.n_streams
+        if self._one_array is not None:
+            columns = {"obs": self._one_array.rows(obs, n)}
+        else:
+            columns = self._leaves_of("obs", obs, self._obs, self._rows)
+        if extras or self._extras:
+            check_names(self._extras.keys(), extras)
+            columns |= {name: self._extras[name].rows(value, n) for name, value in extras.items()}
+        terminated = checks.flags("done", done, n)
+        marks = terminated.view(np.uint8) * _TERMINATED
+        last, cut = None, _NO_STREAMS
+        if truncated is not False:
+            if checks.is_single_flag(truncated):
+                truncated = [truncated] * n
+            is_cut = checks.flags("truncated", truncated, n) & ~terminated
+            marks += is_cut * (_CUT if next_obs is None else _TRUNCATED)
+            if next_obs is not None:
+                cut = np.flatnonzero(is_cut)
+                given = self._leaves_of("next_obs", next_obs, self._next_obs, self._rows)
+                last = {name: value[cut] for name, value in given.items()}
+        actions, rewards = self._action.rows(action, n), self._reward.rows(reward, n)
+        return marks, columns, actions, rewards, last, cut
+
+    # In a graph
+
+    def chunk(  # noqa: D417 (the rest are the arguments of add)
+        self,
+        convert: Callable[[Field, Any], Array],
+        n_streams: int,
+        xp: Any,
+        *,
+        obs: Any,
+        action: Any,
+        reward: Any,
+        done: Any,
+        truncated: Any,
+        next_obs: Any,
+        extras: Mapping[str, Any],
+    ) -> Chunk:
+        """Return steps of ``n_streams`` streams, or raise an error that names the bad argument.
+
+        Args:
+            convert: ``convert(field, value)`` returns ``value`` as an array of the field's dtype.
+            n_streams: how many streams the arguments have an axis for; 1: there is no such axis.
+            xp: array namespace.
+            obs, action, reward, done, truncated, next_obs, extras: the arguments of ``add``.
+        """
+        check_names(self._extras.keys(), extras)
+        observed = self._leaves_of("obs", obs, self._obs, convert)
+        first = observed[self._leaves[0].column]
+        steps = _steps_in(first.shape, self._obs[0], n_streams)
+        lead = (*((steps,) if steps > 1 else ()), *((n_streams,) if n_streams > 1 else ()))
+
+        def shaped(field: Field, array: Array) -> Array:
+            expected = (*lead, *field.shape)
+            extra = array.ndim - len(expected)
+            if extra < 0 or tuple(array.shape) != (*(1,) * extra, *expected):
+                raise ValueError(f"{field.name} has shape {tuple(array.shape)}; expected {expected}")
+            return xp.reshape(array, (steps * n_streams, *field.shape))
+
+        def rows(field: Field, value: Any) -> Array:
+            return shaped(field, convert(field, value))
+
+        def flags(name: str, value: Any) -> Array:
+            return xp.reshape(rows(Field(name, (), "float32"), value) != 0, (steps, n_streams))
+
+        terminated = flags("done", done)
+        if checks.is_single_flag(truncated):
+            cut = terminated & False if not truncated else ~terminated
+        else:
+            cut = flags("truncated", truncated) & ~terminated
+        following = None
+        if next_obs is not None and truncated is not False:
+            following = self._leaves_of("next_obs", next_obs, self._next_obs, rows)
+        columns = {
+            leaf.column: shaped(field, observed[leaf.column]) for leaf, field in self._each_leaf()
+        }
+        columns |= {name: rows(self._extras[name], value) for name, value in extras.items()}
+        return Chunk(
+            columns=columns,
+            actions=rows(self._action, action),
+            rewards=rows(self._reward, reward),
+            terminated=terminated,
+            truncated=cut,
+            following=following,
+        )
+
+    # Helpers
+
+    def _rows(self, field: Field, value: Any) -> np.ndarray:
+        return field.rows(value, self.n_streams)
+
+    def _each_leaf(self) -> Any:
+        return zip(self._leaves, self._obs, strict=True)
+
+    def _leaves_of(
+        self, name: str, value: Any, fields: list[Field], convert: Callable[[Field, Any], Any]
+    ) -> Params:
+        """Return the columns of an observation, each converted."""
+        if self._one_array is not None:
+            return {"obs": convert(fields[0], value)}
+        found = {}
+        for leaf, field in zip(self._leaves, fields, strict=True):
+            found[leaf.column] = convert(field, _at(name, value, leaf.path))
+        _check_keys(name, value, [leaf.path for leaf in self._leaves])
+        return found
+
+
+def check_names(expected: Set[str], extras: Mapping[str, Any]) -> None:
+    """Raise TypeError unless there is a value for each of the ``expected`` extras, and no other."""
+    unknown = sorted(extras.keys() - expected)
+    missing = sorted(expected - extras.keys())
+    if unknown or missing:
+        problems = [f"unknown: {', '.join(unknown)}"] * bool(unknown)
+        problems += [f"missing: {', '.join(missing)}"] * bool(missing)
+        raise TypeError(
+            f"extras given to add are wrong ({'; '.join(problems)}); "
+            f"this buffer's extras are: {', '.join(sorted(expected)) or 'none'}"
+        )
+
+
+def _at(name: str, value: Any, path: tuple[str, ...]) -> Any:
+    """Return the part of a structured ``value`` at ``path``."""
+    for depth, key in enumerate(path):
+        if not isinstance(value, Mapping):
+            where = name + "".join(f"[{each!r}]" for each in path[:depth])
+            raise TypeError(
+                f"{where} is a {type(value).__name__}; expected a mapping with the key {key!r}, as "
+                "obs_shape has it"
+            )
+        if key not in value:
+            where = name + "".join(f"[{each!r}]" for each in path[:depth])
+            raise ValueError(f"{where} lacks the key {key!r}; it has {', '.join(map(repr, value))}")
+        value = value[key]
+    return value
+
+
+def _check_keys(name: str, value: Any, paths: list[tuple[str, ...]]) -> None:
+    """Raise ValueError if ``value`` has keys that none of ``paths`` has."""
+    known = {path[0] for path in paths}
+    unknown = sorted(str(key) for key in value if key not in known)
+    if unknown:
+        raise ValueError(
+            f"{name} has the keys {', '.join(unknown)}, which obs_shape lacks; "
+            f"expected {', '.join(sorted(known))}"
+        )
+    for key in known:
+        below = [path[1:] for path in paths if path[0] == key]
+        if below[0]:
+            _check_keys(f"{name}[{key!r}]", value[key], below)
+
+
+def _steps_in(found: tuple[int, ...], obs: Field, n_streams: int) -> int:
+    """Return T for observations of the shape ``found``, [T, n_streams, *shape] or part of that."""
+    rank = len(found) - len(obs.shape)
+    lead = tuple(found[:rank]) if rank >= 0 else ()
+    while lead and lead[0] == 1:
+        lead = lead[1:]
+    steps = lead if n_streams == 1 else lead[:-1]
+    streams = () if n_streams == 1 else lead[-1:]
+    fits = rank >= 0 and tuple(found[rank:]) == obs.shape and len(steps) <= 1 and 0 not in steps
+    if not fits or streams != ((n_streams,) if n_streams > 1 else ()):
+        one = (*((n_streams,) if n_streams > 1 else ()), *obs.shape)
+        raise ValueError(
+            f"{obs.name} has shape {tuple(found)}; expected {one}, or that after an axis of steps"
+        )
+    return (steps or (1,))[0]
