@@ -78,15 +78,15 @@ def scan() -> dict[str, float]:
 
     from trifolium import replay
     from trifolium.models.update import Drawn
-
-    env, params = gymnax.make("CartPole-v1")
     from trifolium_jax import CompiledTraining
 
+    env, params = gymnax.make("CartPole-v1")
     training = CompiledTraining(
         model("jax", 10), env, params, train_every=TRAIN_EVERY, learning_starts=2_000
     )
     training.run(4_000, memories=False)
-    graph, memory, play = training._graph, training._memory, training._play
+    graph: Any = training._graph
+    memory, play = training._memory, training._play
     trained, key = training.models[0], jax.random.key(0)
     batch = replay.sample(memory, jax.random.bits(key, (128, 2)))
     network, plain, optimizer = learner()

@@ -110,9 +110,9 @@ def stable_baselines() -> Callable[[int], Any]:
 def compiled(streams: int) -> Callable[[int], Any]:
     import gymnax
 
-    env, params = gymnax.make("CartPole-v1")
     from trifolium_jax import CompiledTraining
 
+    env, params = gymnax.make("CartPole-v1")
     training = CompiledTraining(
         model("jax", streams), env, params, train_every=TRAIN_EVERY, learning_starts=BATCH * streams
     )

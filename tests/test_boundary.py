@@ -54,7 +54,7 @@ def test_the_core_imports_no_framework_and_no_backend() -> None:
     assert trespasses(ROOT / "src", BLADES | FRAMEWORKS) == []
 
 
-@pytest.mark.xfail(reason="the worlds of gymnax and the data sets of tensordict are still in the core")
+@pytest.mark.xfail(reason="the data sets of tensordict are still in the core")
 def test_the_core_imports_no_package_that_imports_a_framework() -> None:
     assert trespasses(ROOT / "src", ON_FRAMEWORKS) == []
 
@@ -101,7 +101,7 @@ def is_namespace(node: ast.AST) -> bool:
     return ast.unparse(node).rpartition(".")[2] in ("xp", "_xp", "namespace")
 
 
-@pytest.mark.xfail(reason="the losses, the layers, the batch and the command line still ask")
+@pytest.mark.xfail(reason="the losses, the layers and the batch still ask")
 def test_the_core_does_not_ask_for_a_framework() -> None:
     core = ROOT / "src"
     found = {path.relative_to(core): list(probes(path)) for path in sorted(core.rglob("*.py"))}

@@ -4,46 +4,74 @@ import argparse
 import inspect
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, get_args, get_type_hints
 
 from trifolium.backend import backends
-from trifolium.errors import TrifoliumError
+from trifolium.errors import NanError, TrifoliumError
+from trifolium.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from trifolium.experiment import Experiment
+    from trifolium.experiment import Experiment, TrainOptions
 
 __all__ = ["main"]
 
+FAILED = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
-EXTRAS = {"tensorboard": "tensorboard", "pettingzoo": "worlds", "pygame": "worlds", "gymnax": "gymnax"}
-"""The extra that brings a package, where it isn't ``train``."""
+EXTRAS = {  # of the packages that extras bring, by the names that they are imported by
+    "gymnasium": "train",
+    "rich": "train",
+    "matplotlib": "train",
+    "PIL": "train",
+    "threadpoolctl": "train",
+    "pettingzoo": "worlds",
+    "pygame": "worlds",
+    "minigrid": "worlds",
+    "tensorboard": "tensorboard",
+    "shtab": "completion",
+}
+SHELLS = ("bash", "zsh", "tcsh")
+
+
+class _Mistake(Exception):
+    """A user's mistake."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    A user's mistake is one line on standard error and exit code 2.
+    A user's mistake is one line on standard error and exit code 2. A run that stops because of NaN has
+    exit code 1. An error of an environment or a model during a run has a traceback.
 
     Args:
         arguments: without the program's name; None for those of the process.
     """
     try:
         options = _parsed(arguments)
-        options.run(options)
+        with warnings.catch_warnings():
+            if sys.warnoptions == [] and arguments is None:
+                warnings.showwarning = _show_warning
+            options.run(options)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
+        extra = EXTRAS.get(package, package if package in _extras() else None)
+        if extra is None:
+            raise
         return _failed(
             f"this command needs the package {package!r}, which is not installed; "
-            f"pip install 'trifolium[{EXTRAS.get(package, 'train')}]' brings it"
+            f"pip install 'trifolium[{extra}]' brings it"
         )
-    except (TrifoliumError, ValueError, OSError) as error:
+    except NanError as error:
+        return _failed(str(error), FAILED)
+    except (_Mistake, TrifoliumError, MemoryError) as error:
         return _failed(str(error))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -51,33 +79,93 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _failed(message: str) -> int:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    return USAGE_ERROR
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    """Take errors in the arguments and files that are given for the user's mistakes.
+
+    Around the making of a run only: once it goes on, such an error belongs to the environment.
+    """
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        raise _Mistake(str(error)) from error
+
+
+def _failed(message: str, code: int = USAGE_ERROR) -> int:
+    _tell(f"error: {message}")
+    return code
+
+
+def _tell(message: str) -> None:
+    print(printable(" ".join(message.split())), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` with its control characters escaped: those of a file must not reach a terminal.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    _tell(f"warning: {message}")
+
+
+def _extras() -> list[str]:
+    from importlib.metadata import metadata
+
+    return metadata("trifolium").get_all("Provides-Extra") or []
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line, as all others are."""
 
     def error(self, message: str) -> NoReturn:
-        sys.exit(_failed(f"{message} ({self.prog} --help tells more)"))
+        sys.exit(_failed(f"{message}{_of_choices(message)} ({self.prog} --help tells more)"))
+
+    def options(self) -> list[str]:
+        """Return the options by their long names."""
+        return [name for action in self._actions for name in action.option_strings if name[:2] == "--"]
+
+
+def _of_choices(message: str) -> str:
+    """Return a question whether another choice was meant, or nothing."""
+    from difflib import get_close_matches
+
+    wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+    found = get_close_matches(wrong[1], re.findall(r"[\w-]+", wrong[2]), n=1) if wrong else []
+    return f"; did you mean {found[0]!r}?" if found else ""
 
 
 def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _parser()
     options, unknown = parser.parse_known_args(arguments)
     if unknown and not options.takes_anything:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}{_nearest(unknown, options)}")
     return options
+
+
+def _nearest(unknown: Sequence[str], options: argparse.Namespace) -> str:
+    """Return a question whether another option was meant, or nothing."""
+    from difflib import get_close_matches
+
+    wrong = next((each.partition("=")[0] for each in unknown if each.startswith("--")), "")
+    found = get_close_matches(wrong, options.parser.options(), n=1) if wrong else []
+    return f"; did you mean {found[0]}?" if found else ""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="trifolium", description="Reinforcement learning on NumPy, PyTorch and JAX.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], None], does: str) -> _Parser:
         added = commands.add_parser(name, help=does, description=f"{does.capitalize()}.")
-        added.set_defaults(run=run, takes_anything=False)
+        added.set_defaults(run=run, takes_anything=False, parser=added)
         return added
 
     train = command("train", _train, "train a model in an environment, or go on with a run")
@@ -97,11 +185,25 @@ def _parser() -> argparse.ArgumentParser:
     _add_run(report)
     report.add_argument("--to", metavar="FILE", help="the page (default: DIR/report.html)")
     command("backends", _backends, "list the backends and what they can do")
+    completion = command(
+        "completion", _completion, "print the script that completes commands in a shell"
+    )
+    completion.add_argument("shell", choices=SHELLS, help="the shell")
+    completion.set_defaults(main_parser=parser)
     return parser
 
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="DIR", help="folder of a training run")
+    _add_trust(parser)
+
+
+def _add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="let a file name the module of an environment, as in module:Id, which is imported",
+    )
 
 
 def _add_train_options(parser: argparse.ArgumentParser) -> None:
@@ -109,7 +211,10 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
         "--out", default=argparse.SUPPRESS, metavar="DIR", help="folder for the run's record"
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file with any of these options")
-    parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
+    parser.add_argument(
+        "--resume", metavar="DIR", help="go on with the run in this folder; --steps may be given too"
+    )
+    _add_trust(parser)
 
 
 def _add_options(parser: argparse.ArgumentParser, module: str, name: str) -> None:
@@ -125,7 +230,9 @@ def _add_options(parser: argparse.ArgumentParser, module: str, name: str) -> Non
     helps, types = _attribute_docs(options), get_type_hints(options)
     for field in fields(options):
         text = helps[field.name]
-        if field.default is MISSING:
+        if field.default_factory is not MISSING:
+            _add_settings(parser, field.name, text)
+        elif field.default is MISSING:
             shown = field.name.upper()
             parser.add_argument(
                 field.name, nargs="?", default=argparse.SUPPRESS, metavar=shown, help=text
@@ -135,11 +242,36 @@ def _add_options(parser: argparse.ArgumentParser, module: str, name: str) -> Non
             parser.add_argument(flag, **_argument(field, types[field.name], text))
 
 
+def _add_settings(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+    """Add an option for a mapping: --model-option NAME=VALUE, which may be repeated."""
+    parser.add_argument(
+        f"--{name.replace('_', '-').removesuffix('s')}",
+        dest=name,
+        action="append",
+        type=_setting,
+        default=argparse.SUPPRESS,
+        metavar="NAME=VALUE",
+        help=f"{text}; may be repeated",
+    )
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    import json
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r}; expected NAME=VALUE")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
 def _argument(field: "Field[Any]", kind: Any, text: str) -> dict[str, Any]:
     default: Any = field.default
     shown = " ".join(map(str, default)) if isinstance(default, tuple) else str(default).lower()
     keywords: dict[str, Any] = {"default": argparse.SUPPRESS, "help": f"{text} (default: {shown})"}
-    if kind is bool:
+    if bool in (kind, *get_args(kind)):
         return keywords | {"action": argparse.BooleanOptionalAction}
     if isinstance(default, tuple):
         return keywords | {"type": int, "nargs": "+", "metavar": "N"}
@@ -184,28 +316,42 @@ def _train(arguments: argparse.Namespace) -> None:
         with progress_bar(experiment.options.steps) as show:
             experiment.train(on_progress=show)
     except (KeyboardInterrupt, SystemExit):
-        print(
+        _tell(
             f"interrupted; trifolium train --resume {experiment.out} goes on "
-            f"from step {experiment.saved_step}",
-            file=sys.stderr,
+            f"from step {experiment.saved_step}"
         )
         raise
     _print_returns(experiment.evaluate())
-    print(f"config, metrics, learning curve and model are in {experiment.out}")
+    print(printable(f"config, metrics, learning curve and model are in {experiment.out}"))
 
 
 def _experiment(arguments: argparse.Namespace) -> "Experiment":
     """Return the run that the arguments of ``train`` ask for: a new one, or one that goes on."""
     from trifolium.experiment import Experiment, TrainOptions
-    from trifolium.experiment.config import read_config
 
     names = [*(field.name for field in fields(TrainOptions)), "out"]
     given = _given(arguments, names)
-    if arguments.resume is not None:
-        if given or arguments.config:
-            raise ValueError("--resume goes on with the options of the run; give no others")
-        return Experiment.resume(arguments.resume)
-    options = (read_config(Path(arguments.config)) if arguments.config else {}) | given
+    if "model_options" in given:
+        given["model_options"] = dict(given["model_options"])
+    with _mistakes():
+        if arguments.resume is None:
+            options, out = _train_options(arguments, given)
+            return Experiment(options, out)
+        if given.keys() - {"steps"} or arguments.config:
+            raise ValueError("--resume goes on with the options of the run; give no others but --steps")
+        return Experiment.resume(arguments.resume, steps=given.get("steps"), trust=arguments.trust)
+
+
+def _train_options(
+    arguments: argparse.Namespace, given: Mapping[str, Any]
+) -> tuple["TrainOptions", str]:
+    """Return the options, and the folder, of a new run."""
+    from trifolium.experiment import TrainOptions
+    from trifolium.experiment.config import read_config
+    from trifolium.experiment.making import check_names_no_code
+
+    path = Path(arguments.config or "")
+    options = (read_config(path) if arguments.config else {}) | dict(given)
     for name, how in (("env", "trifolium train ENV"), ("out", "--out DIR")):
         if name not in options:
             raise ValueError(f"{name} is missing; give {how}, or {name} = ... in a --config file")
@@ -214,45 +360,59 @@ def _experiment(arguments: argparse.Namespace) -> "Experiment":
         checked = TrainOptions(**options)
     except TypeError as error:  # a value of the wrong type, from a file
         raise ValueError(str(error)) from error
-    return Experiment(checked, out)
+    if "env" not in given and not arguments.trust:
+        check_names_no_code(checked.env, path)
+    return checked, out
+
+
+def _loaded(arguments: argparse.Namespace) -> "Experiment":
+    from trifolium.experiment import Experiment
+
+    with _mistakes():
+        return Experiment.load(arguments.out, trust=arguments.trust)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    from trifolium.experiment import Experiment
-
-    _print_returns(Experiment.load(arguments.out).evaluate(arguments.episodes))
+    run = _loaded(arguments)
+    if arguments.episodes is not None and arguments.episodes < 1:
+        raise _Mistake(f"--episodes={arguments.episodes}; expected an integer of at least 1")
+    _print_returns(run.evaluate(arguments.episodes))
 
 
 def _print_returns(returns: "Mapping[str, np.ndarray]") -> None:
     for agent, earned in returns.items():
         whose = f"{agent}: " if len(returns) > 1 else ""
-        print(
+        text = (
             f"{whose}mean greedy return {earned.mean():.1f} over {len(earned)} episodes "
             f"(lowest {earned.min():.1f}, highest {earned.max():.1f})"
         )
+        print(printable(text))
 
 
 def _watch(arguments: argparse.Namespace) -> None:
-    from trifolium.experiment import Experiment, showing
+    from trifolium.experiment import showing
 
-    run = Experiment.load(arguments.out)
+    run = _loaded(arguments)
     if arguments.gif is None:
         _print_returns(showing.watch(run, arguments.episodes, text=arguments.text))
-    else:
-        frames = showing.episode_frames(run)
+        return
+    frames = showing.episode_frames(run)
+    with _mistakes():
         showing.write_gif(Path(arguments.gif), frames)
-        print(f"{arguments.gif} shows {len(frames.pictures)} steps")
+    print(printable(f"{arguments.gif} shows {len(frames.pictures)} steps"))
 
 
 def _play(arguments: argparse.Namespace) -> None:
     from trifolium.errors import HumanQuit
-    from trifolium.experiment.play import PlayOptions, play
+    from trifolium.experiment.play import Play, PlayOptions
 
     given = _given(arguments, [field.name for field in fields(PlayOptions)])
     if "env" not in given:
-        raise ValueError("env is missing; give trifolium play ENV")
+        raise _Mistake("env is missing; give trifolium play ENV")
+    with _mistakes():
+        played = Play(PlayOptions(**given))
     try:
-        play(PlayOptions(**given))
+        played.run()
     except HumanQuit as quit:
         print(quit)
 
@@ -260,8 +420,15 @@ def _play(arguments: argparse.Namespace) -> None:
 def _report(arguments: argparse.Namespace) -> None:
     from trifolium.experiment.report import write_report
 
-    page = write_report(arguments.out, arguments.to)
-    print(f"the report is {page}")
+    with _mistakes():
+        page = write_report(arguments.out, arguments.to, trust=arguments.trust)
+    print(printable(f"the report is {page}"))
+
+
+def _completion(arguments: argparse.Namespace) -> None:
+    import shtab
+
+    print(shtab.complete(arguments.main_parser, arguments.shell))
 
 
 def _backends(_: argparse.Namespace) -> None:

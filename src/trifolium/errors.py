@@ -10,10 +10,13 @@
     ├── LossTypeError             train_step returned something that is no loss
     ├── CheckpointError           a file is damaged, foreign or from a newer version
     ├── WorldError                an environment that trifolium can't drive
+    ├── NanError                  a number of a run became NaN, and the run stops
+    ├── SaveError                 a run can't write its files: a full disk, say
+    ├── FolderInUse               another process trains in the folder
     └── HumanQuit                 the person who is asked for actions stops playing
 
 Each also derives from the built-in exception that a caller would expect (``ValueError``,
-``ImportError``, ``TypeError``, ``EOFError``), so code that knows nothing of trifolium can catch it.
+``ImportError``, ``TypeError``, ``OSError``), so code that knows nothing of trifolium can catch it.
 Plain ``TypeError`` and ``ValueError`` are raised for bad arguments; they name the argument, what came
 and what was expected.
 
@@ -25,9 +28,12 @@ __all__ = [
     "BackendError",
     "BackendNotInstalled",
     "CheckpointError",
+    "FolderInUse",
     "HumanQuit",
     "LossTypeError",
+    "NanError",
     "NotEnoughTransitions",
+    "SaveError",
     "TrifoliumError",
     "UnknownBackend",
     "WorldError",
@@ -77,6 +83,18 @@ class CheckpointError(TrifoliumError, ValueError):
 
 class WorldError(TrifoliumError, ValueError):
     """An environment that trifolium can't drive."""
+
+
+class NanError(TrifoliumError, FloatingPointError):
+    """An observation, a reward, a loss or a weight of a run is not a number (NaN)."""
+
+
+class SaveError(TrifoliumError, OSError):
+    """A run can't write its files; the last checkpoint is whole."""
+
+
+class FolderInUse(TrifoliumError, BlockingIOError):
+    """Another process trains in the folder."""
 
 
 class HumanQuit(TrifoliumError, EOFError):

@@ -41,12 +41,20 @@ def test_what_is_written_comes_back(tmp_path, models, backend):
 
 def test_one_replaces_the_other(tmp_path, models):
     write(tmp_path, models, 7)
-    (tmp_path / ".half.safetensors.123").write_bytes(b"left by a process that was killed")
+    left = (
+        ".8-memory-0-wolf_grey.safetensors.123-456",
+        ".manifest.json.9-8",
+        "7-final-0-a.safetensors",
+    )
+    for name in (*left, "resnet50.pt", "7-memory.txt"):
+        (tmp_path / name).write_bytes(b"left by a process that was killed, or a user's")
     write(tmp_path, models, 8)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "7-memory.txt",
         "8-memory-0-wolf_grey.safetensors",
-        "8-memory-1-wolf_grey.safetensors",
+        "8-memory-1-wolf_grey-2.safetensors",
         "manifest.json",
+        "resnet50.pt",
     ]
 
 

@@ -130,16 +130,28 @@ MISTAKES = {
     "another run's folder": ((*TRAIN, "--out", "runs/short"), ["runs/short", "holds a run"]),
     "out is a file": ((*TRAIN, "--out", "broken.toml"), ["broken.toml", "is a file"]),
     "no such backend": ((*TRAIN, "--out", "x", "--backend", "jux"), ["'jux'", "numpy", "torch", "jax"]),
-    "no such model": ((*TRAIN, "--out", "x", "--model", "dqqn"), ["'dqqn'", "ddqn"]),
+    "no such model": (
+        (*TRAIN, "--out", "x", "--model", "dqqn"),
+        ["'dqqn'", "ddqn", "did you mean 'ddqn'?"],
+    ),
     "model of one's own": ((*TRAIN, "--out", "x", "--model", "own"), ["'own'", "models="]),
     "no such device": ((*TRAIN, "--out", "x", "--device", "abacus"), ["'abacus'", "cpu"]),
     "no steps": (("train", "CartPole-v1", "--steps", "0", "--out", "x"), ["steps=0", "at least 1"]),
     "no number": (("train", "CartPole-v1", "--steps", "many", "--out", "x"), ["--steps", "many"]),
     "no number or none": ((*TRAIN, "--turns", "few", "--out", "x"), ["--turns", "int or none", "few"]),
-    "no such option": (("train", "CartPole-v1", "--stepz", "3", "--out", "x"), ["--stepz"]),
+    "no such option": (
+        ("train", "CartPole-v1", "--stepz", "3", "--out", "x"),
+        ["--stepz", "did you mean --steps?"],
+    ),
+    "no such option, with =": (
+        ("train", "CartPole-v1", "--learning-rte=3", "--out", "x"),
+        ["--learning-rte", "did you mean --learning-rate?"],
+    ),
+    "no setting": ((*TRAIN, "--model-option", "x", "--out", "x"), ["--model-option", "NAME=VALUE"]),
+    "no such setting": ((*TRAIN, "--model-option", "x=1", "--out", "x"), ["'x'"]),
+    "policy of NaN": ((*TRAIN, "--on-nan", "cry", "--out", "x"), ["on_nan='cry'", "'ignore'"]),
     "no out": (("train", "CartPole-v1"), ["--out"]),
     "no world": (("train", "--out", "x"), ["env is missing", "trifolium train ENV"]),
-    "streams that don't fit": ((*TRAIN, "--n-envs", "3", "--out", "x"), ["49998", "n_streams"]),
     "corrupt TOML": (("train", "--config", "broken.toml", "--out", "x"), ["broken.toml", "no TOML"]),
     "unknown TOML key": (
         ("train", "CartPole-v1", "--config", "typo.toml", "--out", "x"),
@@ -150,7 +162,11 @@ MISTAKES = {
         ["steps='many'", "expected an integer"],
     ),
     "no TOML file": (("train", "--config", "nowhere.toml", "--out", "x"), ["nowhere.toml"]),
-    "resume with options": (("train", "--resume", "runs/short", "--steps", "9"), ["give no others"]),
+    "resume with options": (("train", "--resume", "runs/short", "--seed", "9"), ["give no others"]),
+    "resume with fewer steps": (
+        ("train", "--resume", "runs/short", "--steps", "9"),
+        ["steps=9", "has taken 300 already"],
+    ),
     "nothing to resume": (("train", "--resume", "nowhere"), ["nowhere", "no run"]),
     "nothing to evaluate": (("evaluate", "nowhere"), ["nowhere", "no run"]),
     "no checkpoint yet": (("evaluate", "runs/early"), ["runs/early", "without a checkpoint"]),
@@ -159,7 +175,7 @@ MISTAKES = {
     "no text to watch": (("watch", "runs/short", "--text"), ["'ansi'", "rgb_array"]),
     "nothing to report": (("report", "nowhere"), ["nowhere", "no run"]),
     "no command": ((), ["COMMAND"]),
-    "no such command": (("tarin",), ["tarin", "train"]),
+    "no such command": (("tarin",), ["tarin", "did you mean 'train'?"]),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import trifolium as tri
 from trifolium.experiment import Experiment, TrainOptions, evaluate
-from trifolium.experiment.rows import Episode, Evaluation, read_rows
+from trifolium.experiment.rows import EpisodeRow, EvaluationRow, read_rows
 
 
 class Diarist(tri.BaseModel):
@@ -40,7 +40,7 @@ class Diarist(tri.BaseModel):
 
 
 def episodes_of(out):
-    return read_rows(out / "metrics.csv", Episode)
+    return read_rows(out / "metrics.csv", EpisodeRow)
 
 
 def test_metrics_add_up(options, tmp_path):
@@ -122,14 +122,12 @@ def test_a_loss_that_is_no_number_is_warned_of_once(backend, tmp_path):
         def train_step(self):
             return math.nan
 
-    options = TrainOptions(env="CartPole-v1", steps=60, learning_starts=0)
+    options = TrainOptions(env="CartPole-v1", steps=60, learning_starts=0, on_nan="ignore")
     run = Experiment(options, tmp_path / "run", models=Broken(4, 2, 1000, backend=backend))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         run.train()
-    assert [str(warning.message) for warning in caught] == [
-        "a loss of the model 'model' is not a number (nan)"
-    ]
+    assert [str(warning.message) for warning in caught] == ["the loss of the model 'model' is NaN"]
 
 
 def test_turns_cut_an_episode_off(options, tmp_path):
@@ -169,7 +167,7 @@ def test_evaluations_change_nothing_but_their_log(options, tmp_path):
     Experiment(options(eval_every=100, eval_episodes=3), tmp_path / "with").train()
     without, evaluated = (tmp_path / name / "metrics.csv" for name in ("without", "with"))
     assert without.read_bytes() == evaluated.read_bytes()
-    rows = read_rows(tmp_path / "with" / "evaluations.csv", Evaluation)
+    rows = read_rows(tmp_path / "with" / "evaluations.csv", EvaluationRow)
     assert [row.step // 100 for row in rows] == [1, 2, 3, 4]
     ends = {episode.step for episode in episodes_of(tmp_path / "with")}
     assert all(row.step in ends | {400} for row in rows)
@@ -181,8 +179,8 @@ def test_evaluations_change_nothing_but_their_log(options, tmp_path):
 def test_last_evaluation_is_that_of_the_trained_model(options, tmp_path):
     run = Experiment(options(eval_every=150, eval_episodes=3), tmp_path / "run")
     run.train()
-    last = read_rows(tmp_path / "run" / "evaluations.csv", Evaluation)[-1]
-    assert last == Evaluation.of(400, run.evaluate()["agent"], "agent")
+    last = read_rows(tmp_path / "run" / "evaluations.csv", EvaluationRow)[-1]
+    assert last == EvaluationRow.of(400, run.evaluate()["agent"], "agent")
 
 
 def test_loaded_run_evaluates_the_same(options, tmp_path):
@@ -294,7 +292,7 @@ def test_model_that_does_not_fit_is_named(options, tmp_path, backend):
 
 def test_folder_of_another_run_is_left_alone(options, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"env": "other"}))
-    with pytest.raises(FileExistsError, match="holds a run"):
+    with pytest.raises(FileExistsError, match=r"holds config\.json"):
         Experiment(options(), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
 

@@ -10,7 +10,7 @@ import trifolium as tri
 from trifolium.experiment import Experiment
 from trifolium.experiment.report import write_report
 from trifolium.experiment.report.chart import Series, chart
-from trifolium.experiment.rows import Episode, read_rows
+from trifolium.experiment.rows import EpisodeRow, read_rows
 
 VOID = {"meta", "link", "img"}
 
@@ -59,7 +59,7 @@ def test_page_shows_curves_settings_versions_and_pictures(page, tmp_path, backen
     charts = {attributes["id"] for attributes in page.every("figure") if "id" in attributes}
     assert charts == {"return", "evaluation", "loss", "length", "epsilon"}
     assert 2 <= len(page.every("img")) <= 6
-    episodes = read_rows(tmp_path / "run" / "metrics.csv", Episode)
+    episodes = read_rows(tmp_path / "run" / "metrics.csv", EpisodeRow)
     assert f"{len(episodes)} episodes" in text
 
 

@@ -12,7 +12,7 @@ import pytest
 import trifolium as tri
 from trifolium import files
 from trifolium.experiment import Experiment
-from trifolium.experiment.rows import Episode, read_rows
+from trifolium.experiment.rows import EpisodeRow, read_rows
 
 from .command import start, trifolium
 
@@ -237,7 +237,7 @@ def test_process_that_is_killed_loses_at_most_what_follows_its_checkpoint(comman
         process.kill()
         process.communicate()
         arguments = ("train", "--resume", "broken")
-        recorded = read_rows(broken / "metrics.csv", Episode)
+        recorded = read_rows(broken / "metrics.csv", EpisodeRow)
         assert (broken / "metrics.csv").read_bytes().endswith(b"\n")
         resumed = Experiment.resume(broken)
         assert recorded[-1].step - resumed.step <= 50

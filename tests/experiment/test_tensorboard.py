@@ -8,7 +8,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trifolium.experiment import Experiment
-from trifolium.experiment.rows import Episode, Evaluation, read_rows
+from trifolium.experiment.rows import EpisodeRow, EvaluationRow, read_rows
 
 
 def scalars(out):
@@ -24,8 +24,8 @@ def scalars(out):
 def expected(out):
     found = {}
     for kind, file, group in (
-        (Episode, "metrics", "training"),
-        (Evaluation, "evaluations", "evaluation"),
+        (EpisodeRow, "metrics", "training"),
+        (EvaluationRow, "evaluations", "evaluation"),
     ):
         for row in read_rows(out / f"{file}.csv", kind):
             for name, value in vars(row).items():
@@ -61,8 +61,11 @@ def test_agents_have_scalars_of_their_own(options, tmp_path):
 def test_no_framework_is_needed():
     code = (
         "import sys, tempfile; from pathlib import Path\n"
-        "from trifolium.experiment.tensorboard import EventLog\n"
-        "EventLog(Path(tempfile.mkdtemp()), 0, agents=False).close()\n"
+        "from trifolium.experiment import LogStart\n"
+        "from trifolium.experiment.tensorboard import TensorBoardLog\n"
+        "log = TensorBoardLog()\n"
+        "log.start(LogStart(Path(tempfile.mkdtemp()), 0, ('agent',), False))\n"
+        "log.close()\n"
         "print({'torch', 'jax', 'tensorflow'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

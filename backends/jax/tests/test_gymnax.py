@@ -14,9 +14,12 @@ import trifolium as tri
 from trifolium import files
 from trifolium.cli import main
 from trifolium.experiment import Experiment, TrainOptions
-from trifolium.experiment.rows import Episode, read_rows
-from trifolium.experiment.runners import CompiledRunner, GymRunner
-from trifolium.worlds import gymnax
+from trifolium.experiment.rows import EpisodeRow, read_rows
+from trifolium.experiment.runners import GymRunner
+from trifolium_jax import gymnax
+from trifolium_jax.runner import CompiledRunner
+
+pytestmark = pytest.mark.filterwarnings("ignore:the model .* has learned nothing:RuntimeWarning")
 
 COMMAND = ("train", "gymnax:CartPole-v1", "--backend", "jax")
 
@@ -36,7 +39,7 @@ def contents(out: Path) -> dict[str, Any]:
 def test_train_learns_and_leaves_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert main([*COMMAND, "--steps", "20000", "--eval-every", "10000", "--out", str(out)]) == 0
-    rows = read_rows(out / "metrics.csv", Episode)
+    rows = read_rows(out / "metrics.csv", EpisodeRow)
     assert [row.episode for row in rows] == list(range(1, len(rows) + 1))
     np.testing.assert_array_equal(np.diff([row.step for row in rows]), [row.length for row in rows][1:])
     assert np.mean([row.episode_return for row in rows[-10:]]) > 100  # a random policy earns 22

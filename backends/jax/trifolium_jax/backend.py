@@ -13,7 +13,6 @@ from trifolium.backend import Array, Capabilities, Differentiable, Optimizer, Pa
 from trifolium.errors import BackendError
 from trifolium.models import optimizers
 from trifolium_jax.network import adopt
-from trifolium_jax.training import CompiledTraining
 
 __all__ = ["JaxBackend"]
 
@@ -98,9 +97,6 @@ class JaxBackend(Differentiable):
     def _placed(self, value: Any) -> Any:
         """Return a host array on the device; under jit there is none."""
         return self.from_numpy(value) if isinstance(value, np.ndarray) else value
-
-    def compiled_training(self, models: Any, env: Any, params: Any, **options: Any) -> Any:
-        return CompiledTraining(models, env, params, **options)
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
         differentiated = jax.value_and_grad(partial(function, jnp), has_aux=True)

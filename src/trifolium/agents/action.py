@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trifolium import _checks as checks
+from trifolium.errors import WorldError
 
 if TYPE_CHECKING:
     import gymnasium as gym
 
-__all__ = ["ActionSpec"]
+__all__ = ["LARGEST_PRODUCT", "ActionSpec"]
+
+LARGEST_PRODUCT = 1024
+"""Largest number of action combinations that from_space accepts."""
 
 
 class ActionSpec:
@@ -68,9 +74,7 @@ class ActionSpec:
         >>> ActionSpec.from_space(gym.spaces.MultiDiscrete([2, 2])).names
         ('0 0', '0 1', '1 0', '1 1')
         """
-        from trifolium.agents.spaces import action_spec
-
-        return action_spec(space, names)
+        return _of_space(space, names)
 
     def name(self, action: int) -> str:
         """Return the name of ``action``, from 0 to n - 1."""
@@ -103,3 +107,34 @@ class ActionSpec:
 
     def __repr__(self) -> str:
         return f"ActionSpec({list(self.names)!r})"
+
+
+def _of_space(space: gym.Space[Any], names: Sequence[str] | None) -> ActionSpec:
+    import gymnasium as gym  # here, as a world of your own needs no gymnasium
+
+    match space:
+        case gym.spaces.Discrete():
+            values = [int(space.start) + action for action in range(int(space.n))]
+        case gym.spaces.MultiDiscrete() if space.nvec.ndim == 1:
+            values = _combinations(space, space.nvec.tolist(), space.start.tolist())
+        case gym.spaces.MultiBinary() if len(space.shape) == 1:
+            values = _combinations(space, [2] * space.shape[0], [0] * space.shape[0])
+        case _:
+            raise WorldError(
+                f"the action space {space} is not one that the models can act in: they choose one of "
+                "a number of actions; expected Discrete, or a MultiDiscrete or MultiBinary of one axis "
+                f"with at most {LARGEST_PRODUCT} combinations"
+            )
+    if names is None:
+        names = [" ".join(map(str, np.atleast_1d(value).tolist())) for value in values]
+    return ActionSpec(names, np.array(values, space.dtype))
+
+
+def _combinations(space: gym.Space[Any], counts: list[int], first: list[int]) -> list[Any]:
+    if math.prod(counts) > LARGEST_PRODUCT:
+        raise WorldError(
+            f"the action space {space} has {math.prod(counts)} combinations of actions; "
+            f"expected at most {LARGEST_PRODUCT}"
+        )
+    each = [range(start, start + count) for start, count in zip(first, counts, strict=True)]
+    return list(product(*each))

@@ -1,15 +1,18 @@
 """Agent: a model that acts in a world and remembers."""
 
+from typing import Any
+
 import numpy as np
 
+from trifolium._nan import check_number, check_observation
 from trifolium.agents.action import ActionSpec
 from trifolium.agents.frames import FrameStacks
 from trifolium.agents.observation import ObservationSpec, Passthrough
+from trifolium.agents.world import Turn, World
 from trifolium.errors import WorldError
 from trifolium.models import BaseModel
-from trifolium.worlds.world import Turn, World
 
-__all__ = ["Agent", "check_fit"]
+__all__ = ["Agent", "as_reward", "check_fit"]
 
 
 class Agent:
@@ -22,6 +25,7 @@ class Agent:
             that are such arrays already.
         action_spec: turns actions into what the world takes; None for a world that takes 0 to n - 1.
         stream: of the model's memory, where several agents share one.
+        check_nan: whether NaN in an observation or a reward is an error.
 
     Attributes:
         observation: the newest, as an array.
@@ -52,6 +56,7 @@ class Agent:
         action_spec: ActionSpec | None = None,
         *,
         stream: int = 0,
+        check_nan: bool = True,
     ) -> None:
         memory = model.memory
         self.name = name
@@ -59,6 +64,7 @@ class Agent:
         self.observation_spec = observation_spec or Passthrough(memory.obs_shape, memory.spec.obs_dtype)
         self.action_spec = action_spec or ActionSpec(model.action_space)
         self.stream = stream
+        self._check_nan = check_nan
         check_fit(f"agent {name!r}", model, self.observation_spec, self.action_spec)
         self._frames = FrameStacks(memory.n_frames, count=1)
         self.begin()
@@ -98,7 +104,8 @@ class Agent:
             Whether the episode is over.
 
         Raises:
-            WorldError: what the world shows is no turn.
+            WorldError: the world shows no turn, or an observation of another kind.
+            NanError: an observation or a reward is NaN.
         """
         if self.is_over:
             self.begin()
@@ -107,7 +114,9 @@ class Agent:
             turn = turn._replace(truncated=True)
         self.is_over = bool(turn.terminated or turn.truncated)
         unknown = self.is_over and turn.observation is None
-        observation = None if unknown else self.observation_spec.observe(turn.observation)
+        observation = None if unknown else self._observed(world, turn.observation)
+        if self._check_nan:
+            check_number(f"the reward of agent {self.name!r}", turn.reward)
         if self._action is not None:
             self._finish(turn.reward, turn.terminated, turn.truncated, observation, remember)
         self.episode_return += turn.reward
@@ -156,16 +165,54 @@ class Agent:
         self.length += 1
         self._action = None
 
+    def _observed(self, world: World, shown: Any) -> np.ndarray:
+        try:
+            observation = self.observation_spec.observe(shown)
+        except (TypeError, ValueError) as error:
+            raise WorldError(
+                f"{type(world).__name__} showed agent {self.name!r} a wrong observation: {error}"
+            ) from error
+        if self._check_nan:
+            check_observation(f"agent {self.name!r}", observation)
+        return observation
+
     def _turn(self, world: World) -> Turn:
+        if not hasattr(world, "turn"):
+            many = hasattr(world, "possible_agents")
+            hint = "ParallelWorld(env) or AECWorld(env)" if many else "GymWorld(env)"
+            raise WorldError(
+                f"world is a {type(world).__name__}, which has no method turn; expected a World, which "
+                f"trifolium.worlds.{hint} makes of an environment"
+            )
         shown = world.turn(self.name)
         try:
             observation, reward, terminated, truncated = shown
-            return Turn(observation, float(reward), terminated, truncated)
+            earned = as_reward(reward, world)
+            return Turn(observation, earned, terminated, truncated)
         except (TypeError, ValueError):
             raise WorldError(
                 f"turn({self.name!r}) of {type(world).__name__} returned {shown!r:.80}; "
                 "expected Turn(observation, reward, terminated, truncated)"
             ) from None
+
+
+def as_reward(reward: Any, source: Any) -> float:
+    """Return a reward, a number or an array of one number, as a float; ``source`` gave it.
+
+    Raises:
+        WorldError: it is something else.
+
+    >>> as_reward(np.array([1.5]), "the environment")
+    1.5
+    """
+    if type(reward) is float:
+        return reward
+    try:
+        return float(np.asarray(reward, np.float64).reshape(()))
+    except (TypeError, ValueError):
+        raise WorldError(
+            f"{source} gave the reward {reward!r:.80}; expected a number, or an array of one number"
+        ) from None
 
 
 def check_fit(

@@ -11,6 +11,7 @@ import numpy as np
 
 from trifolium import _checks as checks
 from trifolium._checks import Field
+from trifolium.errors import WorldError
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -67,15 +68,13 @@ class ObservationSpec(ABC):
         >>> ObservationSpec.from_space(gym.spaces.Discrete(4)).observe(2).tolist()
         [0.0, 0.0, 1.0, 0.0]
         """
-        from trifolium.agents.spaces import observation_spec
-
-        return observation_spec(space)
+        return _of_space(space)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype!r})"
 
 
-class _Rows(ObservationSpec):
+class _Batchwise(ObservationSpec):
     """A spec that turns many observations at a time."""
 
     @abstractmethod
@@ -91,7 +90,7 @@ class _Rows(ObservationSpec):
         return self._encoded(observations, count)
 
 
-class Passthrough(_Rows):
+class Passthrough(_Batchwise):
     """Observations that are arrays of the right shape already; they are copied.
 
     Args:
@@ -110,7 +109,7 @@ class Passthrough(_Rows):
         return _array(self._field, observations, count)
 
 
-class Flat(_Rows):
+class Flat(_Batchwise):
     """Observations that are arrays, as one axis: [prod(shape)].
 
     Args:
@@ -151,7 +150,7 @@ class Image(Passthrough):
         return super()._encoded(observations, count).reshape((*_lead(count), *self.shape))
 
 
-class OneHot(_Rows):
+class OneHot(_Batchwise):
     """Observations of whole numbers, of which each becomes a row of zeros with a single one.
 
     Args:
@@ -206,7 +205,7 @@ class OneHot(_Rows):
         return encoded
 
 
-class Joined(_Rows):
+class Joined(_Batchwise):
     """Parts of a mapping or a sequence, flat, one after another, in float32.
 
     Args:
@@ -253,3 +252,48 @@ def _array(field: Field, observations: Any, count: int | None) -> np.ndarray:
     """Return a copy of what came, checked: environments may write into their arrays later."""
     found = field.row(observations) if count is None else field.rows(observations, count)
     return np.array(found, field.dtype)
+
+
+# Gymnasium's spaces
+
+
+def _of_space(space: gym.Space[Any]) -> ObservationSpec:
+    import gymnasium as gym  # here, as a world of your own needs no gymnasium
+
+    match space:
+        case gym.spaces.Box():
+            return _of_box(space)
+        case gym.spaces.Discrete():
+            return OneHot(int(space.n), first=int(space.start))
+        case gym.spaces.MultiDiscrete():
+            return OneHot(space.nvec, space.nvec.shape, first=space.start)
+        case gym.spaces.MultiBinary():
+            return Flat(space.shape)
+        case gym.spaces.Dict():
+            return _of_parts(space, space.spaces)
+        case gym.spaces.Tuple():
+            return _of_parts(space, dict(enumerate(space.spaces)))
+    raise WorldError(
+        f"the observation space {space} has no array of a fixed shape; "
+        "expected Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
+    )
+
+
+def _of_box(space: gym.spaces.Box) -> ObservationSpec:
+    if not space.shape:
+        return Flat(())
+    if space.dtype != np.uint8:
+        return Passthrough(space.shape)
+    return Image(space.shape) if len(space.shape) == 3 else Passthrough(space.shape, "uint8")
+
+
+def _of_parts(space: gym.Space[Any], parts: Mapping[Any, gym.Space[Any]]) -> ObservationSpec:
+    specs = {key: _of_space(part) for key, part in parts.items() if not _is_text(part)}
+    if not specs:
+        raise WorldError(f"the observation space {space} has no part that is made of numbers")
+    return Joined(specs)
+
+
+def _is_text(space: gym.Space[Any]) -> bool:
+    """Return whether elements of ``space`` are strings: gymnasium's Text, MiniGrid's missions."""
+    return space.dtype is not None and space.dtype.kind == "U"

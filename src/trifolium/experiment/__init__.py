@@ -1,7 +1,18 @@
 """Training, evaluation, and the record that they leave."""
 
 from trifolium.experiment.evaluation import evaluate
-from trifolium.experiment.experiment import Experiment, Progress
+from trifolium.experiment.experiment import Experiment, RunProgress
+from trifolium.experiment.logs import Log, LogStart
 from trifolium.experiment.options import TrainOptions
+from trifolium.experiment.rows import EpisodeRow, EvaluationRow
 
-__all__ = ["Experiment", "Progress", "TrainOptions", "evaluate"]
+__all__ = [
+    "EpisodeRow",
+    "EvaluationRow",
+    "Experiment",
+    "Log",
+    "LogStart",
+    "RunProgress",
+    "TrainOptions",
+    "evaluate",
+]

@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,27 +12,48 @@ from trifolium import files
 from trifolium.errors import CheckpointError
 from trifolium.models import BaseModel
 
-__all__ = ["Checkpoint", "file_name", "read", "restore_models", "write"]
+__all__ = ["Checkpoint", "file_names", "read", "restore_models", "write"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+LONGEST_NAME = 100
+"""Characters of a model's name that its file's name has at most."""
+
+_OURS = re.compile(
+    r"\d+-(memory|final)-\d+-[^/]*\.safetensors"  # models of another checkpoint
+    r"|\.(\d+-(memory|final)-[^/]*\.safetensors|manifest\.json)\.\d+-\d+"  # of a write that was killed
+)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds beside the models.
+    """What a checkpoint holds besides the models.
 
     Attributes:
         counters: of the experiment.
         runner: state of the runner.
-        logs: bytes of each CSV file, by its name; rows after that are of a time that is to come again.
+        logs: what each log saved: bytes of each CSV file by its name, and what other logs returned.
         models: file of each model, by its name.
     """
 
     counters: Mapping[str, Any]
     runner: Mapping[str, Any]
-    logs: Mapping[str, int]
+    logs: Mapping[str, Any]
     models: Mapping[str, str]
+
+    @property
+    def step(self) -> int:
+        """Environment steps taken."""
+        return int(self.counters["step"])
+
+    def __post_init__(self) -> None:
+        for name in ("counters", "runner", "logs", "models"):
+            if not isinstance(getattr(self, name), dict):
+                raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}; expected an object")
+        if type(self.counters["step"]) is not int or self.counters["step"] < 0:
+            raise ValueError(f"step is {self.counters['step']!r:.80}; expected an integer, at least 0")
+        if not all(isinstance(file, str) for file in self.models.values()):
+            raise TypeError("models has other values than names of files")
 
 
 def write(
@@ -40,35 +62,45 @@ def write(
     *,
     counters: Mapping[str, Any],
     runner: Mapping[str, Any],
-    logs: Mapping[str, int],
+    logs: Mapping[str, Any],
     memory: bool,
 ) -> Checkpoint:
     """Write a checkpoint in place of the one in ``folder``, which stays whole until this one is.
 
-    The manifest is written last, and at once, and names the files of the models; those of other
-    checkpoints are then removed.
+    The manifest is written last, and at once, and names the files of the models. Those of other
+    checkpoints are then removed; files that no checkpoint made are left alone.
 
     Args:
         folder: it is made if it is missing.
         models: the models by name.
         counters: of the experiment; their "step" tells this checkpoint's files from others'.
         runner: state of the runner.
-        logs: bytes of each CSV file, by its name.
-        memory: whether the replay memories are saved too; without them no learning can go on.
+        logs: what each log saved.
+        memory: whether the replay memories are saved too; without them a run goes on with empty ones.
+
+    Raises:
+        OSError: a file can't be written; it is named, and the checkpoint from before is still there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kept = "memory" if memory else "final"
     names = {
-        name: f"{counters['step']}-{kept}-{index}-{file_name(name)}.safetensors"
-        for index, name in enumerate(models)
+        name: f"{counters['step']}-{kept}-{index}-{file}.safetensors"
+        for index, (name, file) in enumerate(file_names(models).items())
     }
-    for name, model in models.items():
-        model.save(folder / names[name], memory=memory)
-    written = Checkpoint(counters, runner, logs, names)
-    files.write_text(folder / MANIFEST, json.dumps({"format": FORMAT} | vars(written)))
-    for path in folder.iterdir():
-        if path.name != MANIFEST and path.name not in names.values():
-            path.unlink()
+    written = Checkpoint(dict(counters), dict(runner), dict(logs), names)
+    before = {path.name for path in folder.iterdir()}
+    path = folder / MANIFEST
+    try:
+        for name, model in models.items():
+            path = folder / names[name]
+            model.save(path, memory=memory)
+        path = folder / MANIFEST
+        files.write_text(path, json.dumps({"format": FORMAT} | vars(written)))
+    except OSError as error:
+        _remove(folder, set(names.values()) - before)  # they may fill the disk
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    others = {path.name for path in folder.iterdir() if _OURS.fullmatch(path.name)}
+    _remove(folder, others - set(names.values()))
     return written
 
 
@@ -77,18 +109,17 @@ def read(folder: Path) -> Checkpoint | None:
 
     Raises:
         CheckpointError: it is damaged, or of a newer version.
+        OSError: it can't be read.
     """
     path = folder / MANIFEST
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         if found["format"] != FORMAT:
             raise ValueError(f"format {found['format']!r}; this trifolium reads {FORMAT}")
-        return Checkpoint(
-            *(dict(found[name]) for name in ("counters", "runner", "logs", "models")),
-        )
-    except (ValueError, TypeError, LookupError) as error:
+        return Checkpoint(*(found[name] for name in ("counters", "runner", "logs", "models")))
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise CheckpointError(f"{path} is no manifest of a checkpoint: {error!r}") from error
 
 
@@ -109,6 +140,26 @@ def restore_models(folder: Path, checkpoint: Checkpoint, models: Mapping[str, Ba
         model.load(path)
 
 
-def file_name(name: str) -> str:
-    """Return ``name`` as a part of a file's name."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Return a part of a file's name for each of ``names``, all different, also if case is ignored.
+
+    >>> file_names(["wolf", "a/b", "a_b", "Wolf"])
+    {'wolf': 'wolf', 'a/b': 'a_b', 'a_b': 'a_b-2', 'Wolf': 'Wolf-2'}
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:LONGEST_NAME]
+        chosen, number = plain, 1
+        while chosen.casefold() in taken:
+            number += 1
+            chosen = f"{plain}-{number}"
+        taken.add(chosen.casefold())
+        found[name] = chosen
+    return found
+
+
+def _remove(folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        with suppress(OSError):
+            (folder / name).unlink()

@@ -2,13 +2,13 @@
 
 import tomllib
 from dataclasses import fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from trifolium.experiment.options import TrainOptions
+from trifolium.experiment.suggestions import nearest
 
-__all__ = ["nearest", "read_config"]
+__all__ = ["read_config"]
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -34,13 +34,3 @@ def read_config(path: Path) -> dict[str, Any]:
         if key not in known:
             raise ValueError(f"{path} has the unknown key {key!r}{nearest(key, known)}")
     return options
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """Return a question whether one of the ``known`` names was meant, or nothing.
-
-    >>> nearest("stepz", ["steps", "seed"])
-    "; did you mean 'steps'?"
-    """
-    found = get_close_matches(name, known, n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""

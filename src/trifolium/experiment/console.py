@@ -7,13 +7,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from trifolium.experiment.experiment import Progress
+from trifolium.experiment.experiment import RunProgress
 
 __all__ = ["progress_bar"]
 
 
 @contextmanager
-def progress_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
+def progress_bar(steps: int) -> Iterator[Callable[[RunProgress], None]]:
     """Show a live bar of ``steps`` on standard error; yields what to call with the progress."""
     columns = (
         TextColumn("training"),
@@ -25,7 +25,7 @@ def progress_bar(steps: int) -> Iterator[Callable[[Progress], None]]:
     with Bar(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("training", total=steps, text="")
 
-        def show(progress: Progress) -> None:
+        def show(progress: RunProgress) -> None:
             text = f"return {progress.recent_return:.1f}, epsilon {progress.epsilon:.2f}"
             bar.update(task, completed=progress.step, text=text)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trifolium.experiment.rows import Episode
+from trifolium.experiment.rows import EpisodeRow
 
 __all__ = ["WINDOW", "draw_learning_curve", "recent_means"]
 
@@ -13,7 +13,7 @@ WINDOW = 20
 """Episodes of which a curve shows the mean."""
 
 
-def draw_learning_curve(path: Path, episodes: Sequence[Episode], title: str) -> None:
+def draw_learning_curve(path: Path, episodes: Sequence[EpisodeRow], title: str) -> None:
     """Draw return against steps, each episode and the mean of the last 20, to a PNG file."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

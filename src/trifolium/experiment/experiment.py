@@ -1,44 +1,46 @@
 """Experiment: trains models in a world, and leaves a record of it."""
 
 import math
+import warnings
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
-from trifolium.errors import CheckpointError
+from trifolium import _checks as checks
+from trifolium.errors import CheckpointError, NanError, SaveError
 from trifolium.experiment import checkpoint
 from trifolium.experiment.curve import WINDOW, draw_learning_curve
 from trifolium.experiment.evaluation import returns_of
+from trifolium.experiment.folder import RunFolder
 from trifolium.experiment.interrupts import Interrupts
+from trifolium.experiment.logs import Log, LogStart
 from trifolium.experiment.loop import make_loop
-from trifolium.experiment.making import (
-    MakeWorld,
-    OwnModels,
-    make_models,
-    make_runner,
-    make_world,
-    make_worlds,
-)
+from trifolium.experiment.making import MakeWorld, OwnModels, Stage, check_names_no_code
 from trifolium.experiment.options import OWN, TrainOptions
 from trifolium.experiment.record import METRICS, Record
-from trifolium.experiment.rows import Episode, Evaluation, read_rows
-from trifolium.experiment.runners import CompiledRunner, Runner
-from trifolium.experiment.tensorboard import check_installed
+from trifolium.experiment.rows import EpisodeRow, EvaluationRow, read_rows
+from trifolium.experiment.runners import BlockRunner, Runner
+from trifolium.experiment.tensorboard import TensorBoardLog
 from trifolium.experiment.versions import write_versions
 
-__all__ = ["EVALUATION_SEED", "Experiment", "Progress"]
+__all__ = ["EVALUATION_SEED", "Experiment", "RunProgress"]
 
 EVALUATION_SEED = 1_000_000
 """Added to a run's seed for evaluation episodes, so that they differ from those learned from."""
 
+ATTEMPTS = 5
+"""How often a checkpoint is read that a running process may be replacing."""
+
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """What a progress callback is told.
 
     Attributes:
@@ -62,12 +64,15 @@ class Experiment:
 
     Args:
         options: what to train, and how.
-        out: the folder; it is made, and may not hold another run.
+        out: the folder. It is made if it is missing; it may hold other files, but neither another run
+            nor files of the names above.
         world: a function that makes a world of your own, in place of the one that ``options.env``
             names.
         models: a model of your own or several by name, in place of what ``options.model`` names. The
-            options that tell how to make a model then say nothing; the schedule of epsilon does,
-            unless ``epsilon_start`` is None.
+            options that describe a model are ignored then; the schedule of epsilon is not, unless
+            ``epsilon_start`` is None.
+        logs: where rows go besides the CSV files, and besides TensorBoard's with
+            ``options.tensorboard``.
 
     Attributes:
         options: the options.
@@ -76,7 +81,7 @@ class Experiment:
         runner: what drives them in the world.
 
     Raises:
-        FileExistsError: ``out`` is a file, or holds a run.
+        FileExistsError: ``out`` is a file, holds a run, or holds a file that a run would overwrite.
         WorldError, BackendError, ValueError, TypeError: something is asked for that can't be had.
         ModuleNotFoundError: what it needs is not installed.
 
@@ -96,40 +101,59 @@ class Experiment:
         *,
         world: MakeWorld | None = None,
         models: OwnModels | None = None,
+        logs: Sequence[Log] = (),
     ) -> None:
-        self.out = Path(out)
-        if self.out.exists() and not self.out.is_dir():
-            raise FileExistsError(f"out={str(out)!r} is a file; expected a folder, or none yet")
-        if self._config.exists():
-            raise FileExistsError(
-                f"out={str(out)!r} holds a run already; give another folder, or resume that one"
-            )
-        self._prepare(options, world, models)
+        self._folder = RunFolder(out)
+        self._folder.check_free()
+        self._is_new = True
+        self._checkpoint: checkpoint.Checkpoint | None = None
+        self._prepare(options, world, models, logs)
 
     @classmethod
     def load(
-        cls, out: str | Path, *, world: MakeWorld | None = None, models: OwnModels | None = None
+        cls,
+        out: str | Path,
+        *,
+        world: MakeWorld | None = None,
+        models: OwnModels | None = None,
+        trust: bool = False,
     ) -> "Experiment":
         """Return the run in folder ``out`` with its models as of its checkpoint, to be evaluated.
 
         Args:
-            out: the folder of a run, which may be going on.
+            out: the folder of a run; another process may be training there.
             world: as it was given to the run.
             models: like those that were given to the run.
+            trust: whether config.json may name a module to import, as in ``"env": "module:Id"``.
 
         Raises:
             FileNotFoundError: there is no run, or no checkpoint yet.
-            CheckpointError: its files are damaged.
+            CheckpointError: its files are damaged, or name a module and are not trusted.
         """
-        run = cls._reopened(out, world, models)
-        if run._checkpoint is None:
-            raise FileNotFoundError(f"{str(out)!r} holds a run without a checkpoint yet")
-        run._restore_models()
+        run = cls._reopened(out, world, models, (), trust, steps=None)
+        for attempt in range(ATTEMPTS):
+            if run._checkpoint is None:
+                raise FileNotFoundError(f"{str(out)!r} holds a run without a checkpoint yet")
+            try:
+                run._restore_models()
+                break
+            except (CheckpointError, FileNotFoundError):
+                newer = checkpoint.read(run._folder.checkpoints)
+                if newer == run._checkpoint or attempt + 1 == ATTEMPTS:
+                    raise
+                run._checkpoint = newer  # it was replaced meanwhile
         return run
 
     @classmethod
     def resume(
-        cls, out: str | Path, *, world: MakeWorld | None = None, models: OwnModels | None = None
+        cls,
+        out: str | Path,
+        *,
+        world: MakeWorld | None = None,
+        models: OwnModels | None = None,
+        logs: Sequence[Log] = (),
+        steps: int | None = None,
+        trust: bool = False,
     ) -> "Experiment":
         """Return the run in folder ``out`` at its checkpoint; :meth:`train` goes on from there.
 
@@ -137,24 +161,42 @@ class Experiment:
         ended before its first checkpoint begins anew.
 
         Args:
-            out: the folder of a run that nobody is at any more.
+            out: the folder of a run that no process trains.
             world: as it was given to the run.
             models: new ones like those that were given to the run.
+            logs: as they were given to the run.
+            steps: environment steps in all, in place of those in the options; None for those. A
+                finished run goes on: its schedules of epsilon and learning rate are those of a run of
+                so many steps, and its memory is empty unless ``options.keep_memory`` was set.
+            trust: whether config.json may name a module to import, as in ``"env": "module:Id"``.
 
         Raises:
             FileNotFoundError: there is no run.
-            CheckpointError: its files are damaged.
+            CheckpointError: its files are damaged, or name a module and are not trusted.
+            ValueError: the run has taken more than ``steps`` already.
             WorldError: the world does not repeat itself.
         """
-        run = cls._reopened(out, world, models)
+        run = cls._reopened(out, world, models, logs, trust, steps=steps)
         if run._checkpoint is not None:
+            if run._checkpoint.step > run.options.steps:
+                raise ValueError(
+                    f"steps={run.options.steps}; the run in {str(out)!r} has taken "
+                    f"{run._checkpoint.step} already; expected more"
+                )
             run._restore_models()
             try:
                 run._loop.restore(run._checkpoint.counters)
                 run.runner.restore(run._checkpoint.runner)
             except (LookupError, TypeError) as error:
-                raise CheckpointError(f"{run._checkpoints} is of another run: {error!r}") from error
+                raise CheckpointError(
+                    f"{run._folder.checkpoints} is of another run: {error!r}"
+                ) from error
         return run
+
+    @property
+    def out(self) -> Path:
+        """The folder."""
+        return self._folder.path
 
     @property
     def step(self) -> int:
@@ -164,9 +206,9 @@ class Experiment:
     @property
     def saved_step(self) -> int:
         """Step of the checkpoint; 0 as long as there is none."""
-        return 0 if self._checkpoint is None else int(self._checkpoint.counters["step"])
+        return 0 if self._checkpoint is None else self._checkpoint.step
 
-    def train(self, on_progress: Callable[[Progress], None] | None = None) -> None:
+    def train(self, on_progress: Callable[[RunProgress], None] | None = None) -> None:
         """Train the models to the last step, and write the folder.
 
         Ctrl-C and SIGTERM write a checkpoint before they end the training.
@@ -176,20 +218,24 @@ class Experiment:
 
         Raises:
             KeyboardInterrupt, SystemExit: for those signals.
+            FolderInUse: another process trains in the folder.
+            NanError: an observation, a reward, a loss or a weight is NaN, unless ``options.on_nan`` is
+                "ignore"; the checkpoint from before is kept.
+            SaveError: a file can't be written.
         """
-        from threadpoolctl import threadpool_limits
-
-        self._check_at_checkpoint()
         threadpool_limits(self.options.threads)  # small networks are fastest on one thread
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.options.save(self._config)
-        write_versions(self.out / "versions.json", next(iter(self.models.values())).backend)
-        with self._record() as record, Interrupts() as interrupts:
-            self._go_on(record, interrupts, on_progress or _ignore)
-            if self.step >= self.options.steps:
-                self._finish(record)
-            else:
-                self._save(record, memory=True)
+        with self._folder.locked():
+            self._check_nothing_changed()
+            with self._saving():
+                self.options.save(self._folder.config)
+                write_versions(self._folder.versions, next(iter(self.models.values())).backend)
+            self._is_new = False
+            with self._naming_nan(), self._record() as record, Interrupts() as interrupts:
+                self._go_on(record, interrupts, on_progress or _ignore)
+                if self.step >= self.options.steps:
+                    self._finish(record)
+                else:
+                    self._save(record, memory=True)
         interrupts.end_process()
 
     def evaluate(self, episodes: int | None = None) -> dict[str, np.ndarray]:
@@ -215,50 +261,62 @@ class Experiment:
         """Return a new world, and a runner in which the models act there and remember nothing.
 
         Args:
-            render_mode: what a world that the options name shall show, as for ``gymnasium.make``.
+            render_mode: how a world that the options name is to be shown, as for ``gymnasium.make``.
         """
-        world = make_world(self.options, self._make, render_mode=render_mode)
+        world = self._stage.world(render_mode)
         seed = self.options.seed + EVALUATION_SEED
-        return world, make_runner(self.options, world, self._given_models, seed=seed, remember=False)
+        return world, self._stage.evaluation(world, self._given_models, seed)
 
     # Making and restoring
 
     def _prepare(
-        self, options: TrainOptions, world: MakeWorld | None, models: OwnModels | None
+        self,
+        options: TrainOptions,
+        world: MakeWorld | None,
+        models: OwnModels | None,
+        logs: Sequence[Log],
     ) -> None:
         self.options = options if models is None else replace(options, model=OWN)
-        self._make = world
-        if options.tensorboard:
-            check_installed()
-        worlds = make_worlds(options, world)
-        self._given_models = make_models(self.options, worlds, models)
-        self.runner: Runner | CompiledRunner = CompiledRunner.of(
-            self.options, worlds, self._given_models
-        ) or make_runner(self.options, worlds, self._given_models, seed=options.seed)
+        self._stage = Stage(self.options, world)
+        self._logs = [*logs, *([TensorBoardLog()] if options.tensorboard else [])]
+        worlds = self._stage.worlds()
+        self._given_models = self._stage.models(worlds) if models is None else models
+        self.runner: Runner | BlockRunner = self._stage.training(worlds, self._given_models)
         self.models = self.runner.models
         self._loop = make_loop(self.runner, self.options)
-        self._checkpoint: checkpoint.Checkpoint | None = None
 
     @classmethod
     def _reopened(
-        cls, out: str | Path, world: MakeWorld | None, models: OwnModels | None
+        cls,
+        out: str | Path,
+        world: MakeWorld | None,
+        models: OwnModels | None,
+        logs: Sequence[Log],
+        trust: bool,
+        *,
+        steps: int | None,
     ) -> "Experiment":
         run = cls.__new__(cls)
-        run.out = Path(out)
-        if not run._config.is_file():
-            raise FileNotFoundError(f"{str(out)!r} holds no run: there is no {run._config.name}")
-        run._prepare(TrainOptions.load(run._config), world, models)
-        run._checkpoint = checkpoint.read(run._checkpoints)
+        run._folder = folder = RunFolder(out)
+        folder.check_has_run()
+        run._is_new = False
+        options = TrainOptions.load(folder.config)
+        if steps is not None:
+            options = replace(options, steps=checks.integer("steps", steps, 1))
+        if world is None and not trust:
+            check_names_no_code(options.env, folder.config)
+        run._prepare(options, world, models, logs)
+        run._checkpoint = checkpoint.read(folder.checkpoints)
         return run
 
     def _restore_models(self) -> None:
         assert self._checkpoint is not None
-        checkpoint.restore_models(self._checkpoints, self._checkpoint, self.models)
+        checkpoint.restore_models(self._folder.checkpoints, self._checkpoint, self.models)
 
     # Training
 
     def _go_on(
-        self, record: Record, interrupts: Interrupts, on_progress: Callable[[Progress], None]
+        self, record: Record, interrupts: Interrupts, on_progress: Callable[[RunProgress], None]
     ) -> None:
         """Take steps until the last one, or a signal."""
         options, loop, recent = self.options, self._loop, self._recent_returns()
@@ -267,7 +325,8 @@ class Experiment:
         while loop.counters.step < options.steps and interrupts.received is None:
             rows = loop.step()
             for row in rows:
-                record.episode(row)
+                with self._saving():
+                    record.episode(row)
                 recent.append(row.episode_return)
             step = self.step
             if loop.may_evaluate:
@@ -277,19 +336,22 @@ class Experiment:
                 self._save(record, memory=True)
             if rows or step >= show_at:
                 show_at = min(step + max(1, options.steps // 100), options.steps)
-                on_progress(Progress(step, first_model.epsilon, _mean(recent)))
+                on_progress(RunProgress(step, first_model.epsilon, _mean(recent)))
 
     def _finish(self, record: Record) -> None:
         self._loop.end_epoch()
         if self.options.eval_every is not None and self._loop.counters.evaluated < self.step:
             self._record_evaluation(record)
-        self._save(record, memory=False)
+        self._save(record, memory=self.options.keep_memory)
         title = f"{self.options.model} on {self.options.env}, {self.options.backend}"
-        episodes = read_rows(self.out / METRICS, Episode)
-        draw_learning_curve(self.out / "learning_curve.png", episodes, title)
-        for name, model in self.models.items():
-            own_name = "" if len(self.models) == 1 else f"-{checkpoint.file_name(name)}"
-            model.save(self.out / f"model{own_name}.safetensors")
+        with self._saving():
+            episodes = read_rows(self.out / METRICS, EpisodeRow)
+            draw_learning_curve(self._folder.curve, episodes, title)
+            for name, file in checkpoint.file_names(self.models).items():
+                own_name = "" if len(self.models) == 1 else f"-{file}"
+                self.models[name].save(self.out / f"model{own_name}.safetensors")
+        for message in self._loop.unlearned():
+            warnings.warn(message, RuntimeWarning, stacklevel=3)
 
     def _evaluate_if_due(self, record: Record) -> None:
         every, counters = self.options.eval_every, self._loop.counters
@@ -298,58 +360,93 @@ class Experiment:
 
     def _record_evaluation(self, record: Record) -> None:
         self._loop.counters.evaluated = self.step
-        for agent, returns in self.evaluate().items():
-            record.evaluation(Evaluation.of(self.step, returns, agent))
+        rows = [EvaluationRow.of(self.step, *each[::-1]) for each in self.evaluate().items()]
+        with self._saving():
+            for row in rows:
+                record.evaluation(row)
 
     def _save(self, record: Record, *, memory: bool) -> None:
-        """Write a checkpoint; once the run is over nobody needs the memories any more."""
-        self._checkpoint = checkpoint.write(
-            self._checkpoints,
-            self.models,
-            counters=self._loop.state(),
-            runner=self.runner.state(),
-            logs=record.sizes(),
-            memory=memory,
-        )
+        """Write a checkpoint, once there is nothing in it that is NaN."""
+        counters = self._loop.state()
+        self._loop.check_weights()
+        with self._saving():
+            self._checkpoint = checkpoint.write(
+                self._folder.checkpoints,
+                self.models,
+                counters=counters,
+                runner=self.runner.state(),
+                logs=record.save(),
+                memory=memory,
+            )
 
     def _next_save(self) -> float:
         every = self.options.checkpoint_every
         return math.inf if every is None else (self.step // every + 1) * every
 
     def _record(self) -> Record:
-        return Record(
-            self.out,
-            agents=len(self.runner.agents) > 1,
-            evaluations=self.options.eval_every is not None,
-            tensorboard=self.options.tensorboard,
-            step=self.step,
-            sizes=None if self._checkpoint is None else self._checkpoint.logs,
+        start = LogStart(
+            self.out, self.step, tuple(self.runner.agents), self.options.eval_every is not None
         )
+        return Record(self._logs, start, None if self._checkpoint is None else self._checkpoint.logs)
 
     def _recent_returns(self) -> deque[float]:
         """Return those that the record holds, so that progress is shown as if there were no break."""
-        rows = read_rows(self.out / METRICS, Episode)
+        rows = read_rows(self.out / METRICS, EpisodeRow)
         return deque((row.episode_return for row in rows), WINDOW)
 
-    def _check_at_checkpoint(self) -> None:
+    # What may go wrong
+
+    def _check_nothing_changed(self) -> None:
+        """Raise an error if the run is not at the checkpoint of its folder."""
+        if self._is_new:
+            self._folder.check_free()  # another process may have begun since
+            return
         if self.step != self.saved_step:
             raise RuntimeError(
                 f"this run is at step {self.step}, its folder at step {self.saved_step}: it was loaded "
                 f"to be evaluated, or broke off; Experiment.resume({str(self.out)!r}) goes on"
             )
+        if checkpoint.read(self._folder.checkpoints) != self._checkpoint:
+            raise RuntimeError(
+                f"another process has trained in {str(self.out)!r} since this run was at step "
+                f"{self.step}; Experiment.resume({str(self.out)!r}) goes on from there"
+            )
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Turn an error of writing into one that says what is intact and how to go on."""
+        try:
+            yield
+        except OSError as error:
+            file = error.filename or self.out
+            reason = error.strerror or str(error)
+            message = f"{file} can't be written: {reason}. {self._intact}"
+            raise SaveError(error.errno or 0, message) from error
+
+    @contextmanager
+    def _naming_nan(self) -> Iterator[None]:
+        """Add the step to an error about NaN, and what is kept."""
+        try:
+            yield
+        except NanError as error:
+            raise NanError(
+                f"after step {self.step} {error}; the run stops. {self._intact} "
+                "on_nan='ignore' (--on-nan ignore) goes on with NaN"
+            ) from error
 
     @property
-    def _config(self) -> Path:
-        return self.out / "config.json"
-
-    @property
-    def _checkpoints(self) -> Path:
-        return self.out / "checkpoint"
+    def _intact(self) -> str:
+        if self._checkpoint is None:
+            return f"There is no checkpoint yet in {str(self.out)!r}."
+        return (
+            f"The checkpoint of step {self.saved_step} is whole; "
+            f"trifolium train --resume {self.out} goes on from there."
+        )
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else float("nan")
 
 
-def _ignore(progress: Progress) -> None:
+def _ignore(progress: RunProgress) -> None:
     """Do nothing with it."""

@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from trifolium.experiment.options import TrainOptions
-from trifolium.experiment.rows import Episode
-from trifolium.experiment.runners import CompiledRunner, EpisodeEnd, Runner
-from trifolium.experiment.runners.gym import AGENT, MODEL
+from trifolium._nan import check_arrays, check_number
+from trifolium.experiment.options import STOP, TrainOptions
+from trifolium.experiment.rows import EpisodeRow
+from trifolium.experiment.runners import AGENT, MODEL, BlockRunner, EpisodeEnd, Runner
 from trifolium.experiment.updates import Updates
 from trifolium.models import BaseModel
 
-__all__ = ["CompiledLoop", "Counters", "Loop", "StepLoop", "make_loop"]
+__all__ = ["BlockLoop", "Counters", "Loop", "StepLoop", "make_loop"]
 
 PARTS = 100
 """How many calls a compiled run is made of, about: after each it is shown how far it is."""
@@ -52,7 +52,7 @@ class Loop(Protocol):
     @property
     def may_evaluate(self) -> bool: ...  # noqa: D102
 
-    def step(self) -> Sequence[Episode]:
+    def step(self) -> Sequence[EpisodeRow]:
         """Go on for a while; return the episodes that ended with that."""
         ...
 
@@ -60,8 +60,20 @@ class Loop(Protocol):
         """Run the hooks of the epoch's end, unless none is open."""
         ...
 
+    def check_weights(self) -> None:
+        """Raise NanError if a model's weights hold NaN, unless the options ignore that."""
+        ...
+
+    def unlearned(self) -> list[str]:
+        """Return a message for each learner that has made no update."""
+        ...
+
     def state(self) -> dict[str, Any]:
-        """Return the counters and the losses not reported yet, in JSON's types."""
+        """Return the counters and the losses not reported yet, in JSON's types.
+
+        Raises:
+            NanError: a loss is NaN, unless the options ignore that.
+        """
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -69,10 +81,10 @@ class Loop(Protocol):
         ...
 
 
-def make_loop(runner: Runner | CompiledRunner, options: TrainOptions) -> Loop:
+def make_loop(runner: Runner | BlockRunner, options: TrainOptions) -> Loop:
     """Return the loop for a runner."""
-    if isinstance(runner, CompiledRunner):
-        return CompiledLoop(runner, options)
+    if isinstance(runner, BlockRunner):
+        return BlockLoop(runner, options)
     return StepLoop(runner, options)
 
 
@@ -99,6 +111,14 @@ class _Epochs:
             for model in self._models.values():
                 model.end_epoch_action(epoch=self.counters.epoch)
 
+    def check_weights(self) -> None:
+        if self._options.on_nan == STOP:
+            for name, model in self._models.items():
+                check_arrays(name, model.state())
+
+    def unlearned(self) -> list[str]:
+        return self._updates.unlearned()
+
     def state(self) -> dict[str, Any]:
         return asdict(self.counters) | {"losses": self._updates.state()}
 
@@ -107,9 +127,9 @@ class _Epochs:
         self._updates.restore(counters.pop("losses"))
         self.counters = Counters(**counters)
 
-    def _row(self, step: int, end: EpisodeEnd, epsilon: float) -> Episode:
+    def _row(self, step: int, end: EpisodeEnd, epsilon: float) -> EpisodeRow:
         number = self.counters.episodes[end.agent] = self.counters.episodes.get(end.agent, 0) + 1
-        return Episode(
+        return EpisodeRow(
             step=step,
             episode=number,
             episode_return=end.episode_return,
@@ -139,7 +159,7 @@ class StepLoop(_Epochs):
         """Between two epochs."""
         return not self.counters.epoch_is_open
 
-    def step(self) -> Sequence[Episode]:
+    def step(self) -> Sequence[EpisodeRow]:
         """Act, remember and learn; return the episodes that ended with that."""
         counters, runner = self.counters, self._runner
         self._start_epoch()
@@ -158,7 +178,7 @@ class StepLoop(_Epochs):
         return rows
 
 
-class CompiledLoop(_Epochs):
+class BlockLoop(_Epochs):
     """A :class:`Loop` of about a hundred compiled calls of many steps each; all are one epoch.
 
     Args:
@@ -168,14 +188,14 @@ class CompiledLoop(_Epochs):
 
     may_evaluate = True  # nothing here knows of the episodes in the graph
 
-    def __init__(self, runner: CompiledRunner, options: TrainOptions) -> None:
+    def __init__(self, runner: BlockRunner, options: TrainOptions) -> None:
         super().__init__(runner.models, options)
         self._runner = runner
         wanted = (math.ceil(options.steps / PARTS), options.eval_every, options.checkpoint_every)
         shortest = min(each for each in wanted if each is not None)
         self._stride = math.ceil(shortest / runner.block) * runner.block
 
-    def step(self) -> Sequence[Episode]:
+    def step(self) -> Sequence[EpisodeRow]:
         """Act, remember and learn in one compiled call; return the episodes that ended in it."""
         before, steps = self.counters.step, self._options.steps
         end = min((before // self._stride + 1) * self._stride, steps)
@@ -184,19 +204,27 @@ class CompiledLoop(_Epochs):
         self.counters.step = end
         return self._rows(before, metrics)
 
-    def _rows(self, before: int, metrics: Any) -> list[Episode]:
+    def _rows(self, before: int, metrics: Any) -> list[EpisodeRow]:
         width, block = self._runner.width, self._runner.block
         (model,) = self._models.values()
         rows, reported = [], 0
+        ends = before + block * np.arange(1, len(metrics.losses) + 1)
+        due = ends > self._options.learning_starts
+        losses = [
+            loss if learned else None
+            for loss, learned in zip(metrics.losses.tolist(), due.tolist(), strict=True)
+        ]
         for index in np.flatnonzero(metrics.lengths).tolist():
             taken = (index // width + 1) * width  # of this call, when the episode ended
-            self._updates.keep(MODEL, metrics.losses[reported : taken // block])
+            self._updates.keep(MODEL, losses[reported : taken // block])
             reported = taken // block
             epsilon = self._options.epsilon(before + taken - width)
             earned, length = float(metrics.returns[index]), int(metrics.lengths[index])
+            if self._options.on_nan == STOP:
+                check_number(f"the return of agent {AGENT!r}", earned)
             ended = EpisodeEnd(AGENT, earned, length, MODEL)
             rows.append(
                 self._row(before + taken, ended, model.epsilon if epsilon is None else float(epsilon))
             )
-        self._updates.keep(MODEL, metrics.losses[reported:])
+        self._updates.keep(MODEL, losses[reported:])
         return rows

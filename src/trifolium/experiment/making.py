@@ -1,162 +1,132 @@
 """Worlds, models and runners, made from the options of a run or taken as they are given."""
 
+import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
-import gymnasium as gym
-
 from trifolium.agents import ActionSpec, ObservationSpec
-from trifolium.errors import WorldError
-from trifolium.experiment.options import OWN, TrainOptions
-from trifolium.experiment.runners import GymRunner, Runner, VectorRunner, WorldRunner
-from trifolium.models import DDQN, IQN, BaseModel, RandomModel
-from trifolium.replay import Prioritized
+from trifolium.errors import CheckpointError
+from trifolium.experiment.kinds import WorldKind, kind_named, kind_of
+from trifolium.experiment.modelnames import OWN, model_class, parameters
+from trifolium.experiment.options import TrainOptions
+from trifolium.experiment.runners import BlockRunner, Runner
+from trifolium.experiment.suggestions import nearest
+from trifolium.models import BaseModel
+from trifolium.models.learner import Learner
+from trifolium.replay import Buffer, Prioritized
 from trifolium.schedules import Linear
-from trifolium.worlds import AECWorld, ParallelWorld
-from trifolium.worlds import gym as gym_worlds
-from trifolium.worlds import pettingzoo as pettingzoo_worlds
 
-__all__ = ["MakeWorld", "OwnModels", "make_models", "make_runner", "make_world", "make_worlds"]
+__all__ = ["MakeWorld", "OwnModels", "Stage", "check_names_no_code"]
 
 MakeWorld: TypeAlias = Callable[[], Any]
 """Makes a world: an environment of Gymnasium or PettingZoo, or anything with the methods of a World."""
 
+_OF_ONE_MODEL = (
+    *("huber_delta", "kappa", "double", "polyak"),
+    *("quantiles", "target_quantiles", "action_quantiles", "cosines"),
+)
+"""Options that not every learner has."""
+
 OwnModels: TypeAlias = BaseModel | Mapping[str, BaseModel]
 
-PETTINGZOO, GYMNAX = "pettingzoo:", "gymnax:"
-"""What names of PettingZoo's and gymnax's environments begin with."""
 
-
-def make_worlds(options: TrainOptions, world: MakeWorld | None = None) -> Any:
-    """Return what is learned from: a world, or ``n_envs`` of them that step together.
-
-    Raises:
-        WorldError, TypeError: as for :func:`make_world`.
-    """
-    if options.n_envs == 1:
-        return make_world(options, world)
-    make_world(options, world).close()  # its errors say more than those of many
-    return gym.vector.SyncVectorEnv(
-        [lambda: make_world(options, world)] * options.n_envs,
-        autoreset_mode=gym.vector.AutoresetMode.DISABLED,
-    )
-
-
-def make_world(
-    options: TrainOptions, world: MakeWorld | None = None, *, render_mode: str | None = None
-) -> Any:
-    """Return a new world: one that ``world`` makes, or the one that the options name.
+class Stage:
+    """Makes the worlds of a run, and the models and runners that belong there.
 
     Args:
-        options: of the run; ``turns`` is a limit of steps for each episode.
-        world: makes a world of the user's own.
-        render_mode: what a world that is named shall be able to show, as for ``gymnasium.make``.
+        options: of the run.
+        make: makes a world of the user's own, in place of the one that ``options.env`` names.
 
     Raises:
-        WorldError: there is none of that name, or the models can't act in it.
-        TypeError: ``world`` is no function, or makes no world.
+        TypeError: ``make`` is no function.
     """
-    if world is None:
-        return _named_world(options, render_mode)
-    if not callable(world):
-        raise TypeError(
-            f"world is a {type(world).__name__}; expected a function that makes one, since an "
-            "evaluation needs one of its own: world=lambda: ..."
+
+    kind: WorldKind  # known once a world is made
+
+    def __init__(self, options: TrainOptions, make: MakeWorld | None = None) -> None:
+        if make is not None and not callable(make):
+            raise TypeError(
+                f"world is a {type(make).__name__}; expected a function that makes one, since an "
+                "evaluation needs one of its own: world=lambda: ..."
+            )
+        self._options = options
+        self._make = make
+
+    def world(self, render_mode: str | None = None) -> Any:
+        """Return a new world: one of the user's own, or the one that the options name.
+
+        Args:
+            render_mode: how a world that is named is to be shown, as for ``gymnasium.make``.
+
+        Raises:
+            WorldError: there is none of that name, or the models can't act in it.
+            TypeError: the user's function makes no world.
+        """
+        turns = self._options.turns
+        if self._make is not None:
+            self.kind, world = kind_of(self._make(), turns)
+            return world
+        self.kind, name = kind_named(self._options.env)
+        return self.kind.make(name, render_mode=render_mode, turns=turns)
+
+    def worlds(self) -> Any:
+        """Return the world of training, or ``n_envs`` of them that step together."""
+        if self._options.n_envs == 1:
+            return self.world()
+        self.world().close()  # its errors say more than those of many
+        return self.kind.vector(self.world, self._options.n_envs)
+
+    def models(self, world: Any) -> OwnModels:
+        """Return new models of the sizes that ``world`` asks for."""
+        options, specs = self._options, self.kind.specs(world)
+        first, *_ = specs.values()
+        if self.kind.one_agent:
+            return _model(options, *first, n_streams=self.kind.width(world))
+        if options.shared:
+            return _model(options, *first, n_streams=len(specs))
+        return {
+            agent: _model(replace(options, seed=options.seed + index), *spec)
+            for index, (agent, spec) in enumerate(specs.items())
+        }
+
+    def training(self, world: Any, models: OwnModels) -> Runner | BlockRunner:
+        """Return the runner that trains ``models`` in ``world``."""
+        return self.kind.training(world, models, self._options)
+
+    def evaluation(self, world: Any, models: OwnModels, seed: int) -> Runner:
+        """Return a runner in which ``models`` act in ``world`` and remember nothing."""
+        return self.kind.runner(world, models, self._options, seed=seed, remember=False)
+
+
+def check_names_no_code(env: str, path: Path) -> None:
+    """Raise CheckpointError if the world ``env``, read from ``path``, names a module to import."""
+    kind, name = kind_named(env)
+    if kind.names_code(name):
+        raise CheckpointError(
+            f"{path} has env={env!r}, which imports the module {name.partition(':')[0]!r}; if you "
+            "trust the file, give trust=True (--trust), or the environment on the command line"
         )
-    made = _as_world(world())
-    if options.turns is not None and isinstance(made, gym.Env):
-        return gym.wrappers.TimeLimit(made, options.turns)
-    return made
-
-
-def make_models(options: TrainOptions, world: Any, models: OwnModels | None = None) -> OwnModels:
-    """Return the models: those given, or new ones of the sizes that ``world`` asks for."""
-    if models is not None:
-        return models
-    if isinstance(world, gym.Env):
-        observations = ObservationSpec.from_space(world.observation_space)
-        return _model(options, observations, ActionSpec.from_space(world.action_space))
-    if isinstance(world, gym.vector.VectorEnv):
-        observations = ObservationSpec.from_space(world.single_observation_space)
-        actions = ActionSpec.from_space(world.single_action_space)
-        return _model(options, observations, actions, n_streams=world.num_envs)
-    return _models_of_agents(options, world)
-
-
-def make_runner(
-    options: TrainOptions, world: Any, models: OwnModels, *, seed: int, remember: bool = True
-) -> Runner:
-    """Return the runner for the kind of world that ``world`` is."""
-    if not isinstance(world, gym.Env | gym.vector.VectorEnv):
-        return WorldRunner(world, models, seed=seed, turns=options.turns, remember=remember)
-    if not isinstance(models, BaseModel):
-        raise ValueError(f"models are {', '.join(models)}; expected one model, for one agent")
-    if isinstance(world, gym.Env):
-        return GymRunner(world, models, seed=seed, remember=remember)
-    return VectorRunner(world, models, seed=seed, remember=remember)
-
-
-def _named_world(options: TrainOptions, render_mode: str | None) -> Any:
-    if options.env.startswith(PETTINGZOO):
-        name = options.env.removeprefix(PETTINGZOO)
-        shown = {} if render_mode is None else {"render_mode": render_mode}
-        return pettingzoo_worlds.make(name, **shown)
-    if options.env.startswith(GYMNAX):
-        from trifolium.worlds import gymnax as gymnax_worlds  # which loads JAX
-
-        name = options.env.removeprefix(GYMNAX)
-        return gymnax_worlds.make(name, render_mode=render_mode, max_steps=options.turns)
-    limit = {} if options.turns is None else {"max_episode_steps": options.turns}
-    return gym_worlds.make(options.env, render_mode=render_mode, **limit)
-
-
-def _as_world(made: Any) -> Any:
-    """Return an environment of PettingZoo as a world, and others as they are."""
-    if isinstance(made, gym.Env | gym.vector.VectorEnv):
-        return made
-    if all(callable(getattr(made, method, None)) for method in ("reset", "turn", "act")):
-        return made
-    if hasattr(made, "possible_agents"):
-        return AECWorld(made) if hasattr(made, "last") else ParallelWorld(made)
-    raise TypeError(
-        f"world makes a {type(made).__name__}; expected an environment of Gymnasium or PettingZoo, "
-        "or an object with the methods reset, turn and act"
-    )
-
-
-def _models_of_agents(options: TrainOptions, world: Any) -> OwnModels:
-    agents = tuple(getattr(world, "possible_agents", ()) or getattr(world, "agents", ()))
-    if not agents or not hasattr(world, "observation_spec") or not hasattr(world, "action_spec"):
-        raise WorldError(
-            f"the world {type(world).__name__} does not tell its agents, what they see and what they "
-            "can do (possible_agents, observation_spec, action_spec); give models=..."
-        )
-    specs = {agent: (world.observation_spec(agent), world.action_spec(agent)) for agent in agents}
-    if options.shared:
-        return _model(options, *specs[agents[0]], n_streams=len(agents))
-    return {
-        agent: _model(replace(options, seed=options.seed + index), *spec)
-        for index, (agent, spec) in enumerate(specs.items())
-    }
 
 
 def _model(
-    options: TrainOptions,
-    observations: ObservationSpec,
-    actions: ActionSpec,
-    **memory_options: Any,
+    options: TrainOptions, observations: ObservationSpec, actions: ActionSpec, n_streams: int = 1
 ) -> BaseModel:
     """Return a new model of the options' kind for what one agent sees and can do."""
     if options.model == OWN:
         raise ValueError(
             f"model={OWN!r} stands for a model that is given to the experiment: models=..."
         )
-    common: dict[str, Any] = {
+    made = model_class(options.model)
+    taken = parameters(made)
+    _check_options(options, made)
+    given = _model_options(options, observations)
+    given = {name: value for name, value in given.items() if name in taken} | {
         "input_size": observations.shape,
-        "obs_dtype": observations.dtype,
         "action_space": actions.n,
-        "memory_size": options.memory_size,
+        "memory_size": _memory_size(options.memory_size, n_streams),
+        "obs_dtype": observations.dtype,
         "epsilon": 1.0 if options.epsilon_start is None else options.epsilon_start,
         "backend": options.backend,
         "device": options.device,
@@ -165,23 +135,63 @@ def _model(
         "n_step": options.n_step,
         "gamma": options.gamma,
         "boundary": "pad",
-        "sampler": Prioritized() if options.prioritized else None,
-        **memory_options,
+        "sampler": Prioritized(options.alpha, options.beta) if options.prioritized else None,
+        "n_streams": n_streams,
+        **options.model_options,
     }
-    if options.model == "random":
-        return RandomModel(**common)
+    try:
+        return made(**given)
+    except MemoryError as error:
+        raise MemoryError(
+            f"memory_size={given['memory_size']} rows of observations {observations.shape} "
+            f"{observations.dtype} do not fit: {error}; give a smaller memory_size"
+        ) from error
+
+
+def _model_options(options: TrainOptions, observations: ObservationSpec) -> dict[str, Any]:
+    """Return the options of learners; a model takes those that its constructor names."""
+    names = (
+        *("convolutions", "hidden", "dueling", "noisy", "max_grad_norm", "batch_size", "huber_delta"),
+        *("quantiles", "target_quantiles", "action_quantiles", "cosines", "kappa"),
+    )
+    given: dict[str, Any] = {name: getattr(options, name) for name in names}
+    given["input_scale"] = 1 / 255 if observations.dtype == "uint8" else 1.0
     updates = max(1, options.updates_between(0, options.steps))
-    learning: dict[str, Any] = {
-        "convolutions": options.convolutions,
-        "input_scale": 1 / 255 if observations.dtype == "uint8" else 1.0,
-        "hidden": options.hidden,
-        "dueling": options.dueling,
-        "noisy": options.noisy,
-        "learning_rate": Linear(options.learning_rate, 0.0, updates),
-        "max_grad_norm": options.max_grad_norm,
-        "batch_size": options.batch_size,
-        "target_update": options.target_update,
-    }
-    if options.model == "iqn":
-        return IQN(**common, **learning, kappa=options.huber_delta)
-    return DDQN(**common, **learning, huber_delta=options.huber_delta)
+    first, last = options.learning_rate, options.learning_rate_end
+    given["learning_rate"] = first if last is None else Linear(first, last, updates)
+    if options.double is not None:
+        given["double"] = options.double
+    if options.polyak is None:
+        given["target_update"] = options.target_update
+    else:
+        given["polyak"] = options.polyak
+    return given
+
+
+def _check_options(options: TrainOptions, made: type[BaseModel]) -> None:
+    """Raise ValueError for an option that was given and that the model does not have."""
+    known = sorted({*parameters(made), *parameters(Buffer)} - {"self"})
+    for name in options.model_options:
+        if name not in known:
+            raise ValueError(
+                f"model_options has {name!r}, which is no option of model={options.model!r}"
+                f"{nearest(name, known)}"
+            )
+    if issubclass(made, Learner):
+        for field in fields(options):
+            if field.name in _OF_ONE_MODEL and field.name not in known:
+                value = getattr(options, field.name)
+                if value != field.default:
+                    raise ValueError(f"{field.name}={value!r} is no option of model={options.model!r}")
+
+
+def _memory_size(wanted: int, n_streams: int) -> int:
+    """Return ``wanted`` rounded up to a multiple of the streams, and say so."""
+    size = -(-wanted // n_streams) * n_streams
+    if size != wanted:
+        warnings.warn(
+            f"memory_size={wanted} is rounded up to {size}, a multiple of its {n_streams} streams",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    return size

@@ -1,53 +1,97 @@
 """TrainOptions: everything that a training run depends on."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from trifolium import _checks as checks
 from trifolium import files
 from trifolium.errors import CheckpointError
+from trifolium.experiment.modelnames import OWN, default_of, model_names
+from trifolium.experiment.suggestions import nearest
+from trifolium.models import DDQN, IQN
+from trifolium.replay import Buffer, Prioritized
 from trifolium.schedules import line
 
-__all__ = ["MODELS", "OWN", "TrainOptions"]
+__all__ = ["IGNORE", "OWN", "STOP", "TrainOptions"]
 
-OWN = "own"
-"""The name of a model that is none of trifolium's."""
+STOP, IGNORE = "stop", "ignore"
+"""What ``on_nan`` can be."""
 
-MODELS = ("ddqn", "iqn", "random", OWN)
+_FLAGS = ("shared", "prioritized", "dueling", "noisy", "keep_memory", "tensorboard")
+_COUNTS = (
+    "n_envs",
+    "threads",
+    "steps",
+    "memory_size",
+    "n_frames",
+    "n_step",
+    "batch_size",
+    "quantiles",
+    "target_quantiles",
+    "action_quantiles",
+    "cosines",
+    "train_every",
+    "updates_per_train",
+    "eval_episodes",
+)
+_COUNTS_OR_NONE = ("turns", "target_update", "eval_every", "checkpoint_every")
+_FRACTIONS = ("gamma", "alpha", "beta", "epsilon_end", "exploration")
+_FRACTIONS_OR_NONE = ("polyak", "epsilon_start")
+_POSITIVE = ("learning_rate", "kappa")
+_POSITIVE_OR_NONE = ("max_grad_norm", "huber_delta")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """The options of a training run; the defaults solve CartPole-v1.
+    """The options of a training run.
+
+    Options of a model have the defaults of its constructor.
 
     Attributes:
         env: id of a Gymnasium environment, or "pettingzoo:" or "gymnax:" and the id of one of theirs;
             where the world is your own, what to call it.
         n_envs: environments that step together, of Gymnasium's or gymnax's.
         shared: whether all agents of a world share one model.
-        model: "ddqn", "iqn" or "random"; "own" stands for a model that is given to the experiment.
+        model: "ddqn", "iqn", "random", or a name registered in the entry-point group
+            ``trifolium.models``; "own" stands for a model that is given to the experiment.
         backend: name of a backend.
         device: device name; None for the backend's default.
         threads: host threads for one operation; small networks are fastest on one.
-        steps: environment steps in all.
+        steps: environment steps in all; more than before goes on with a finished run.
         turns: steps after which an episode is cut off; None for the world's own limit.
         seed: of the environment and the model.
-        memory_size: capacity of the replay memory.
+        memory_size: capacity of the replay memory, rounded up to a multiple of its streams.
         n_frames: observations stacked to a state.
         n_step: rewards summed for a target.
         prioritized: whether rows are drawn in proportion to their last error.
+        alpha: exponent of a row's priority, with ``prioritized``.
+        beta: exponent of the weights that correct for it, with ``prioritized``.
         convolutions: layers that see images first: "nature" or "minatar"; None for none.
         hidden: sizes of the hidden layers.
         dueling: whether the network tells the state's value from the actions' advantages.
         noisy: whether the layers behind the first are noisy, and explore on their own.
         batch_size: rows of a minibatch.
-        learning_rate: of Adam, at the first update; it falls linearly to 0 after the last.
+        learning_rate: of Adam, at the first update.
+        learning_rate_end: learning rate after the last update, to which it falls linearly; None for a
+            constant one.
         max_grad_norm: gradients longer than that are scaled down to it; None to leave them.
         gamma: discount of one step.
-        huber_delta: error at which the loss turns from quadratic to linear.
+        huber_delta: error at which the loss of "ddqn" turns from quadratic to linear; None for a
+            quadratic loss.
         target_update: updates between two copies into the target network.
+        polyak: instead of copies, part by which the target network moves at every update; None for
+            copies.
+        double: whether the network, not the target network, chooses the next action; None for the
+            model's own default.
+        quantiles: fractions at which "iqn" moves its network.
+        target_quantiles: samples of the target of "iqn".
+        action_quantiles: fractions over which action values of "iqn" are means.
+        cosines: cosines that "iqn" embeds a fraction in.
+        kappa: error at which the loss of "iqn" turns from quadratic to linear.
+        model_options: further options of the model's constructor, by name.
         learning_starts: steps before the first update.
         train_every: steps from one round of learning to the next.
         updates_per_train: updates in a round.
@@ -57,6 +101,9 @@ class TrainOptions:
         eval_every: steps from one evaluation to the next, at the end of the episode; None for no such.
         eval_episodes: greedy episodes of an evaluation.
         checkpoint_every: steps from one checkpoint to the next; None for one at the end.
+        keep_memory: whether the checkpoint of a finished run holds the replay memory, to go on later.
+        on_nan: "stop" ends a run in which an observation, a reward, a loss or a weight is NaN;
+            "ignore" goes on.
         tensorboard: whether to write event files for TensorBoard too.
 
     >>> TrainOptions(env="CartPole-v1").train_every
@@ -74,19 +121,30 @@ class TrainOptions:
     turns: int | None = None
     seed: int = 0
     memory_size: int = 50_000
-    n_frames: int = 1
-    n_step: int = 3
+    n_frames: int = default_of(DDQN, "n_frames")
+    n_step: int = default_of(Buffer, "n_step")
     prioritized: bool = False
-    convolutions: str | None = None
-    hidden: tuple[int, ...] = (128, 128)
-    dueling: bool = False
-    noisy: bool = False
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    max_grad_norm: float | None = None
-    gamma: float = 0.99
-    huber_delta: float = 1.0
-    target_update: int = 250
+    alpha: float = default_of(Prioritized, "alpha")
+    beta: float = default_of(Prioritized, "beta")
+    convolutions: str | None = default_of(DDQN, "convolutions")
+    hidden: tuple[int, ...] = default_of(DDQN, "hidden")
+    dueling: bool = default_of(DDQN, "dueling")
+    noisy: bool = default_of(DDQN, "noisy")
+    batch_size: int = default_of(DDQN, "batch_size")
+    learning_rate: float = default_of(DDQN, "learning_rate")
+    learning_rate_end: float | None = 0.0
+    max_grad_norm: float | None = default_of(DDQN, "max_grad_norm")
+    gamma: float = default_of(DDQN, "gamma")
+    huber_delta: float | None = default_of(DDQN, "huber_delta")
+    target_update: int | None = default_of(DDQN, "target_update")
+    polyak: float | None = default_of(DDQN, "polyak")
+    double: bool | None = None
+    quantiles: int = default_of(IQN, "quantiles")
+    target_quantiles: int = default_of(IQN, "target_quantiles")
+    action_quantiles: int = default_of(IQN, "action_quantiles")
+    cosines: int = default_of(IQN, "cosines")
+    kappa: float = default_of(IQN, "kappa")
+    model_options: Mapping[str, Any] = field(default_factory=dict)
     learning_starts: int = 1_000
     train_every: int = 2
     updates_per_train: int = 1
@@ -96,40 +154,43 @@ class TrainOptions:
     eval_every: int | None = None
     eval_episodes: int = 20
     checkpoint_every: int | None = 10_000
+    keep_memory: bool = False
+    on_nan: str = STOP
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise ValueError(f"model={self.model!r} is not known; known are: {', '.join(MODELS)}")
-        for name in ("env", "backend"):
+        for name in ("env", "backend", "model", "on_nan"):
             _of_type(name, getattr(self, name), str)
-        for name in ("shared", "prioritized", "dueling", "noisy", "tensorboard"):
+        known = [*model_names(), OWN]
+        if self.model not in known:
+            suggestion = nearest(self.model, known)
+            raise ValueError(
+                f"model={self.model!r} is not known; known are: {', '.join(known)}{suggestion}"
+            )
+        if self.on_nan not in (STOP, IGNORE):
+            raise ValueError(f"on_nan={self.on_nan!r}; expected {STOP!r} or {IGNORE!r}")
+        for name in _FLAGS:
             _of_type(name, getattr(self, name), bool)
-        for name in (
-            "n_envs",
-            "threads",
-            "steps",
-            "memory_size",
-            "n_frames",
-            "n_step",
-            "batch_size",
-            "target_update",
-            "train_every",
-            "updates_per_train",
-            "eval_episodes",
-        ):
+        if self.double is not None:
+            _of_type("double", self.double, bool)
+        _of_type("model_options", self.model_options, Mapping)
+        for name in _COUNTS:
             checks.integer(name, getattr(self, name), 1)
-        for name in ("turns", "eval_every", "checkpoint_every"):
+        for name in _COUNTS_OR_NONE:
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
         for name in ("seed", "learning_starts"):
             checks.integer(name, getattr(self, name), 0)
-        for name in ("gamma", "epsilon_end", "exploration"):
+        for name in _FRACTIONS:
             checks.fraction(name, getattr(self, name))
-        checks.optional(checks.fraction, "epsilon_start", self.epsilon_start)
-        checks.optional(checks.positive, "max_grad_norm", self.max_grad_norm)
-        for name in ("learning_rate", "huber_delta"):
+        for name in _FRACTIONS_OR_NONE:
+            checks.optional(checks.fraction, name, getattr(self, name))
+        for name in _POSITIVE:
             checks.positive(name, getattr(self, name))
+        for name in _POSITIVE_OR_NONE:
+            checks.optional(checks.positive, name, getattr(self, name))
+        if self.learning_rate_end:
+            checks.positive("learning_rate_end", self.learning_rate_end)
         object.__setattr__(self, "hidden", checks.shape("hidden", self.hidden))
 
     def epsilon(self, step: Any) -> Any:
@@ -154,7 +215,12 @@ class TrainOptions:
 
     def save(self, path: Path) -> None:
         """Write the options as JSON."""
-        files.write_text(path, json.dumps(asdict(self), indent=2) + "\n")
+        values = asdict(self) | {"model_options": dict(self.model_options)}
+        try:
+            text = json.dumps(values, indent=2)
+        except TypeError as error:
+            raise TypeError(f"model_options={self.model_options!r} is not JSON: {error}") from error
+        files.write_text(path, text + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "TrainOptions":
@@ -165,12 +231,15 @@ class TrainOptions:
             FileNotFoundError: there is no such file.
         """
         try:
-            found: Any = json.loads(path.read_text())
-            unknown = found.keys() - {field.name for field in fields(cls)}
+            found: Any = json.loads(path.read_text(encoding="utf-8"))
+            known = [field.name for field in fields(cls)]
+            unknown = sorted(found.keys() - set(known))
             if unknown:
-                raise ValueError(f"unknown options: {', '.join(sorted(unknown))}")
+                raise ValueError(f"unknown options: {', '.join(unknown)}{nearest(unknown[0], known)}")
+            if found.get("model") == "iqn" and "kappa" not in found:
+                found["kappa"] = found["huber_delta"]  # one option for both, before kappa had its own
             return cls(**found)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             raise CheckpointError(f"{path} holds no training options: {error}") from error
 
 

@@ -16,7 +16,7 @@ from trifolium.models import HumanModel
 from trifolium.worlds import gym as gym_worlds
 from trifolium.worlds.gym_world import action_names
 
-__all__ = ["SHOWN", "PlayOptions", "play"]
+__all__ = ["SHOWN", "Play", "PlayOptions", "play"]
 
 SHOWN = {"text": "ansi", "picture": "rgb_array", "window": "rgb_array", "numbers": None}
 """Ways to show a world, and the render mode that an environment needs for each."""
@@ -70,24 +70,42 @@ def play(
         WorldError: the environment can't be made, or not be shown like that.
         ValueError: the keys don't fit the actions.
     """
-    shown = output or sys.stdout
-    show, env = _stage(options)
-    try:
-        runner = GymRunner(
-            env, _person(env, options, show, input, output), seed=options.seed, remember=False
-        )
-        earned = []
-        for episode in range(1, options.episodes + 1):
-            (returns,) = returns_of(runner, 1).values()
-            earned.append(float(returns[0]))
-            if show == "text":
-                shown.write(f"{env.render()}\n")
-            shown.write(f"episode {episode} is over; it earned {earned[-1]:g}\n")
+    return Play(options, input=input, output=output).run()
+
+
+class Play:
+    """A person's episodes in an environment; the arguments and errors are those of :func:`play`."""
+
+    def __init__(
+        self, options: PlayOptions, *, input: TextIO | None = None, output: TextIO | None = None
+    ) -> None:
+        self._options = options
+        self._output = output or sys.stdout
+        self._show, self._env = _stage(options)
+        try:
+            person = _person(self._env, options, self._show, input, output)
+            self._runner = GymRunner(self._env, person, seed=options.seed, remember=False)
+        except BaseException:
+            self._env.close()
+            raise
+
+    def run(self) -> list[float]:
+        """Play the episodes, and return what each earned."""
+        try:
+            return [self._episode(number) for number in range(1, self._options.episodes + 1)]
+        except gym.error.DependencyNotInstalled as error:
+            name = self._options.env
+            raise WorldError(f"env={name!r} can't be shown as {self._show}: {error}") from error
+        finally:
+            self._env.close()
+
+    def _episode(self, number: int) -> float:
+        (returns,) = returns_of(self._runner, 1).values()
+        earned = float(returns[0])
+        if self._show == "text":
+            self._output.write(f"{self._env.render()}\n")
+        self._output.write(f"episode {number} is over; it earned {earned:g}\n")
         return earned
-    except gym.error.DependencyNotInstalled as error:
-        raise WorldError(f"env={options.env!r} can't be shown as {show}: {error}") from error
-    finally:
-        env.close()
 
 
 def _stage(options: PlayOptions) -> tuple[str, gym.Env[Any, Any]]:

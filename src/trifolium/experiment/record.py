@@ -1,71 +1,99 @@
-"""Record: what a run writes while it goes on."""
+"""Record: the logs of a run, and the CSV files that every run has."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
+from typing import Any
 
-from trifolium.experiment.rows import CsvLog, Episode, Evaluation
-from trifolium.experiment.tensorboard import EventLog
+from trifolium.errors import CheckpointError
+from trifolium.experiment.logs import Log, LogStart
+from trifolium.experiment.rows import CsvFile, EpisodeRow, EvaluationRow
 
-__all__ = ["EVALUATIONS", "METRICS", "Record"]
+__all__ = ["EVALUATIONS", "METRICS", "CsvLog", "Record"]
 
 METRICS = "metrics.csv"
 EVALUATIONS = "evaluations.csv"
 
 
+class CsvLog(Log):
+    """A :class:`~trifolium.experiment.logs.Log` in metrics.csv and, if there are any, evaluations.csv.
+
+    What it saves is the number of bytes of each file, by its name.
+    """
+
+    def start(self, start: LogStart) -> None:
+        """Make the files, or cut them to what they held at the checkpoint.
+
+        Raises:
+            CheckpointError: a file is missing or shorter than it was, or its size was not saved.
+        """
+        kinds: dict[str, type[Any]] = {METRICS: EpisodeRow}
+        if start.evaluations:
+            kinds[EVALUATIONS] = EvaluationRow
+        self._files = {
+            name: CsvFile(
+                start.out / name,
+                kind,
+                agents=len(start.agents) > 1,
+                size=None if start.saved is None else _size(start, name),
+            )
+            for name, kind in kinds.items()
+        }
+
+    def episode(self, row: EpisodeRow) -> None:
+        """Write a line of metrics.csv."""
+        self._files[METRICS].append(row)
+
+    def evaluation(self, row: EvaluationRow) -> None:
+        """Write a line of evaluations.csv."""
+        self._files[EVALUATIONS].append(row)
+
+    def save(self) -> dict[str, int]:
+        """Return the bytes of each file, once all is on the disk."""
+        return {name: file.size() for name, file in self._files.items()}
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()
+
+
 class Record:
-    """The logs of a run; a context manager that closes them.
+    """The logs of a run that is at it; a context manager that opens and closes them.
 
     Args:
-        out: the folder of the run.
-        agents: whether rows tell whose they are.
-        evaluations: whether there is to be a log of evaluations.
-        tensorboard: whether there is to be one for TensorBoard.
-        step: step that the run goes on from.
-        sizes: bytes of each CSV file to keep; None for new files.
-
-    Raises:
-        CheckpointError: a file is shorter than that.
-        FileNotFoundError: a file of which bytes are to be kept is missing.
+        logs: the logs besides the CSV files.
+        start: what they are told.
+        saved: what :meth:`save` returned for the checkpoint; None for a new run.
     """
 
     def __init__(
-        self,
-        out: Path,
-        *,
-        agents: bool,
-        evaluations: bool,
-        tensorboard: bool,
-        step: int = 0,
-        sizes: Mapping[str, int] | None = None,
+        self, logs: Sequence[Log], start: LogStart, saved: Mapping[str, Any] | None = None
     ) -> None:
-        kinds = {METRICS: Episode} | ({EVALUATIONS: Evaluation} if evaluations else {})
-        sizes = sizes or {}
-        self._logs = {
-            name: CsvLog(out / name, kind, agents=agents, size=sizes.get(name))
-            for name, kind in kinds.items()
-        }
-        self._events = EventLog(out / "tensorboard", step, agents=agents) if tensorboard else None
+        self._csv = CsvLog()
+        self._others = {f"{index}: {type(log).__name__}": log for index, log in enumerate(logs)}
+        self._start = start
+        self._saved = saved
 
-    def episode(self, row: Episode) -> None:
-        """Write a line of metrics.csv."""
-        self._logs[METRICS].append(row)
-        if self._events:
-            self._events.episode(row)
+    def episode(self, row: EpisodeRow) -> None:
+        """Give the row to each log."""
+        for log in (self._csv, *self._others.values()):
+            log.episode(row)
 
-    def evaluation(self, row: Evaluation) -> None:
-        """Write a line of evaluations.csv."""
-        self._logs[EVALUATIONS].append(row)
-        if self._events:
-            self._events.evaluation(row)
+    def evaluation(self, row: EvaluationRow) -> None:
+        """Give the row to each log."""
+        for log in (self._csv, *self._others.values()):
+            log.evaluation(row)
 
-    def sizes(self) -> dict[str, int]:
-        """Return the bytes of each CSV file, once all is on the disk."""
-        if self._events:
-            self._events.flush()
-        return {name: log.size() for name, log in self._logs.items()}
+    def save(self) -> dict[str, Any]:
+        """Return what each log saves: the bytes of the CSV files, and the others' by their names."""
+        return self._csv.save() | {name: log.save() for name, log in self._others.items()}
 
     def __enter__(self) -> "Record":
+        self._csv.start(replace(self._start, saved=self._saved))
+        saved = self._saved or {}
+        for name, log in self._others.items():
+            log.start(replace(self._start, saved=saved.get(name)))
         return self
 
     def __exit__(
@@ -74,7 +102,18 @@ class Record:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for log in self._logs.values():
+        for log in (self._csv, *self._others.values()):
             log.close()
-        if self._events:
-            self._events.close()
+
+
+def _size(start: LogStart, name: str) -> int | None:
+    """Return the bytes of a file to keep; None for a file that was not there at the checkpoint."""
+    size = start.saved.get(name)
+    if type(size) is int and size >= 0:
+        return size
+    if size is None and not (start.out / name).exists():
+        return None
+    raise CheckpointError(
+        f"the checkpoint in {start.out} tells no size of {name} (logs: {dict(start.saved)!r:.200}); "
+        f"move {start.out / name} elsewhere to go on without its lines"
+    )

@@ -3,7 +3,9 @@
 import csv
 import math
 import os
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +14,7 @@ import numpy as np
 
 from trifolium.errors import CheckpointError
 
-__all__ = ["CsvLog", "Episode", "Evaluation", "read_rows"]
+__all__ = ["CsvFile", "EpisodeRow", "EvaluationRow", "read_rows"]
 
 Row = TypeVar("Row")
 AGENT = "agent"
@@ -20,7 +22,7 @@ AGENT = "agent"
 
 
 @dataclass(frozen=True)
-class Episode:
+class EpisodeRow:
     """One line of metrics.csv.
 
     Attributes:
@@ -43,7 +45,7 @@ class Episode:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationRow:
     """One line of evaluations.csv.
 
     Attributes:
@@ -63,7 +65,7 @@ class Evaluation:
     agent: str = AGENT
 
     @classmethod
-    def of(cls, step: int, returns: np.ndarray, agent: str) -> "Evaluation":
+    def of(cls, step: int, returns: np.ndarray, agent: str) -> "EvaluationRow":
         """Return the line for ``returns`` [N] of an agent; nan where it was in no episode."""
         if not len(returns):
             return cls(step, 0, math.nan, math.nan, math.nan, agent)
@@ -71,7 +73,7 @@ class Evaluation:
         return cls(step, len(returns), mean, lowest, highest, agent)
 
 
-class CsvLog:
+class CsvFile:
     """A CSV file to which rows are appended, each by one write: a crash leaves whole lines.
 
     Args:
@@ -86,17 +88,19 @@ class CsvLog:
 
     def __init__(self, path: Path, kind: type[Any], *, agents: bool, size: int | None = None) -> None:
         names = [field.name for field in fields(kind)]
+        self._path = path
         self._names = names if agents else names[:-1]
         self._file = path.open("wb" if size is None else "r+b", buffering=0)
         self._writer = csv.writer(self, lineterminator="\n")
+        self._end = 0  # bytes that whole lines take
         if size is None:
             self._writer.writerow(self._names)
             return
-        if self._file.seek(0, os.SEEK_END) < size:
+        try:
+            self._cut(size)
+        except BaseException:
             self._file.close()
-            raise CheckpointError(f"{path} is shorter than the {size} bytes of the checkpoint")
-        self._file.truncate(size)
-        self._file.seek(size)
+            raise
 
     def append(self, row: Any) -> None:
         """Write a row."""
@@ -105,19 +109,50 @@ class CsvLog:
     def size(self) -> int:
         """Return the bytes written, once they are on the disk."""
         os.fsync(self._file.fileno())
-        return self._file.tell()
+        return self._end
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def write(self, line: str) -> None:
-        """Write text; it is here for :mod:`csv`, which calls it once a row."""
-        self._file.write(line.encode())
+        """Write a line whole, or take it back and raise OSError; :mod:`csv` calls this once a row."""
+        content, done = line.encode(), 0
+        try:
+            while done < len(content):
+                done += self._file.write(content[done:])
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(self._end)
+                self._file.seek(self._end)
+            reason = f"{error.strerror}; its lines are whole"
+            raise OSError(error.errno, reason, str(self._path)) from error
+        self._end += done
+
+    def _cut(self, size: int) -> None:
+        """Leave ``size`` bytes, all of whole lines."""
+        length = self._file.seek(0, os.SEEK_END)
+        if length < size:
+            raise CheckpointError(f"{self._path} is shorter than the {size} bytes of the checkpoint")
+        if self._byte_before(size) != b"\n":
+            raise CheckpointError(f"{self._path} has no line that ends at the checkpoint's byte {size}")
+        if self._byte_before(length) != b"\n":
+            warnings.warn(
+                f"{self._path} ended in a line that was not written whole; it is removed",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._file.truncate(size)
+        self._file.seek(size)
+        self._end = size
+
+    def _byte_before(self, place: int) -> bytes:
+        self._file.seek(max(place - 1, 0))
+        return self._file.read(1)
 
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:
-    """Return the rows of a file that :class:`CsvLog` wrote, perhaps one that is being written.
+    """Return the rows of a file that :class:`CsvFile` wrote, perhaps one that is being written.
 
     Raises:
         CheckpointError: it holds something else.

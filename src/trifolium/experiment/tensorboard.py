@@ -1,61 +1,54 @@
-"""EventLog: rows as scalars for TensorBoard, through its own writer; no framework is needed."""
+"""TensorBoardLog: rows as scalars, written by TensorBoard's own writer; no framework is needed."""
 
 import math
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from trifolium.experiment.rows import Episode, Evaluation
+from trifolium.experiment.logs import Log, LogStart
+from trifolium.experiment.rows import EpisodeRow, EvaluationRow
 
-__all__ = ["EventLog", "check_installed"]
-
-
-def check_installed() -> None:
-    """Raise ModuleNotFoundError where the package tensorboard is missing."""
-    import tensorboard.summary.writer.event_file_writer  # noqa: F401
+__all__ = ["TensorBoardLog"]
 
 
-class EventLog:
-    """Event files in a folder that TensorBoard reads.
+class TensorBoardLog(Log):
+    """A :class:`~trifolium.experiment.logs.Log` in event files in the folder tensorboard of the run.
 
-    Scalars of a run that goes on from a step make TensorBoard hide those of that step and later
-    that it has from before.
-
-    Args:
-        folder: it is made if it is missing.
-        step: step that the run goes on from; 0 for a new one.
-        agents: whether names of scalars begin with that of the agent.
+    Scalars of a run that goes on from a step make TensorBoard hide earlier ones of that step and later.
 
     Raises:
         ModuleNotFoundError: the package tensorboard is missing.
     """
 
-    def __init__(self, folder: Path, step: int, *, agents: bool) -> None:
+    def __init__(self) -> None:
+        import tensorboard.summary.writer.event_file_writer  # noqa: F401
+
+    def start(self, start: LogStart) -> None:
+        """Open a new event file."""
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self._agents = agents
-        self._writer = EventFileWriter(str(folder))
-        if step:
-            self._add(step + 1, session_log={"status": "START"})
+        self._agents = len(start.agents) > 1
+        self._writer = EventFileWriter(str(start.out / "tensorboard"))
+        if start.step:
+            self._add(start.step + 1, session_log={"status": "START"})
 
-    def episode(self, row: Episode) -> None:
+    def episode(self, row: EpisodeRow) -> None:
         """Write the scalars of an episode."""
         self._scalars("training", row, ("episode_return", "length", "epsilon", "loss"))
 
-    def evaluation(self, row: Evaluation) -> None:
+    def evaluation(self, row: EvaluationRow) -> None:
         """Write the scalars of an evaluation."""
         self._scalars("evaluation", row, ("mean_return", "lowest_return", "highest_return"))
 
-    def flush(self) -> None:
-        """Put what was written on the disk."""
+    def save(self) -> None:
+        """Write everything to the disk."""
         self._writer.flush()
 
     def close(self) -> None:
         """Close the file."""
         self._writer.close()
 
-    def _scalars(self, group: str, row: Episode | Evaluation, names: tuple[str, ...]) -> None:
+    def _scalars(self, group: str, row: EpisodeRow | EvaluationRow, names: tuple[str, ...]) -> None:
         values = asdict(row)
         prefix = f"{row.agent}/{group}" if self._agents else group
         scalars = [

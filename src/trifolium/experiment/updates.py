@@ -2,14 +2,16 @@
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from trifolium.backend import as_numpy
-from trifolium.experiment.options import TrainOptions
+from trifolium.errors import NanError
+from trifolium.experiment.options import STOP, TrainOptions
 from trifolium.models import BaseModel
+from trifolium.models.learner import Learner
 
 __all__ = ["Updates"]
 
@@ -34,30 +36,53 @@ class Updates:
             for name, model in self._models.items():
                 self._losses[name].append(model.train_step())
 
-    def keep(self, name: str, losses: np.ndarray) -> None:
-        """Keep the ``losses`` [rounds] of updates made elsewhere; nan stands for a round without."""
-        self._losses[name] += losses[~np.isnan(losses)].tolist()
+    def keep(self, name: str, losses: Sequence[float | None]) -> None:
+        """Keep the ``losses`` [rounds] of updates made elsewhere; None stands for a round without."""
+        self._losses[name] += [loss for loss in losses if loss is not None]
 
     def mean_loss(self, name: str) -> float:
         """Return the mean loss of a model's updates since the last call; nan if there were none.
 
-        A loss that is not a number is warned of, once.
+        Raises:
+            NanError: it is NaN. If the options ignore that, there is one warning.
         """
         losses = self._hosted(name)
         self._losses[name] = []
         mean = float(np.mean(losses)) if losses else math.nan
-        if losses and math.isnan(mean) and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"a loss of the model {name!r} is not a number (nan)", RuntimeWarning, stacklevel=2
-            )
+        if losses and math.isnan(mean):
+            self._tell_of_nan(name)
         return mean
 
+    def unlearned(self) -> list[str]:
+        """Return a message for each learner that has made no update."""
+        options = self._options
+        return [
+            f"the model {name!r} has learned nothing: no update was made in {options.steps} steps, "
+            f"with learning_starts={options.learning_starts}, train_every={options.train_every}, "
+            f"batch_size={model.batch_size} and {model.memory.drawable} rows to draw from"
+            for name, model in self._models.items()
+            if isinstance(model, Learner) and model.progress.updates == 0
+        ]
+
     def state(self) -> dict[str, list[float]]:
-        """Return the losses not asked for yet, by model."""
+        """Return the losses not asked for yet, by model.
+
+        Raises:
+            NanError: as for :meth:`mean_loss`.
+        """
         for name in self._losses:
             self._losses[name] = list(self._hosted(name))
+            if any(map(math.isnan, self._losses[name])):
+                self._tell_of_nan(name)
         return {name: list(losses) for name, losses in self._losses.items()}
+
+    def _tell_of_nan(self, name: str) -> None:
+        what = f"the loss of the model {name!r} is NaN"
+        if self._options.on_nan == STOP:
+            raise NanError(what)
+        if not self._warned:
+            self._warned = True
+            warnings.warn(what, RuntimeWarning, stacklevel=3)
 
     def restore(self, state: Mapping[str, list[float]]) -> None:
         """Take up what :meth:`state` returned."""

@@ -6,8 +6,9 @@ from enum import EnumMeta
 from typing import TYPE_CHECKING, Any
 
 from trifolium.agents.action import ActionSpec
+from trifolium.agents.agent import as_reward
 from trifolium.agents.observation import ObservationSpec
-from trifolium.worlds.world import Turn
+from trifolium.agents.world import Turn
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -64,7 +65,7 @@ class GymWorld:
     def act(self, agent: str, action: Any) -> None:  # noqa: ARG002
         """Make a step."""
         observation, reward, terminated, truncated, _ = self.env.step(action)
-        self._turn = Turn(observation, float(reward), terminated, truncated)
+        self._turn = Turn(observation, as_reward(reward, self.env), terminated, truncated)
 
     def observation_spec(self, agent: str) -> ObservationSpec:  # noqa: ARG002
         """Return the spec of the observation space."""

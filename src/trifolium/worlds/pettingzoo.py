@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from trifolium.agents.action import ActionSpec
+from trifolium.agents.agent import as_reward
 from trifolium.agents.observation import ObservationSpec
+from trifolium.agents.world import Turn
 from trifolium.errors import WorldError
-from trifolium.worlds.world import Turn
 
-__all__ = ["AECWorld", "ParallelWorld", "make"]
+__all__ = ["AECWorld", "ParallelWorld", "as_world", "make"]
 
 
 def make(name: str, **options: Any) -> ParallelWorld | AECWorld:
@@ -38,6 +39,18 @@ def make(name: str, **options: Any) -> ParallelWorld | AECWorld:
     except Exception as error:
         reason = str(error).strip() or type(error).__name__
         raise WorldError(f"env={name!r} can't be made: {reason}") from error
+
+
+def as_world(env: Any) -> ParallelWorld | AECWorld | None:
+    """Return an environment of PettingZoo as a world; None if it is not one.
+
+    >>> import pettingzoo
+    >>> type(as_world(pettingzoo.make("aec", "classic/rps-v2"))).__name__
+    'AECWorld'
+    """
+    if not hasattr(env, "possible_agents") or not callable(getattr(env, "action_space", None)):
+        return None
+    return AECWorld(env) if hasattr(env, "last") else ParallelWorld(env)
 
 
 class _PettingZooWorld:
@@ -134,7 +147,8 @@ class ParallelWorld(_PettingZooWorld):
             terminated = bool(terminations.get(agent, False))
             # one that vanished without a word has no successor, but is over
             truncated = bool(truncations.get(agent, agent not in living and not terminated))
-            turn = Turn(observations.get(agent), float(rewards.get(agent, 0.0)), terminated, truncated)
+            reward = as_reward(rewards.get(agent, 0.0), self.env)
+            turn = Turn(observations.get(agent), reward, terminated, truncated)
             (self._last_turns if terminated or truncated else self._turns)[agent] = turn
 
 
@@ -177,7 +191,8 @@ class AECWorld(_PettingZooWorld):
         observation, reward, terminated, truncated, _ = self.env.last()
         if terminated or truncated:
             self.env.step(None)  # goes on without it
-        return Turn(observation, float(reward), bool(terminated), bool(truncated))
+        earned = as_reward(reward, self.env)
+        return Turn(observation, earned, bool(terminated), bool(truncated))
 
     def act(self, agent: str, action: Any) -> None:  # noqa: ARG002
         """Make the move."""

@@ -8,11 +8,11 @@ import numpy as np
 
 from trifolium.experiment.curve import WINDOW, recent_means
 from trifolium.experiment.report.chart import STYLES, Series
-from trifolium.experiment.rows import Episode, Evaluation
+from trifolium.experiment.rows import EpisodeRow, EvaluationRow
 
 __all__ = ["Curve", "curves"]
 
-Row = TypeVar("Row", Episode, Evaluation)
+Row = TypeVar("Row", EpisodeRow, EvaluationRow)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Curve:
     series: list[Series]
 
 
-def curves(episodes: Sequence[Episode], evaluations: Sequence[Evaluation]) -> list[Curve]:
+def curves(episodes: Sequence[EpisodeRow], evaluations: Sequence[EvaluationRow]) -> list[Curve]:
     """Return the charts for which there is something to show."""
     found = [
         Curve("return", "Return of the training episodes", _returns(episodes)),
@@ -44,7 +44,7 @@ def curves(episodes: Sequence[Episode], evaluations: Sequence[Evaluation]) -> li
     return [curve for curve in found if any(np.isfinite(each.y).any() for each in curve.series)]
 
 
-def _returns(episodes: Sequence[Episode]) -> list[Series]:
+def _returns(episodes: Sequence[EpisodeRow]) -> list[Series]:
     found: list[Series] = []
     for whose, own, style in _by_agent(episodes):
         steps, returns = _column(own, lambda e: e.step), _column(own, lambda e: e.episode_return)
@@ -62,7 +62,7 @@ def _values(rows: Sequence[Row], value: Callable[[Row], float], name: str = "epi
     ]
 
 
-def _mean_return(row: Evaluation) -> float:
+def _mean_return(row: EvaluationRow) -> float:
     return row.mean_return
 
 

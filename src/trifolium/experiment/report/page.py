@@ -19,7 +19,7 @@ from trifolium.experiment.options import TrainOptions
 from trifolium.experiment.record import EVALUATIONS, METRICS
 from trifolium.experiment.report.chart import chart, sample
 from trifolium.experiment.report.curves import Curve, curves
-from trifolium.experiment.rows import Episode, Evaluation, read_rows
+from trifolium.experiment.rows import EpisodeRow, EvaluationRow, read_rows
 from trifolium.experiment.showing import episode_frames
 from trifolium.experiment.versions import read_versions
 
@@ -32,41 +32,47 @@ ROWS = 50
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
-def write_report(out: str | Path, to: str | Path | None = None) -> Path:
+def write_report(out: str | Path, to: str | Path | None = None, *, trust: bool = False) -> Path:
     """Write one HTML file about a run, which may be going on: curves, settings, versions, pictures.
 
     The pictures are of an episode that the models of its checkpoint play without exploring.
 
     Args:
         out: folder of the run.
-        to: the file; None for report.html in the folder.
+        to: the file, which is replaced; None for report.html in the folder, which is replaced only if
+            it is a report.
+        trust: whether config.json may name a module to import, as in ``"env": "module:Id"``; otherwise
+            there are no pictures of such a world.
 
     Returns:
         The file.
 
     Raises:
         FileNotFoundError: there is no run.
+        FileExistsError: report.html in the folder is another file.
         CheckpointError: its files are damaged.
     """
     out = Path(out)
+    page = out / "report.html" if to is None else Path(to)
+    if to is None and page.exists() and POLICY not in page.read_text("utf-8", errors="replace")[:2000]:
+        raise FileExistsError(f"{page} is not a report; give another file: to=... (--to FILE)")
     config = out / "config.json"
     if not config.is_file():
         raise FileNotFoundError(f"{str(out)!r} holds no run: there is no {config.name}")
     options = TrainOptions.load(config)
-    episodes = read_rows(out / METRICS, Episode)
+    episodes = read_rows(out / METRICS, EpisodeRow)
     has_evaluations = (out / EVALUATIONS).is_file()
-    evaluations = read_rows(out / EVALUATIONS, Evaluation) if has_evaluations else []
+    evaluations = read_rows(out / EVALUATIONS, EvaluationRow) if has_evaluations else []
     title = f"{options.model} on {options.env}, {options.backend}"
     sections = [
         f"<h1>{escape(title)}</h1>",
         f"<p>{escape(_summary(options, episodes))}</p>",
         _section("Curves", [_curve(each) for each in curves(episodes, evaluations)]),
-        _section("An episode", _pictures(out)),
+        _section("An episode", _pictures(out, trust)),
         _section("Settings", [_table(asdict(options))]),
         _section("Versions", [_table(read_versions(out / "versions.json"))]),
         _section("Latest episodes", [_rows(episodes[-ROWS:])]),
     ]
-    page = Path(to) if to is not None else out / "report.html"
     files.write_text(page, _page(title, "\n".join(sections)))
     return page
 
@@ -98,7 +104,7 @@ def _section(heading: str, parts: Sequence[str]) -> str:
     return f"<section>\n<h2>{heading}</h2>\n{content}\n</section>"
 
 
-def _summary(options: TrainOptions, episodes: Sequence[Episode]) -> str:
+def _summary(options: TrainOptions, episodes: Sequence[EpisodeRow]) -> str:
     if not episodes:
         return f"No episode of the {options.steps:,} steps is over yet."
     recent = [episode.episode_return for episode in episodes[-WINDOW:]]
@@ -117,9 +123,9 @@ def _curve(curve: Curve) -> str:
     )
 
 
-def _pictures(out: Path) -> list[str]:
+def _pictures(out: Path, trust: bool) -> list[str]:
     try:
-        pictures = episode_frames(Experiment.load(out)).pictures
+        pictures = episode_frames(Experiment.load(out, trust=trust)).pictures
     except (TrifoliumError, ValueError, OSError) as error:
         return [f"<p>There are no pictures: {escape(str(error))}</p>"]
     chosen = np.unique(np.linspace(0, len(pictures) - 1, PICTURES).astype(int))
@@ -154,7 +160,7 @@ def _shown(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
-def _rows(episodes: Sequence[Episode]) -> str:
+def _rows(episodes: Sequence[EpisodeRow]) -> str:
     names = list(asdict(episodes[0])) if episodes else []
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     body = "\n".join(

@@ -1,13 +1,24 @@
 """What an experiment drives: a runner for each kind of world."""
 
-from trifolium.experiment.runners.compiled import CompiledRunner
 from trifolium.experiment.runners.gym import GymRunner
-from trifolium.experiment.runners.runner import EpisodeEnd, Runner, episode_seed, fingerprint
+from trifolium.experiment.runners.runner import (
+    AGENT,
+    LONGEST_REPLAY,
+    MODEL,
+    BlockRunner,
+    EpisodeEnd,
+    Runner,
+    episode_seed,
+    fingerprint,
+)
 from trifolium.experiment.runners.vector import VectorRunner
 from trifolium.experiment.runners.world import WorldRunner
 
 __all__ = [
-    "CompiledRunner",
+    "AGENT",
+    "LONGEST_REPLAY",
+    "MODEL",
+    "BlockRunner",
     "EpisodeEnd",
     "GymRunner",
     "Runner",

@@ -6,17 +6,22 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from trifolium._nan import check_number, check_observation
 from trifolium.agents import ActionSpec, ObservationSpec
-from trifolium.agents.agent import check_fit
+from trifolium.agents.agent import as_reward, check_fit
 from trifolium.agents.frames import FrameStacks
 from trifolium.errors import WorldError
-from trifolium.experiment.runners.runner import EpisodeEnd, episode_seed, fingerprint
+from trifolium.experiment.runners.runner import (
+    AGENT,
+    LONGEST_REPLAY,
+    MODEL,
+    EpisodeEnd,
+    episode_seed,
+    fingerprint,
+)
 from trifolium.models import BaseModel
 
-__all__ = ["AGENT", "MODEL", "GymRunner"]
-
-AGENT = "agent"
-MODEL = "model"
+__all__ = ["GymRunner"]
 
 
 class GymRunner:
@@ -30,6 +35,7 @@ class GymRunner:
         observation_spec: turns what the environment shows into what the model takes; None for the one
             that follows from the space.
         remember: whether steps go into the model's memory; not for evaluation.
+        check_nan: whether NaN in an observation or a reward is an error.
 
     Raises:
         WorldError: the environment has observations or actions that can't be dealt with.
@@ -55,6 +61,7 @@ class GymRunner:
         seed: int,
         observation_spec: ObservationSpec | None = None,
         remember: bool = True,
+        check_nan: bool = True,
     ) -> None:
         self.env = env
         self.models = {MODEL: model}
@@ -64,17 +71,23 @@ class GymRunner:
         spec = observation_spec or ObservationSpec.from_space(env.observation_space)
         actions = ActionSpec.from_space(env.action_space)
         check_fit(f"the environment {env}", model, spec, actions)
-        self._observe = spec.observe
+        self._spec = spec
         self._remember = remember
+        self._check_nan = check_nan
+        self._joins = False  # whether the next step goes on with the memory's open episode
         self._values = [actions.value(action) for action in range(actions.n)]
         self._frames = FrameStacks(model.memory.n_frames, count=1)
         self._obs = self._stacked = np.zeros(0)
         self._actions: list[int] = []  # of the open episode; together with its seed they are its state
+        self._length = 0
         self._return = 0.0
         self._is_open = False
 
     def step(self) -> Sequence[EpisodeEnd]:
         """Act once and remember it; return the episode, if it ended with that."""
+        if self._remember and not self._joins:
+            self._model.memory.end_episode()  # one that another runner left open
+            self._joins = True
         if not self._is_open:
             self._begin()
             self._model.reset()
@@ -89,12 +102,17 @@ class GymRunner:
             return ()
         self._is_open = False
         self.episodes += 1
-        return (EpisodeEnd(AGENT, self._return, len(self._actions), MODEL),)
+        return (EpisodeEnd(AGENT, self._return, self._length, MODEL),)
 
     def state(self) -> dict[str, Any]:
-        """Return the number of episodes, and of the open one its actions and where they led."""
+        """Return the number of episodes, and of the open one its actions and where they led.
+
+        An open episode of more than :data:`LONGEST_REPLAY` steps is not kept: it ends there.
+        """
         if not self._is_open:
             return {"episodes": self.episodes}
+        if len(self._actions) > LONGEST_REPLAY:
+            return {"episodes": self.episodes, "cut": True}
         return {
             "episodes": self.episodes,
             "actions": self._actions.copy(),
@@ -103,8 +121,10 @@ class GymRunner:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up :meth:`state`: the open episode is reset with its seed, and its actions repeated."""
-        self.episodes = int(state["episodes"])
+        is_cut = bool(state.get("cut"))
+        self.episodes = int(state["episodes"]) + is_cut
         self._is_open = False
+        self._joins = not is_cut
         if "actions" not in state:
             return
         self._begin()
@@ -122,16 +142,34 @@ class GymRunner:
 
     def _begin(self) -> None:
         raw, _ = self.env.reset(seed=episode_seed(self._seed, 0, self.episodes))
-        self._obs = self._observe(raw)
-        self._stacked = self._frames.push(self._obs[None], np.array([True]))[0]
+        self._see(raw, first=True)
         self._actions = []
+        self._length = 0
         self._return = 0.0
         self._is_open = True
 
     def _act(self, action: int) -> tuple[float, bool, bool]:
         raw, reward, terminated, truncated, _ = self.env.step(self._values[action])
-        self._obs = self._observe(raw)
-        self._stacked = self._frames.push(self._obs[None], np.array([False]))[0]
-        self._actions.append(action)
-        self._return += float(reward)
-        return float(reward), terminated, truncated
+        self._see(raw, first=False)
+        if len(self._actions) <= LONGEST_REPLAY:
+            self._actions.append(action)
+        self._length += 1
+        earned = as_reward(reward, self.env)
+        if self._check_nan:
+            check_number(f"the reward of agent {AGENT!r}", earned)
+        self._return += earned
+        return earned, bool(terminated), bool(truncated)
+
+    def _see(self, raw: Any, *, first: bool) -> None:
+        self._obs = self._observed(raw)
+        if self._check_nan:
+            check_observation(f"agent {AGENT!r}", self._obs)
+        self._stacked = self._frames.push(self._obs[None], np.array([first]))[0]
+
+    def _observed(self, raw: Any) -> np.ndarray:
+        try:
+            return self._spec.observe(raw)
+        except (TypeError, ValueError) as error:
+            raise WorldError(
+                f"the environment {self.env} showed a wrong observation: {error}"
+            ) from error

@@ -3,13 +3,35 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from trifolium.models import BaseModel
 
-__all__ = ["EpisodeEnd", "Runner", "episode_seed", "fingerprint"]
+__all__ = [
+    "AGENT",
+    "LONGEST_REPLAY",
+    "MODEL",
+    "BlockRunner",
+    "EpisodeEnd",
+    "Runner",
+    "episode_seed",
+    "fingerprint",
+]
+
+AGENT = "agent"
+"""Name of the agent where there is one."""
+
+MODEL = "model"
+"""Name of the model where there is one."""
+
+
+LONGEST_REPLAY = 10_000
+"""Steps of an open episode that are repeated on resume at most.
+
+An open episode that is longer ends at the checkpoint, and the run goes on with a new one: its record is
+then not the one of a run without an interruption, but no row of the memory is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +105,47 @@ class Runner(Protocol):
 
     def close(self) -> None:
         """Close the world."""
+        ...
+
+
+@runtime_checkable
+class BlockRunner(Protocol):
+    """A runner that also learns, and takes many steps in one call: a compiled one, say.
+
+    Attributes:
+        block: environment steps that a call takes a multiple of.
+        width: environments that step together.
+    """
+
+    block: int
+    width: int
+
+    @property
+    def models(self) -> Mapping[str, BaseModel]:
+        """The model, by the name :data:`MODEL`."""
+        ...
+
+    @property
+    def agents(self) -> Sequence[str]:
+        """As for :class:`Runner`."""
+        ...
+
+    def run(self, steps: int) -> Any:
+        """Act, remember and learn for ``steps``.
+
+        Returns:
+            An object with three host arrays. ``returns`` and ``lengths`` [steps]: of the episode that
+            ended with a step; the length is 0 where none did. ``losses`` [steps / block]: the mean loss
+            of each block's updates; nan before ``learning_starts``.
+        """
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """As for :class:`Runner`."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """As for :class:`Runner`."""
         ...
 
 

@@ -7,12 +7,19 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from trifolium._nan import check_observation
 from trifolium.agents import ActionSpec, ObservationSpec
 from trifolium.agents.agent import check_fit
 from trifolium.agents.frames import FrameStacks
-from trifolium.errors import WorldError
-from trifolium.experiment.runners.gym import AGENT, MODEL
-from trifolium.experiment.runners.runner import EpisodeEnd, episode_seed, fingerprint
+from trifolium.errors import NanError, WorldError
+from trifolium.experiment.runners.runner import (
+    AGENT,
+    LONGEST_REPLAY,
+    MODEL,
+    EpisodeEnd,
+    episode_seed,
+    fingerprint,
+)
 from trifolium.models import BaseModel
 
 __all__ = ["VectorRunner"]
@@ -36,6 +43,7 @@ class VectorRunner:
         observation_spec: turns what one environment shows into what the model takes; None for the one
             that follows from the space.
         remember: whether steps go into the model's memory.
+        check_nan: whether NaN in an observation or a reward is an error.
 
     Raises:
         WorldError: the vector does not tell its autoreset mode, or has actions that can't be chosen.
@@ -60,6 +68,7 @@ class VectorRunner:
         seed: int,
         observation_spec: ObservationSpec | None = None,
         remember: bool = True,
+        check_nan: bool = True,
     ) -> None:
         self.envs: Any = envs  # declared to take one seed, although its kinds take a list
         self.width = n = int(envs.num_envs)
@@ -71,9 +80,12 @@ class VectorRunner:
         self._check_sizes()
         self._seed = seed
         self._remember = remember
+        self._check_nan = check_nan
+        self._unjoined = np.ones(n, bool)  # whose next step begins an episode in the memory
         self._frames = FrameStacks(model.memory.n_frames, n)
         self._episodes = np.zeros(n, np.int64)  # that are over, of each environment
         self._acted: list[list[int]] = [[] for _ in range(n)]  # in the open episode of each
+        self._lengths = np.zeros(n, np.int64)
         self._returns = np.zeros(n)
         self._obs = np.zeros(0)
         self._first = np.ones(n, bool)  # whose observation is the first of an episode
@@ -87,6 +99,10 @@ class VectorRunner:
 
     def step(self) -> Sequence[EpisodeEnd]:
         """Act once in every environment, and remember; return the episodes that ended."""
+        if self._remember and self._unjoined.any():
+            for stream in np.flatnonzero(self._unjoined).tolist():
+                self._model.memory.end_episode(stream)  # one that another runner left open
+            self._unjoined[:] = False
         if not self._has_begun:
             self._begin()
         elif self._mode is AutoresetMode.DISABLED and self._over.any():
@@ -97,15 +113,21 @@ class VectorRunner:
         return self._act(np.asarray(self._model.take_actions(states)), remember=self._remember)
 
     def state(self) -> dict[str, Any]:
-        """Return the numbers of episodes, and of the open ones the actions and where they led."""
+        """Return the numbers of episodes, and of the open ones the actions and where they led.
+
+        Open episodes of more than :data:`LONGEST_REPLAY` steps are not kept: they end there.
+        """
         if not self._has_begun:
             return {}
+        cut = ~self._over & (self._lengths > LONGEST_REPLAY)
+        actions = [[] if cut[stream] else list(acted) for stream, acted in enumerate(self._acted)]
         return {
             "autoreset": self._mode.value,
-            "episodes": self._episodes.tolist(),
-            "over": self._over.tolist(),
-            "actions": [list(actions) for actions in self._acted],
-            "observations": [fingerprint(obs) for obs in self._obs[~self._over]],
+            "episodes": (self._episodes + cut).tolist(),
+            "over": (self._over | cut).tolist(),
+            "cut": cut.tolist(),
+            "actions": actions,
+            "observations": [fingerprint(obs) for obs in self._obs[~(self._over | cut)]],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -115,6 +137,7 @@ class VectorRunner:
             WorldError: the vector resets environments by itself, or does not repeat itself.
         """
         self._has_begun = False
+        self._unjoined[:] = state.get("cut", False)
         self._episodes[:] = state.get("episodes", 0)
         if not state:
             return
@@ -124,8 +147,11 @@ class VectorRunner:
                 "the seeds of its episodes are not known; expected "
                 f"{AutoresetMode.DISABLED.value!r}, as trifolium.worlds.gym.make_vector makes it"
             )
+        over = np.array(state["over"], bool)
+        if over.all():
+            return  # the next step resets them
         self._acted = [[int(action) for action in actions] for actions in state["actions"]]
-        self._replay(np.array(state["over"], bool))
+        self._replay(over)
         if [fingerprint(obs) for obs in self._obs[~self._over]] != state["observations"]:
             raise WorldError(
                 f"the vector environment {self.envs} does not repeat itself: after the same seeds and "
@@ -155,13 +181,14 @@ class VectorRunner:
         self._first = which.copy()
         self._over = self._over & ~which
         self._returns[which] = 0.0
+        self._lengths[which] = 0
         for stream in np.flatnonzero(which):
             self._acted[stream] = []
 
     def _act(self, actions: np.ndarray, *, remember: bool) -> list[EpisodeEnd]:
         before, was_over = self._obs, self._over
         raw, rewards, terminations, truncations, infos = self.envs.step(self._actions.values(actions))
-        rewards = np.asarray(rewards)
+        rewards = self._rewards(rewards)
         terminated, truncated = np.asarray(terminations, bool), np.asarray(truncations, bool)
         over = terminated | truncated
         self._obs = successors = self._observed(raw)
@@ -173,7 +200,8 @@ class VectorRunner:
             step = (before, actions, rewards, terminated, truncated, successors)
             self._store(~was_over, step)
         self._returns += rewards
-        for stream in np.flatnonzero(~was_over):
+        self._lengths[~was_over] += 1
+        for stream in np.flatnonzero(~was_over & (self._lengths <= LONGEST_REPLAY + 1)):
             self._acted[stream].append(int(actions[stream]))
         return [self._ended(stream) for stream in np.flatnonzero(over).tolist()]
 
@@ -202,9 +230,10 @@ class VectorRunner:
         return successors
 
     def _ended(self, stream: int) -> EpisodeEnd:
-        end = EpisodeEnd(AGENT, float(self._returns[stream]), len(self._acted[stream]), MODEL)
+        end = EpisodeEnd(AGENT, float(self._returns[stream]), int(self._lengths[stream]), MODEL)
         self._episodes[stream] += 1
         self._returns[stream] = 0.0
+        self._lengths[stream] = 0
         self._acted[stream] = []
         return end
 
@@ -235,7 +264,25 @@ class VectorRunner:
         self._has_begun = True
 
     def _observed(self, raw: Any) -> np.ndarray:
-        return self._spec.observe_each(raw, self.width)
+        try:
+            observed = self._spec.observe_each(raw, self.width)
+        except (TypeError, ValueError) as error:
+            raise WorldError(f"{self.envs} showed wrong observations: {error}") from error
+        if self._check_nan:
+            check_observation(f"an environment of {self.envs}", observed)
+        return observed
+
+    def _rewards(self, rewards: Any) -> np.ndarray:
+        """Return the rewards [N]; an environment may give each as an array of one number."""
+        array = np.asarray(rewards)
+        if array.size != self.width:
+            raise WorldError(
+                f"{self.envs} gave rewards of shape {array.shape}; expected {self.width} numbers"
+            )
+        array = array.reshape(self.width)
+        if self._check_nan and np.isnan(array).any():
+            raise NanError(f"the reward of environment {int(np.isnan(array).argmax())} is NaN")
+        return array
 
     def _check_sizes(self) -> None:
         check_fit(f"an environment of {self.envs}", self._model, self._spec, self._actions)

@@ -7,10 +7,16 @@ from typing import Any
 from trifolium import _checks as checks
 from trifolium.agents import Agent, ObservationSpec
 from trifolium.errors import WorldError
-from trifolium.experiment.runners.gym import MODEL
-from trifolium.experiment.runners.runner import EpisodeEnd, episode_seed, fingerprint
+from trifolium.experiment.runners.runner import (
+    LONGEST_REPLAY,
+    MODEL,
+    EpisodeEnd,
+    episode_seed,
+    fingerprint,
+)
 from trifolium.models import BaseModel
 from trifolium.worlds import World
+from trifolium.worlds.pettingzoo import as_world
 
 __all__ = ["WorldRunner"]
 
@@ -22,7 +28,8 @@ class WorldRunner:
     where they take turns.
 
     Args:
-        world: anything with the methods of :class:`~trifolium.worlds.World`.
+        world: anything with the methods of :class:`~trifolium.worlds.World`, or an environment of
+            PettingZoo.
         models: the model of each agent, by the agent's name, or by its kind: "wolf" is for wolf_0,
             wolf_1 and so on; or one model for all. Agents that share a model have a stream of its
             memory each, which one that dies leaves to the next that appears.
@@ -31,6 +38,7 @@ class WorldRunner:
             world's ``observation_spec(agent)``, or see what the world shows as it is.
         turns: steps after which an episode is cut off; None to leave that to the world.
         remember: whether steps go into the models' memories; not for evaluation.
+        check_nan: whether NaN in an observation or a reward is an error.
 
     >>> import trifolium as tri
     >>> from trifolium.worlds.pettingzoo import make
@@ -54,8 +62,10 @@ class WorldRunner:
         observation_specs: Mapping[str, ObservationSpec] | None = None,
         turns: int | None = None,
         remember: bool = True,
+        check_nan: bool = True,
     ) -> None:
-        self.world = world
+        adopted = None if hasattr(world, "turn") else as_world(world)
+        self.world: World = world if adopted is None else adopted
         self.episodes = 0
         self._given = {MODEL: models} if isinstance(models, BaseModel) else dict(models)
         self._one_for_all = isinstance(models, BaseModel)
@@ -67,11 +77,14 @@ class WorldRunner:
         self._specs = observation_specs or {}
         self._turns = None if turns is None else checks.integer("turns", turns, 1)
         self._remember = remember
+        self._check_nan = check_nan
+        self._joins = False  # whether the next step goes on with the memories' open episodes
         self._agents: dict[str, Agent] = {}  # all that were met
         self._playing: dict[str, Agent] = {}  # those whose episode is open
         self._over: set[str] = set()
         self._waiting: list[Agent] = []  # those whose turn it is, in order
         self._actions: list[list[int]] = []  # of the open episode; with its seed they are its state
+        self._length = 0  # rounds of actions in it
 
     @property
     def agents(self) -> Sequence[str]:
@@ -82,6 +95,10 @@ class WorldRunner:
     def step(self) -> Sequence[EpisodeEnd]:
         """Let each agent whose turn it is act, and remember; return the episodes that ended."""
         ended: list[EpisodeEnd] = []
+        if self._remember and not self._joins:
+            for model in self.models.values():
+                model.memory.end_episode()  # one that another runner left open
+            self._joins = True
         if not self._waiting:
             ended += self._begin()
             if not self._waiting:
@@ -91,9 +108,14 @@ class WorldRunner:
         return ended + self._play([None] * len(self._waiting), remember=self._remember)
 
     def state(self) -> dict[str, Any]:
-        """Return the number of episodes, and of the open one its actions and where they led."""
+        """Return the number of episodes, and of the open one its actions and where they led.
+
+        An open episode of more than :data:`LONGEST_REPLAY` steps is not kept: it ends there.
+        """
         if not self._waiting:
             return {"episodes": self.episodes}
+        if self._length > LONGEST_REPLAY:
+            return {"episodes": self.episodes, "cut": True}
         return {
             "episodes": self.episodes,
             "actions": [list(actions) for actions in self._actions],
@@ -102,7 +124,9 @@ class WorldRunner:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up :meth:`state`: the open episode is reset with its seed, and its actions repeated."""
-        self.episodes = int(state["episodes"])
+        is_cut = bool(state.get("cut"))
+        self.episodes = int(state["episodes"]) + is_cut
+        self._joins = not is_cut
         self._waiting = []
         if "actions" not in state:
             return
@@ -123,7 +147,7 @@ class WorldRunner:
             self.world.close()
 
     def _begin(self) -> list[EpisodeEnd]:
-        self._playing, self._over, self._actions = {}, set(), []
+        self._playing, self._over, self._actions, self._length = {}, set(), [], 0
         self.world.reset(episode_seed(self._seed, 0, self.episodes))
         return self._look(remember=False)  # there is nothing to remember yet
 
@@ -131,15 +155,19 @@ class WorldRunner:
         """Let those whose turn it is act, and the next ones look."""
         actors, self._waiting = self._waiting, []
         acted = [agent.act(self.world, action) for agent, action in zip(actors, actions, strict=True)]
-        self._actions.append(acted)
+        self._length += 1
+        if self._length <= LONGEST_REPLAY:
+            self._actions.append(acted)
         return self._look(remember=remember)
 
     def _look(self, *, remember: bool) -> list[EpisodeEnd]:
         """Let agents look until some are to act, or the episode of the world is over."""
         ended = []
-        is_last = len(self._actions) == self._turns
+        is_last = self._length == self._turns
         while not self._waiting:
-            names = [name for name in self.world.agents if name not in self._over]
+            there = self.world.agents
+            self._over &= set(there)  # one that has left may come back, with a new episode
+            names = [name for name in there if name not in self._over]
             for name in names:
                 agent = self._playing.get(name) or self._enter(name)
                 if agent.look(self.world, remember=remember, last=is_last):
@@ -172,7 +200,7 @@ class WorldRunner:
         own_spec = getattr(world, "observation_spec", lambda _: None)
         action_spec = getattr(world, "action_spec", lambda _: None)
         seen = self._named(name, self._specs, None) or own_spec(name)
-        return Agent(name, model, seen, action_spec(name))
+        return Agent(name, model, seen, action_spec(name), check_nan=self._check_nan)
 
     @staticmethod
     def _named(agent: str, given: Mapping[str, Any], default: Any) -> Any:

@@ -1,4 +1,4 @@
-"""CompiledRunner: one model and its environments in a graph, where the backend compiles whole runs."""
+"""CompiledRunner: one model and its environments in a graph, for experiments."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,9 +8,10 @@ import numpy as np
 
 from trifolium.errors import WorldError
 from trifolium.experiment.options import TrainOptions
-from trifolium.experiment.runners.gym import AGENT, MODEL
+from trifolium.experiment.runners import AGENT, MODEL
 from trifolium.models import BaseModel
 from trifolium.models.learner import Learner
+from trifolium_jax.training import CompiledTraining, Metrics
 
 __all__ = ["CompiledRunner"]
 
@@ -18,10 +19,10 @@ __all__ = ["CompiledRunner"]
 class CompiledRunner:
     """Drives one model in environments of arrays, and lets it learn: many steps in one compiled call.
 
-    It is no :class:`~trifolium.experiment.runners.Runner`, as it takes no single steps.
+    It is a :class:`~trifolium.experiment.runners.BlockRunner`: it takes no single steps.
 
     Args:
-        training: what the backend's ``compiled_training`` returned for ``model``.
+        training: of ``model``.
         model: what acts and learns.
 
     Attributes:
@@ -32,7 +33,7 @@ class CompiledRunner:
 
     agents: Sequence[str] = (AGENT,)
 
-    def __init__(self, training: Any, model: BaseModel) -> None:
+    def __init__(self, training: CompiledTraining, model: BaseModel) -> None:
         self.models: Mapping[str, BaseModel] = {MODEL: model}
         self.block: int = training.block
         self.width: int = model.memory.n_streams
@@ -42,15 +43,11 @@ class CompiledRunner:
     def of(cls, options: TrainOptions, world: Any, model: Any) -> "CompiledRunner | None":
         """Return a runner if ``world`` is of arrays, and ``model`` can be trained there in a graph."""
         env: Any = world.envs[0] if isinstance(world, gym.vector.SyncVectorEnv) else world
-        functional = getattr(env, "functional", None)
-        if functional is None or not isinstance(model, Learner):
+        if not isinstance(model, Learner) or model.backend.name != "jax":
             return None
-        train = getattr(model.backend, "compiled_training", None)
-        if train is None:
-            return None
-        training = train(
+        training = CompiledTraining(
             model,
-            functional,
+            env.functional,
             env.env_params,
             seed=options.seed,
             train_every=options.train_every,
@@ -65,8 +62,8 @@ class CompiledRunner:
             )
         return cls(training, model)
 
-    def run(self, steps: int) -> Any:
-        """Act, remember and learn for ``steps``; return the metrics, as of CompiledTraining.run."""
+    def run(self, steps: int) -> Metrics:
+        """Act, remember and learn for ``steps``; return the metrics."""
         return self._training.run(steps, memories=False)
 
     def state(self) -> dict[str, Any]:

@@ -28,18 +28,21 @@ class World(Protocol):
     """What agents act in, one after another or all at once: three methods, and whose turn it is.
 
     An agent whose turn it is looks; if that did not tell it of its end, it acts then. One whose episode
-    is over may stay in ``agents``: it is not asked again before :meth:`reset`. The episode of the world
-    is over when no other agent is left there.
+    is over may stay in ``agents`` and is not asked again; one that leaves ``agents`` and comes back
+    begins a new episode. The episode of the world is over when no other agent is left there.
 
     Two more methods are used where there are some: ``observation_spec(agent)`` and
     ``action_spec(agent)``, the specs of an agent that was given none.
 
-    Attributes:
-        agents: names of those whose turn it is, in the order in which they are to act. Before the first
-            :meth:`reset` it may be missing.
     """
 
-    agents: Sequence[str]
+    @property
+    def agents(self) -> Sequence[str]:
+        """Names of those whose turn it is, in the order in which they are to act.
+
+        Before the first :meth:`reset` it may be missing.
+        """
+        ...
 
     def reset(self, seed: int | None = None) -> None:
         """Begin an episode; the same ``seed`` and the same actions lead to the same observations."""

@@ -1,5 +1,6 @@
-"""Environments of gymnax, which are functions of arrays, as Gymnasium's."""
+"""gymnax's environments: as environments of Gymnasium, and trained in one compiled call."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -8,9 +9,36 @@ import numpy as np
 from gymnax.wrappers.gym import GymnaxToGymWrapper
 
 from trifolium.errors import WorldError
+from trifolium.experiment.kinds.gymnasium import GymnasiumKind
+from trifolium.experiment.options import TrainOptions
+from trifolium.experiment.runners import BlockRunner, Runner
+from trifolium.models import BaseModel
 from trifolium.worlds.gym import sizes
+from trifolium_jax.runner import CompiledRunner
 
-__all__ = ["GymnaxEnv", "make"]
+__all__ = ["GymnaxEnv", "GymnaxKind", "make"]
+
+
+class GymnaxKind(GymnasiumKind):
+    """gymnax's environments, registered as a kind of worlds; JAX's learners train there in a graph."""
+
+    def make(self, name: str, *, render_mode: str | None = None, turns: int | None = None) -> Any:
+        """Return the environment of that id."""
+        return make(name, render_mode=render_mode, max_steps=turns)
+
+    def adopt(self, made: Any, turns: int | None) -> Any:
+        """Return a :class:`GymnaxEnv`."""
+        return super().adopt(made, turns) if isinstance(made, GymnaxEnv) else None
+
+    def training(
+        self, world: Any, models: BaseModel | Mapping[str, BaseModel], options: TrainOptions
+    ) -> Runner | BlockRunner:
+        """Return a CompiledRunner for a learner on JAX, else a runner of single steps."""
+        return CompiledRunner.of(options, world, models) or super().training(world, models, options)
+
+    def names_code(self, name: str) -> bool:  # noqa: ARG002
+        """Return False: gymnax makes what it knows itself."""
+        return False
 
 
 def make(

@@ -1,0 +1,105 @@
+"""RunFolder: the files of a run, and the lock that keeps a second process out."""
+
+import errno
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from trifolium.errors import FolderInUse
+
+__all__ = ["RunFolder"]
+
+NAMES = (
+    "config.json",
+    "versions.json",
+    "metrics.csv",
+    "evaluations.csv",
+    "tensorboard",
+    "checkpoint",
+    "learning_curve.png",
+)
+MODELS = ("model.safetensors", "model-*.safetensors")
+IN_USE = (errno.EWOULDBLOCK, errno.EACCES)
+
+
+class RunFolder:
+    """The folder of a run. A run writes only files that it made.
+
+    Args:
+        path: the folder, which need not exist.
+
+    Attributes:
+        path: the folder.
+        config: the file of the options.
+        versions: what the run was made with.
+        checkpoints: the folder of the checkpoint.
+        curve: the picture of the learning curve.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.json"
+        self.versions = self.path / "versions.json"
+        self.checkpoints = self.path / "checkpoint"
+        self.curve = self.path / "learning_curve.png"
+
+    def check_free(self) -> None:
+        """Raise FileExistsError unless a new run can be written there, with no file in its way."""
+        out = str(self.path)
+        if self.path.exists() and not self.path.is_dir():
+            raise FileExistsError(f"out={out!r} is a file; expected a folder, or none yet")
+        if self.config.exists() and self.checkpoints.exists():
+            raise FileExistsError(
+                f"out={out!r} holds a run already; give another folder, or resume that one"
+            )
+        found = [name for name in NAMES if (self.path / name).exists()]
+        found += [path.name for pattern in MODELS for path in sorted(self.path.glob(pattern))]
+        if found:
+            raise FileExistsError(
+                f"out={out!r} holds {', '.join(found)}, which a run would overwrite; give another "
+                "folder, or resume the run if these are its files"
+            )
+
+    def check_has_run(self) -> None:
+        """Raise FileNotFoundError unless there is a run."""
+        if not self.config.is_file():
+            raise FileNotFoundError(f"{str(self.path)!r} holds no run: there is no {self.config.name}")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder, and keep other processes from training in it.
+
+        The lock belongs to the process and leaves no file: it ends with the process, however that ends.
+
+        Raises:
+            FolderInUse: another process trains there.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        if os.name != "posix":  # Windows locks no folders
+            yield
+            return
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            self._lock(folder)
+            yield
+        finally:
+            os.close(folder)
+
+    def _lock(self, folder: int) -> None:
+        import fcntl  # which Windows lacks
+
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in IN_USE:
+                raise FolderInUse(
+                    f"another process trains in {str(self.path)!r}; wait for it, or give another folder"
+                ) from None
+            warnings.warn(
+                f"the file system of {str(self.path)!r} has no locks ({error.strerror}): make sure "
+                "that no other process trains there",
+                RuntimeWarning,
+                stacklevel=2,
+            )

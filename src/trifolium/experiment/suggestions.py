@@ -1,0 +1,16 @@
+"""Suggestions for mistyped names."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+__all__ = ["nearest"]
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Return a question whether one of the ``known`` names was meant, or nothing.
+
+    >>> nearest("stepz", ["steps", "seed"])
+    "; did you mean 'steps'?"
+    """
+    found = get_close_matches(name, known, n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
