@@ -3,8 +3,8 @@
 A backend that was asked for and can't be used ends the run with an error: nothing is skipped for the
 lack of it. The tests in ``backends/`` are those of one backend each, and belong to its runs alone.
 
-Tests that use no backend, and those marked ``once``, run with ``--backend numpy`` alone. Those marked
-``slow`` are left out unless ``--slow`` is given or ``-m`` names them. CONTRIBUTING.md has the tiers.
+Tests that use no backend run with ``--backend numpy`` alone. Those marked ``slow``, or ``slow_on`` the
+backend of the run, are left out unless ``--slow`` or ``-m slow`` is given. CONTRIBUTING.md has more.
 """
 
 from pathlib import Path
@@ -42,27 +42,26 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    chosen = [item for item in items if belongs(item, config)]
-    left_out = [item for item in items if not belongs(item, config)]
+    backend = config.getoption("backend")
+    wants_slow = config.getoption("slow") or "slow" in config.option.markexpr
+    chosen, left_out = [], []
+    for item in items:
+        slow_on = item.get_closest_marker("slow_on")
+        if slow_on and backend in slow_on.args:
+            item.add_marker("slow")
+        belongs = wants_slow or not item.get_closest_marker("slow")
+        belongs = belongs and (backend == ONCE or not runs_once(item))
+        (chosen if belongs else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = chosen
-
-
-def belongs(item: pytest.Item, config: pytest.Config) -> bool:
-    """Return whether a test is one of this run's tier and backend."""
-    wants_slow = config.getoption("slow") or "slow" in config.option.markexpr
-    if item.get_closest_marker("slow") and not wants_slow:
-        return False
-    return config.getoption("backend") == ONCE or not runs_once(item)
 
 
 def runs_once(item: pytest.Item) -> bool:
     """Return whether a test need not be repeated on each backend."""
     if SHARED not in item.path.parents or item.get_closest_marker("each_environment"):
         return False
-    uses_backend = "backend" in getattr(item, "fixturenames", ())
-    return not uses_backend or item.get_closest_marker("once") is not None
+    return "backend" not in getattr(item, "fixturenames", ())
 
 
 def pytest_report_header(config: pytest.Config) -> str:

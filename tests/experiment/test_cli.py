@@ -15,6 +15,9 @@ from .command import check_mistake, trifolium
 TRAIN = ("train", "CartPole-v1", "--steps", "300", "--learning-starts", "100")
 
 
+ELSEWHERE = pytest.mark.slow_on("strict", "torch", "jax")
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, backend):
     """Return a folder with a finished run in runs/short, and what training printed."""
@@ -65,6 +68,7 @@ def test_backends_lists_this_one_as_installed(backend, tmp_path):
     assert "not installed" not in line
 
 
+@ELSEWHERE
 def test_file_holds_options_and_the_command_line_overrides_them(run, backend):
     folder, _ = run
     (folder / "run.toml").write_text(
@@ -80,6 +84,7 @@ def test_file_holds_options_and_the_command_line_overrides_them(run, backend):
     assert (config["steps"], config["hidden"], config["checkpoint_every"]) == (60, [8], None)
 
 
+@ELSEWHERE
 def test_options_can_be_none_and_switched(run, backend):
     folder, _ = run
     arguments = ("--backend", backend.name, "--model", "random", "--steps", "20", "--out", "runs/none")
@@ -98,6 +103,7 @@ def test_every_option_is_explained(tmp_path):
         assert words in done.stdout
 
 
+@ELSEWHERE
 def test_resuming_a_finished_run_evaluates_it_again(run):
     folder, done = run
     again = trifolium("train", "--resume", "runs/short", cwd=folder)
@@ -105,6 +111,7 @@ def test_resuming_a_finished_run_evaluates_it_again(run):
     assert again.stdout == done.stdout
 
 
+@ELSEWHERE
 def test_watch_writes_a_gif(run):
     folder, _ = run
     done = trifolium("watch", "runs/short", "--gif", "played.gif", cwd=folder)
@@ -112,6 +119,7 @@ def test_watch_writes_a_gif(run):
     assert (folder / "played.gif").read_bytes().startswith(b"GIF89a")
 
 
+@ELSEWHERE
 def test_report_is_one_page(run):
     folder, _ = run
     done = trifolium("report", "runs/short", "--to", "pages/short.html", cwd=folder)
@@ -245,6 +253,7 @@ def test_missing_package_is_named_with_the_extra_that_brings_it(
     "name", ["config.json", "checkpoint/manifest.json", "checkpoint/300-final-0-model.safetensors"]
 )
 @pytest.mark.parametrize("command", ["evaluate", "train --resume"])
+@ELSEWHERE
 def test_damaged_run_is_reported(run, tmp_path, name, command):
     folder, _ = run
     shutil.copytree(folder / "runs" / "short", tmp_path / "run")

@@ -27,6 +27,7 @@ KINDS = {
     "agents": {"env": "pettingzoo:classic/rps-v2"},
     "shared": {"env": "pettingzoo:classic/rps-v2", "shared": True},
 }
+ELSEWHERE = pytest.mark.slow_on("strict", "torch", "jax")
 COMMAND = ("CartPole-v1", "--learning-starts", "100", "--n-frames", "2", "--prioritized")
 
 
@@ -62,7 +63,16 @@ def contents(out):
     return found
 
 
-@pytest.mark.parametrize("kind", KINDS, indirect=True)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(
+            kind, marks=[ELSEWHERE] if kind in ("stacked", "evaluated", "one-hot", "shared") else []
+        )
+        for kind in KINDS
+    ],
+    indirect=True,
+)
 def test_interrupted_and_resumed_is_the_same_to_the_bit(kind, tmp_path):
     Experiment(kind, tmp_path / "whole").train()
     run = Experiment(kind, tmp_path / "broken")
@@ -163,7 +173,7 @@ def test_world_that_does_not_repeat_itself_is_noticed(options, tmp_path):
         Experiment.resume(tmp_path, world=world)
 
 
-@pytest.mark.once
+@ELSEWHERE
 def test_terminated_run_is_saved_and_says_143(options, tmp_path):
     run = Experiment(options(), tmp_path)
     with pytest.raises(SystemExit) as caught:
@@ -202,7 +212,7 @@ def lines(out):
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [pytest.param(signal.SIGINT, 130, marks=pytest.mark.once), (signal.SIGTERM, 143)],
+    [pytest.param(signal.SIGINT, 130, marks=ELSEWHERE), (signal.SIGTERM, 143)],
 )
 def test_process_that_is_interrupted_and_resumed(command, steps, tmp_path, number, code):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -224,7 +234,7 @@ def test_process_that_is_interrupted_and_resumed(command, steps, tmp_path, numbe
     assert contents(broken) == contents(whole)
 
 
-@pytest.mark.once
+@ELSEWHERE
 def test_process_that_is_killed_loses_at_most_what_follows_its_checkpoint(command, steps, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     often = (*command, "--steps", f"{steps}", "--checkpoint-every", "50")

@@ -45,6 +45,14 @@ OPTIONS = {
 }
 
 
+ALONE = ("huber", "dueling", "n-step 3", "frames", "polyak", "noisy", "iqn dueling", "iqn n-step 3")
+"""Options that others of OPTIONS have too, beside more."""
+CASES = [
+    pytest.param(*case, id=name, marks=[pytest.mark.slow_on("torch", "jax")] if name in ALONE else [])
+    for name, case in OPTIONS.items()
+]
+
+
 def make(backend, seed=0, kind=DDQN, input_size=4, **options):
     if "sampler" in options:
         options = options | {"sampler": options["sampler"]()}  # one for each model
@@ -52,7 +60,7 @@ def make(backend, seed=0, kind=DDQN, input_size=4, **options):
     return kind(input_size, 3, 1000, 0.1, backend=backend, **(defaults | options))
 
 
-@pytest.mark.parametrize(("kind", "options"), OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize(("kind", "options"), CASES)
 def test_losses_agree_with_numpy_over_200_updates(learner, kind, options):
     def curve(backend):
         model = make(backend, kind=kind, **options)

@@ -60,6 +60,7 @@ def test_ordinals_are_distinct_and_as_many_as_there_are(
             assert np.all((ordinals >= 0) & (ordinals < max(count, 1)))
 
 
+@pytest.mark.slow_on("strict")
 @pytest.mark.parametrize("draw", draws.DRAWS.values(), ids=draws.DRAWS)
 @pytest.mark.parametrize(("batch_size", "count"), [(1, 7), (3, 7), (5, 7), (8, 50)])
 def test_each_ordinal_is_equally_likely(
@@ -72,6 +73,7 @@ def test_each_ordinal_is_equally_likely(
     check_uniform(counts, spread=1 - distinct * (batch_size - 1) / (count - 1))
 
 
+@pytest.mark.slow_on("strict")
 def test_each_subset_is_equally_likely(backend: tri.Backend) -> None:
     """Chains of "drawn before" included, which are many where nearly all is drawn."""
     for batch_size, count in ((2, 6), (4, 6), (5, 7)):
@@ -86,6 +88,7 @@ def test_independent_ordinals_are_independent(backend: tri.Backend) -> None:
     check_uniform(np.array([pairs[first, second] for first in range(5) for second in range(5)]))
 
 
+@pytest.mark.slow_on("strict")
 def test_strata_are_spread_out(backend: tri.Backend) -> None:
     """No part of the memory is left out of a batch: between neighbours there is less than two parts."""
     for ordinals in many(backend, draws.stratified, 8, 800)[:200]:

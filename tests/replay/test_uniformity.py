@@ -9,6 +9,8 @@ import trifolium as tri
 from trifolium.testing import Options, Twin
 from trifolium.testing.twin import ALPHA
 
+# every backend is given the same rows, which tests/test_golden.py pins
+pytestmark = pytest.mark.slow_on("strict", "torch", "jax")
 FILLS = {"half full": 0.5, "full": 1.0, "wrapped": 3.3}
 OPTIONS = [
     Options(40),

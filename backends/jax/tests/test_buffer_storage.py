@@ -21,15 +21,30 @@ def device() -> JaxBackend:
     return backend
 
 
-@pytest.mark.parametrize("options", HISTORIES, ids=str)
+CASES = [  # the last has most of the options at once
+    pytest.param(
+        options, id=str(options), marks=[pytest.mark.slow] if options in HISTORIES[1:-1] else []
+    )
+    for options in HISTORIES
+]
+
+
+@pytest.mark.parametrize("options", CASES)
 def test_a_device_does_what_the_reference_does(device: JaxBackend, options: Any) -> None:
     twin = Twin(device, options, seed=0)
     assert isinstance(twin.buffer._store.columns, DeviceColumns)
     wander(twin, 0, 60, Twin.check_all)
 
 
-@pytest.mark.parametrize("algorithm", [tri.DDQN, tri.IQN])
-@pytest.mark.parametrize("n_frames", [1, 3])
+@pytest.mark.parametrize(
+    ("algorithm", "n_frames"),
+    [
+        (tri.DDQN, 1),
+        (tri.IQN, 3),
+        pytest.param(tri.DDQN, 3, marks=pytest.mark.slow),
+        pytest.param(tri.IQN, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_a_device_learns_what_the_host_learns(
     device: JaxBackend, algorithm: type[tri.DDQN], n_frames: int
 ) -> None:

@@ -24,6 +24,7 @@ MEMORIES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 def test_does_what_the_reference_does_eagerly(backend: tri.Backend) -> None:
     """With all options at once, for each operation is compiled for each shape."""
     wander(StateTwin(backend, HISTORIES[8], 0, Functions(plain)), 8, 8, check_twin)
@@ -91,7 +92,7 @@ class Memories:
             twin.buffer.state = jax.tree.map(lambda array, n=number: array[n], self.states)
 
 
-@pytest.mark.parametrize("history", [5, 8])
+@pytest.mark.parametrize("history", [pytest.param(5, marks=pytest.mark.slow), 8])
 def test_does_what_the_reference_does_under_vmap(backend: tri.Backend, history: int) -> None:
     """Three memories at once, each with a history of its own."""
     options, rng = HISTORIES[history], np.random.default_rng(history)
@@ -129,9 +130,17 @@ def step_of(state: replay.State, key: Any, batch_size: int = 32) -> tuple[replay
 
 
 @pytest.mark.parametrize(
-    "options", [MEMORIES["plain"], MEMORIES["prioritized"]], ids=["plain", "prioritized"]
+    ("options", "capacity", "steps"),
+    [
+        (MEMORIES["prioritized"], 256, 600),
+        pytest.param(MEMORIES["plain"], 4096, 10_000, marks=pytest.mark.slow),
+        pytest.param(MEMORIES["prioritized"], 4096, 10_000, marks=pytest.mark.slow),
+    ],
+    ids=["prioritized", "plain for long", "prioritized for long"],
 )
-def test_10000_steps_compile_once_and_stay_where_they_are(options: dict[str, Any]) -> None:
+def test_steps_compile_once_and_stay_where_they_are(
+    options: dict[str, Any], capacity: int, steps: int
+) -> None:
     traced = []
 
     def counted(state: replay.State, key: Any) -> Any:
@@ -139,18 +148,28 @@ def test_10000_steps_compile_once_and_stay_where_they_are(options: dict[str, Any
         return step_of(state, key)
 
     compiled = jax.jit(counted, donate_argnums=0)
-    state = replay.init(4096, (3,), backend="jax", **options)
+    state = replay.init(capacity, (3,), backend="jax", **options)
     addresses = None
-    for key in jax.random.split(jax.random.key(0), 10_000):
+    for key in jax.random.split(jax.random.key(0), steps):
         state, _ = compiled(state, key)
         here = [leaf.unsafe_buffer_pointer() for leaf in storage(state)]
         assert here == (addresses or here)
         addresses = here
     assert len(traced) == 1
-    assert int(state.sizes.sum()) == 4096
+    assert int(state.sizes.sum()) == capacity
 
 
-@pytest.mark.parametrize("options", MEMORIES.values(), ids=MEMORIES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        MEMORIES["prioritized"],
+        *(
+            pytest.param(MEMORIES[name], marks=pytest.mark.slow)
+            for name in ("plain", "stacked", "streams")
+        ),
+    ],
+    ids=["prioritized", "plain", "stacked", "streams"],
+)
 def test_a_scan_copies_no_storage(options: dict[str, Any]) -> None:
     """What a compiled scan needs besides its arguments does not grow by a tenth of a byte a row."""
 
@@ -191,7 +210,14 @@ def test_a_copy_would_be_seen() -> None:
     assert temporary[1] - temporary[0] > 4500 * 4
 
 
-@pytest.mark.parametrize("draw", ["stratified", "subset", "independent", "priority"])
+@pytest.mark.parametrize(
+    "draw",
+    [
+        "subset",
+        "priority",
+        *(pytest.param(d, marks=pytest.mark.slow) for d in ("stratified", "independent")),
+    ],
+)
 def test_draws_in_a_scan_are_uniform(draw: str) -> None:
     """Chi-square over all that can be drawn; rows of a batch are distinct where they are to be."""
     by_priority = draw == "priority"

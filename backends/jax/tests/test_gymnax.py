@@ -36,6 +36,7 @@ def contents(out: Path) -> dict[str, Any]:
     return found | {name: array.tobytes() for name, array in arrays.items()}
 
 
+@pytest.mark.slow
 def test_train_learns_and_leaves_a_record(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert main([*COMMAND, "--steps", "20000", "--eval-every", "10000", "--out", str(out)]) == 0
@@ -53,6 +54,7 @@ def test_train_learns_and_leaves_a_record(tmp_path: Path, capsys: pytest.Capture
     assert float(re.findall(r"return (\S+) over", capsys.readouterr().out)[0]) > 100
 
 
+@pytest.mark.slow
 def test_watch_shows_the_model(tmp_path: Path) -> None:
     out, gif = tmp_path / "run", tmp_path / "pole.gif"
     assert main([*COMMAND, "--steps", "200", "--turns", "4", "--out", str(out)]) == 0
@@ -61,7 +63,10 @@ def test_watch_shows_the_model(tmp_path: Path) -> None:
         assert picture.n_frames > 1  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("chosen", [{}, {"n_envs": 4, "prioritized": True}], ids=str)
+MANY = pytest.param({"n_envs": 4, "prioritized": True}, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("chosen", [{}, MANY], ids=["plain", "many"])
 def test_a_run_that_was_interrupted_goes_on_to_the_bit(chosen: dict[str, Any], tmp_path: Path) -> None:
     whole = Experiment(options(**chosen), tmp_path / "whole")
     assert isinstance(whole.runner, CompiledRunner)

@@ -63,7 +63,13 @@ def remember(model, steps=300):
         model.memory.add(obs, action, obs[action], False)
 
 
-@pytest.mark.parametrize(("kind", "make", "evaluate"), CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    ("kind", "make", "evaluate"),
+    [
+        pytest.param(*case, id=name, marks=[pytest.mark.slow] if name in ("linen", "quantiles") else [])
+        for name, case in CASES.items()
+    ],
+)
 def test_it_learns_in_the_place_of_the_default_one(kind, make, evaluate, tmp_path):
     options = {"learning_rate": 0.01, "gamma": 0.0, "seed": 0, "batch_size": 32}
     model = kind(4, 3, 300, 0.0, backend="jax", network=make(), **options)

@@ -20,6 +20,9 @@ def test_there_is_something_to_run() -> None:
     assert len(BLOCKS) == 4
 
 
-@pytest.mark.parametrize("name", BLOCKS)
+CASES = [pytest.param(name, marks=[pytest.mark.slow] if "training" in name else []) for name in BLOCKS]
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_block_runs(name: str) -> None:
     exec(BLOCKS[name], {})

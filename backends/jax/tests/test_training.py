@@ -87,6 +87,7 @@ def test_stores_what_the_environment_does() -> None:
     assert np.isfinite(metrics.returns).sum() == (metrics.lengths > 0).sum() > 20
 
 
+@pytest.mark.slow
 def test_metrics_are_those_of_the_episodes() -> None:
     model = ddqn(epsilon=1.0)
     metrics = CompiledTraining(model, Corridor(), {"limit": 6}, seed=1).run(200)
@@ -101,6 +102,7 @@ def test_metrics_are_those_of_the_episodes() -> None:
     assert np.isnan(metrics._replace(returns=np.full(5, np.nan)).last_return())
 
 
+@pytest.mark.slow
 def test_epsilon_is_the_part_of_random_actions() -> None:
     """Of a model that goes left by itself, half of the random actions go right."""
     model = ddqn(memory_size=8000, epsilon=tri.Linear(0.8, 0.0, 4000))
@@ -123,7 +125,11 @@ def stand_still(self: Graph, params: Any, memory: Any, play: Any, epsilon: Any) 
     return memory, play, (jnp.full(1, jnp.nan), jnp.zeros(1, jnp.int32))
 
 
-@pytest.mark.parametrize("chosen", [{}, {**CLIPPED, "huber_delta": 0.1}], ids=["plain", "clipped"])
+@pytest.mark.parametrize(
+    "chosen",
+    [{}, pytest.param({**CLIPPED, "huber_delta": 0.1}, marks=pytest.mark.slow)],
+    ids=["plain", "clipped"],
+)
 def test_an_update_is_that_of_train_step(
     chosen: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +153,14 @@ def test_an_update_is_that_of_train_step(
 
 
 @pytest.mark.parametrize(
-    ("make", "kind"), [(ddqn, "plain"), (ddqn, "noisy"), (ddqn, "prioritized"), (iqn, "plain")]
+    ("make", "kind"),
+    [
+        (ddqn, "plain"),
+        *(
+            pytest.param(make, kind, marks=pytest.mark.slow)
+            for make, kind in [(ddqn, "noisy"), (ddqn, "prioritized"), (iqn, "plain")]
+        ),
+    ],
 )
 def test_learns_the_way_out(kind: str, make: Any) -> None:
     model = make(**KINDS[kind])
@@ -158,6 +171,7 @@ def test_learns_the_way_out(kind: str, make: Any) -> None:
             assert model.take_action(np.concatenate(frames)) == 1, f"it goes left from {place}"
 
 
+@pytest.mark.slow
 def test_models_side_by_side_are_as_if_alone() -> None:
     together = [ddqn(seed) for seed in (0, 1, 2)]
     both = CompiledTraining(together, Corridor(), seed=4, train_every=4, learning_starts=40).run(240)
@@ -171,6 +185,7 @@ def test_models_side_by_side_are_as_if_alone() -> None:
     assert len({float(np.nansum(row)) for row in both.losses}) == 3
 
 
+@pytest.mark.slow
 def test_learning_starts_when_it_is_told_to() -> None:
     model = ddqn()
     metrics = CompiledTraining(
@@ -203,6 +218,7 @@ def test_the_memory_is_not_copied_in_the_loop() -> None:
     assert re.findall(rf"= \w+\[{rows}[,\]][^\n]* copy\(", loops) == []
 
 
+@pytest.mark.slow
 def test_progress_is_told_a_hundred_times() -> None:
     told: list[tuple[int, float]] = []
     training = CompiledTraining(ddqn(), Corridor(), train_every=2, learning_starts=10**6)
@@ -237,6 +253,7 @@ def test_goes_on_to_the_bit_from_a_file(tmp_path: Path) -> None:
     same(second, whole)
 
 
+@pytest.mark.slow
 def test_the_result_is_a_model_like_any_other(tmp_path: Path) -> None:
     model = ddqn()
     CompiledTraining(model, Corridor(), train_every=4, learning_starts=40).run(400)
@@ -252,6 +269,7 @@ def test_the_result_is_a_model_like_any_other(tmp_path: Path) -> None:
     assert not np.array_equal(before, params_of(model)[0])
 
 
+@pytest.mark.slow
 def test_a_run_of_a_memory_with_rows_adds_to_them() -> None:
     model = ddqn(memory_size=1000)
     model.memory.add([9.0, 9.0], 0, 0.0, True)
@@ -260,6 +278,7 @@ def test_a_run_of_a_memory_with_rows_adds_to_them() -> None:
     np.testing.assert_array_equal(np.asarray(model.memory.states)[0].reshape(-1), [9.0, 9.0])
 
 
+@pytest.mark.slow
 def test_a_run_that_broke_off_leaves_the_model_as_it_was() -> None:
     model = ddqn()
     before = params_of(model)
