@@ -77,7 +77,7 @@ def scan() -> dict[str, float]:
     import jax.numpy as jnp
 
     from trifolium import replay
-    from trifolium.models.update import Drawn
+    from trifolium.models import Randomness
     from trifolium_jax import CompiledTraining
 
     env, params = gymnax.make("CartPole-v1")
@@ -93,7 +93,7 @@ def scan() -> dict[str, float]:
     columns = (batch.states, batch.actions, batch.rewards, batch.next_states, batch.dones)
 
     def update(carry: Any, _: Any) -> Any:
-        return trained.update(carry, batch, Drawn(None, ()), 2.5e-4)[0], None
+        return trained.update(carry, batch, Randomness(), 2.5e-4)[0], None
 
     def plain_update(carry: Any, _: Any) -> Any:
         return learned(network, optimizer, carry[0], plain, carry[1], *columns), None

@@ -23,7 +23,16 @@ from trifolium.errors import (
     UnknownBackend,
     WorldError,
 )
-from trifolium.models import DDQN, IQN, BaseModel, HumanModel, RandomModel
+from trifolium.models import (
+    DDQN,
+    IQN,
+    Algorithm,
+    BaseModel,
+    HumanModel,
+    Learner,
+    RandomModel,
+    ReplayMemory,
+)
 from trifolium.replay import Batch, Buffer, Prioritized, Sampler, Uniform
 from trifolium.schedules import Linear
 from trifolium.version import __version__
@@ -31,6 +40,7 @@ from trifolium.version import __version__
 __all__ = [
     "DDQN",
     "IQN",
+    "Algorithm",
     "Backend",
     "BackendError",
     "BackendInfo",
@@ -44,6 +54,7 @@ __all__ = [
     "FolderInUse",
     "HumanModel",
     "HumanQuit",
+    "Learner",
     "Linear",
     "LossTypeError",
     "NanError",
@@ -51,6 +62,7 @@ __all__ = [
     "Optimizer",
     "Prioritized",
     "RandomModel",
+    "ReplayMemory",
     "Sampler",
     "SaveError",
     "TrifoliumError",

@@ -194,6 +194,8 @@ class Field:
                 f"{self.name} is {value!r:.80} ({type(value).__name__}); expected numbers "
                 f"of shape {expected} and dtype {self.dtype}"
             )
+        if self.shape[1:] == (1,) and array.shape[-1:] != (1,):
+            array = array[..., np.newaxis]  # a column vector [N, 1] may come as [N]
         if array.shape != expected:
             extra = array.ndim - len(expected)
             if extra < 0 or array.shape[extra:] != expected or array.shape[:extra] != (1,) * extra:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 __all__ = [
+    "Adopted",
     "Array",
     "Backend",
     "BackendInfo",
@@ -180,6 +181,27 @@ class Optimizer(NamedTuple):
     traceable: bool = True
 
 
+class Adopted(NamedTuple):
+    """A user's network as pure functions of named arrays.
+
+    Attributes:
+        params: what is learned: new floating arrays.
+        apply: computes the outputs from (namespace, params and statistics, *inputs) as the network does
+            when it is not trained: without dropout, for example.
+        training_apply: the same as the network does when it is trained; it may update statistics in
+            place.
+        export: converts params and statistics to a trained network of the framework.
+        statistics: what the network keeps besides its parameters, such as the running means of a
+            normalisation. Most networks have none.
+    """
+
+    params: Params
+    apply: Callable[..., Array]
+    training_apply: Callable[..., Array]
+    export: Callable[[Params], Any]
+    statistics: Params
+
+
 @runtime_checkable
 class Differentiable(Backend, Protocol):
     """A backend whose framework takes gradients, so that models learn on it."""
@@ -222,20 +244,13 @@ class Differentiable(Backend, Protocol):
         """
         ...
 
-    def adopt(
-        self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator
-    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
-        """Convert a user's network to (params, apply, export).
+    def adopt(self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator) -> Adopted:
+        """Convert a user's network to pure functions of its parameters.
 
         Args:
             network: a network in the framework's own type.
             inputs: example inputs of the network, a batch of one row.
             rng: draws the parameters of a network that has none yet.
-
-        Returns:
-            The parameters as a flat dict of new arrays; the pure function that computes the outputs
-            from (namespace, parameters, *inputs); and a function that converts such parameters to a
-            trained network of the framework.
 
         Raises:
             TypeError: the backend does not know such a network; the message says what it accepts.

@@ -88,6 +88,7 @@ def models(learner, **options):
         "epsilon": 0.8,
         "backend": learner,
         "n_frames": N_FRAMES,
+        "n_step": 1,
         "batch_size": 8,
         "boundary": "pad",
         "extras": {"positions": ((2,), "int32")},

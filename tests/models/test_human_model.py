@@ -161,3 +161,10 @@ def test_waiting_for_a_key_takes_no_time_of_the_processor(terminal):
     before = used()
     time.sleep(0.5)
     assert used() - before <= 10  # hundredths of a second, in half a second
+
+
+def test_a_person_needs_no_memory(backend):
+    assert tri.HumanModel(2, 2, 1, backend=backend).memory.capacity == 2
+    assert tri.HumanModel(2, 2, 1, n_frames=3, n_streams=2, backend=backend).memory.capacity == 8
+    with pytest.raises(ValueError, match="memory_size=0 is too small"):
+        tri.HumanModel(2, 2, 0, backend=backend)

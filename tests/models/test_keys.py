@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trifolium.models.human.keys import PRESSED
+from trifolium.models.human.keys import PRESSED, Keys
 
 from .person import person, said
 
@@ -98,3 +98,11 @@ def test_bad_options_are_named(options, error, names):
         person("", **options)
     for name in names:
         assert name in str(caught.value)
+
+
+def test_case_of_a_name_need_not_match():
+    keys = Keys(3, ["Left", "RIGHT", "jump"], {"X": "jump"})
+    for typed, action in (("left", 0), ("LEFT", 0), ("right", 1), ("Jump", 2), ("x", 2)):
+        assert keys.action(typed) == action
+    assert Keys(2, ["a", "A"]).action("A") == 1
+    assert Keys(2, ["Aa", "aA"]).action("aa") is None

@@ -1,10 +1,15 @@
 """JaxModel: parameters are one pytree, updates are compiled."""
 
+import copy
+import pickle
+
+import equinox
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 
 import trifolium as tri
 from trifolium_jax import JaxModel
@@ -77,3 +82,76 @@ def test_file_of_other_parameters_changes_nothing(tmp_path):
 def test_same_seed_same_parameters():
     one, two = (Linear(4, 2, 100, seed=3).params["weight"] for _ in range(2))
     assert jnp.array_equal(one, two)
+
+
+class Module(nnx.Module):
+    def __init__(self, seed):
+        rngs = nnx.Rngs(seed)
+        self.layer, self.dropout = nnx.Linear(4, 2, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, states):
+        return self.dropout(self.layer(states))
+
+
+PYTREES = {
+    "equinox": lambda seed: equinox.nn.MLP(4, 2, 8, 1, key=jax.random.key(seed)),
+    "nnx": Module,
+    "keys and numbers": lambda seed: {"key": jax.random.key(seed), "count": seed, "rate": seed / 2},
+    "one array": lambda seed: jnp.full(3, seed),
+}
+
+
+class Holder(JaxModel):
+    def __init__(self, params, **options):
+        super().__init__(4, 2, 100, **options)
+        self.params = params
+
+    def take_action(self, state):
+        return 0
+
+
+def data(tree):
+    leaves = [leaf for leaf in jax.tree.leaves(tree) if not callable(leaf)]
+    is_key = lambda leaf: jnp.issubdtype(jnp.asarray(leaf).dtype, jax.dtypes.prng_key)  # noqa: E731
+    return [np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf) for leaf in leaves]
+
+
+@pytest.mark.parametrize("make", PYTREES.values(), ids=PYTREES)
+def test_saves_any_pytree_and_its_key(tmp_path, make):
+    model = Holder(make(1), seed=0)
+    if isinstance(model.params, nnx.Module):
+        model.params(jnp.ones((1, 4)))  # which counts what dropout drew
+    model.key, _ = jax.random.split(model.key)
+    model.save(tmp_path / "model")
+    other = Holder(make(2), seed=5)
+    kinds = [type(leaf) for leaf in jax.tree.leaves(other.params)]
+    other.load(tmp_path / "model")
+    assert [type(leaf) for leaf in jax.tree.leaves(other.params)] == kinds
+    assert len(data(model.params)) > 0
+    for old, new in zip(data(model.params), data(other.params), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert jnp.array_equal(jax.random.key_data(other.key), jax.random.key_data(model.key))
+
+
+def test_file_of_a_version_that_saved_no_key(tmp_path, monkeypatch):
+    model = Linear(4, 2, 100, seed=0)
+    monkeypatch.setattr(model, "key", None)
+    model.save(tmp_path / "model")
+    other = Linear(4, 2, 100, seed=1)
+    key = other.key
+    other.load(tmp_path / "model")
+    assert other.key is key
+    assert jnp.array_equal(other.params["weight"], model.params["weight"])
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_does_what_the_original_would(copied):
+    model = Linear(4, 2, 200, seed=0)
+    for step in range(150):
+        model.memory.add(np.full(4, step / 150), step % 2, step / 150, False)
+    model.train_step()
+    other = copied(model)
+    assert other.backend is model.backend
+    expected = [float(model.train_step()) for _ in range(5)]
+    assert [float(other.train_step()) for _ in range(5)] == expected
+    assert jnp.array_equal(jax.random.key_data(other.key), jax.random.key_data(model.key))

@@ -71,7 +71,9 @@ def remember(model, steps=300):
     ],
 )
 def test_it_learns_in_the_place_of_the_default_one(kind, make, evaluate, tmp_path):
-    options = {"learning_rate": 0.01, "gamma": 0.0, "seed": 0, "batch_size": 32}
+    options = {"learning_rate": 0.01, "gamma": 0.0, "seed": 0, "batch_size": 32, "n_step": 1}
+    if kind is tri.DDQN:
+        options["huber_delta"] = None
     model = kind(4, 3, 300, 0.0, backend="jax", network=make(), **options)
     remember(model)
     losses = [float(model.train_step()) for _ in range(300)]
@@ -115,3 +117,26 @@ def test_what_was_given_can_still_be_used():
 def test_what_is_no_network_is_refused(network, message):
     with pytest.raises(TypeError, match=message):
         tri.DDQN(4, 3, 300, backend="jax", network=network)
+
+
+class Normalised(nnx.Module):
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.norm, self.dropout = nnx.BatchNorm(4, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+        self.layer = nnx.Linear(4, 3, rngs=rngs)
+
+    def __call__(self, states):
+        return self.layer(self.dropout(self.norm(states)))
+
+
+def test_layers_that_change_with_a_call_are_refused_unless_evaluated():
+    with pytest.raises(TypeError, match=r"changes dropout\.rngs\.count, norm\..*eval\(\)"):
+        tri.DDQN(4, 3, 300, backend="jax", network=Normalised())
+    module = Normalised()
+    module.eval()
+    model = tri.DDQN(4, 3, 300, 0.0, backend="jax", network=module, batch_size=32, seed=0)
+    remember(model)
+    assert float(model.train_step()) > 0
+    states = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    expected = np.asarray(model.network(states)).argmax(1)
+    assert np.array_equal(model.take_actions(states), expected)

@@ -22,6 +22,7 @@ OPTIONS: dict[str, Any] = {
     "batch_size": 32,
     "learning_rate": 1e-2,
     "boundary": "pad",
+    "n_step": 1,
     "backend": "jax",
 }
 CLIPPED: dict[str, Any] = {
@@ -41,7 +42,8 @@ def ddqn(
 ) -> tri.DDQN:
     if sampler is not None:
         options["sampler"] = sampler()  # each memory needs one of its own
-    return tri.DDQN(2, 2, memory_size, epsilon, seed=seed, **(OPTIONS | options))
+    options = OPTIONS | {"huber_delta": None} | options
+    return tri.DDQN(2, 2, memory_size, epsilon, seed=seed, **options)
 
 
 def iqn(seed: int = 0, **options: Any) -> tri.IQN:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import trifolium_jax.pytrees  # noqa: F401  (so that JAX sees into states and batches)
-from trifolium.backend import Array, Capabilities, Differentiable, Optimizer, Params
+from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer, Params
 from trifolium.errors import BackendError
 from trifolium.models import optimizers
 from trifolium_jax.network import adopt
@@ -122,9 +122,7 @@ class JaxBackend(Differentiable):
     def optimizer(self, optimizer: Any = None, *, epsilon: float = 1e-8) -> Optimizer:
         return optimizers.optimizer(jnp, optimizer, epsilon)
 
-    def adopt(
-        self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator
-    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
+    def adopt(self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator) -> Adopted:
         with jax.default_device(self.device):
             return adopt(network, inputs, jax.random.key(int(rng.integers(2**31))))
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from trifolium import replay
 from trifolium.models import layers
+from trifolium.models.algorithm import Randomness
 from trifolium.models.learner import Learner
-from trifolium.models.update import Drawn, Learned
+from trifolium.models.update import Learned
 from trifolium.replay import State
 
 __all__ = ["Counts", "Environment", "Graph", "OnProgress", "Play", "Run"]
@@ -242,9 +243,10 @@ class Graph:
         bits = draws.bits((model.batch_size, 2))
         batch = replay.sample(memory, bits, draw=self.draw)
         algorithm = model.update.algorithm
-        drawn = Drawn(self._noise(draws, (3,)), algorithm.draw(draws, model.batch_size))
-        learned, loss, errors = model.update(learned, batch, drawn, self.rate(number))
-        if model.polyak is None:
+        noise = self._noise(draws, (algorithm.evaluations,))
+        random = Randomness(noise, algorithm.draw(draws, model.batch_size))
+        learned, loss, errors = model.update(learned, batch, random, self.rate(number))
+        if model.target_update is not None:
             due = (number + 1) % model.target_update == 0
             pick = lambda new, old: jnp.where(due, new, old)  # noqa: E731
             learned = learned._replace(target=jax.tree.map(pick, learned.params, learned.target))

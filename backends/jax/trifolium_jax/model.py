@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from trifolium.models import BaseModel
@@ -16,7 +17,7 @@ class JaxModel(BaseModel):
 
     Assign the pytree to ``params``; override ``take_action`` and, if it learns, ``train_step``. What a
     ``train_step`` compiles for itself may take ``self.memory.sample(...)`` apart as it likes: batches
-    are JAX arrays. :meth:`save` writes ``params``.
+    are JAX arrays. :meth:`save` writes ``params`` and ``key``.
 
     Args:
         input_size: shape of one observation; an int n stands for (n,).
@@ -28,10 +29,10 @@ class JaxModel(BaseModel):
         n_frames, **memory_options: as for :class:`trifolium.BaseModel`.
 
     Attributes:
-        params: any pytree of arrays; None until you assign one.
-        key: a PRNG key that follows from the seed.
+        params: any pytree, such as a module of equinox or flax.nnx; None until you assign one. Its
+            arrays, keys and numbers are what :meth:`save` writes.
+        key: a PRNG key that follows from the seed; it is saved too.
 
-    >>> import jax.numpy as jnp
     >>> class Linear(JaxModel):
     ...     def __init__(self, *args, **options):
     ...         super().__init__(*args, **options)
@@ -69,16 +70,46 @@ class JaxModel(BaseModel):
         self.params: Any = None
         self.key = jax.random.key(int(self.rng.integers(2**31)))
 
+    newer_state = ("key",)
+
     def state(self) -> dict[str, np.ndarray]:
-        """Return the leaves of ``params`` as host arrays, named by their paths."""
+        """Return ``key``, and the arrays, keys and numbers among the leaves of ``params`` by path."""
         leaves = jax.tree_util.tree_leaves_with_path(self.params)
-        return {jax.tree_util.keystr(path): self.backend.to_numpy(leaf) for path, leaf in leaves}
+        named = {jax.tree_util.keystr(path): leaf for path, leaf in leaves if _is_saved(leaf)}
+        if self.key is not None:
+            named["key"] = self.key
+        return {name: self._on_host(leaf) for name, leaf in named.items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Put what :meth:`state` returned in the place of the leaves, each in its own dtype."""
 
         def replaced(path: Any, leaf: Any) -> Any:
-            array = state[jax.tree_util.keystr(path)]
-            return self.backend.from_numpy(array.astype(leaf.dtype))
+            name = jax.tree_util.keystr(path)
+            return self._like(leaf, state[name]) if _is_saved(leaf) else leaf
 
         self.params = jax.tree_util.tree_map_with_path(replaced, self.params)
+        if "key" in state:  # a file of an earlier version has none
+            self.key = self._like(self.key, state["key"])
+
+    def _on_host(self, leaf: Any) -> np.ndarray:
+        if isinstance(leaf, jax.Array):
+            return self.backend.to_numpy(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        return np.array(leaf)
+
+    def _like(self, leaf: Any, array: np.ndarray) -> Any:
+        """Return ``array`` as what ``leaf`` is: a key, an array of its dtype, or a number."""
+        if _is_key(leaf):
+            data = self.backend.from_numpy(array)
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+        if isinstance(leaf, jax.Array):
+            return self.backend.from_numpy(array.astype(leaf.dtype))
+        return array.astype(leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf)(array)
+
+
+def _is_saved(leaf: Any) -> bool:
+    """Return whether a leaf is data; modules of equinox have functions among their leaves."""
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic | bool | int | float)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trifolium.backend import Array, Params
+from trifolium.backend import Adopted, Array, Params
 
 __all__ = ["adopt"]
 
@@ -27,10 +27,8 @@ class Parts(NamedTuple):
     export: Callable[[Any], Any]
 
 
-def adopt(
-    network: Any, inputs: Sequence[np.ndarray], key: Array
-) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
-    """Return a network's parameters by name, the function that it is, and what puts parameters back.
+def adopt(network: Any, inputs: Sequence[np.ndarray], key: Array) -> Adopted:
+    """Return a network as functions of its parameters by name.
 
     Args:
         network: a module of flax (nnx or linen) or of equinox, or a pair (init, apply).
@@ -56,17 +54,14 @@ def adopt(
         return parts.export(tree({name: jnp.array(value) for name, value in params.items()}))
 
     # copies: an update may reuse the memory of what it is given
-    return (
-        {name: jnp.array(leaf) for name, (_, leaf) in zip(names, leaves, strict=True)},
-        function,
-        export,
-    )
+    copies = {name: jnp.array(leaf) for name, (_, leaf) in zip(names, leaves, strict=True)}
+    return Adopted(copies, function, function, export, statistics={})
 
 
 def _take_apart(network: Any, inputs: Sequence[np.ndarray], key: Array) -> Parts:
     nnx, equinox = sys.modules.get("flax.nnx"), sys.modules.get("equinox")
     if nnx is not None and isinstance(network, nnx.Module):
-        return _nnx(nnx, network)
+        return _nnx(nnx, network, inputs)
     if equinox is not None and isinstance(network, equinox.Module) and callable(network):
         return _equinox(equinox, network)
     if isinstance(network, tuple) and len(network) == 2 and all(map(callable, network)):
@@ -81,8 +76,9 @@ def _take_apart(network: Any, inputs: Sequence[np.ndarray], key: Array) -> Parts
     )
 
 
-def _nnx(nnx: Any, network: Any) -> Parts:
+def _nnx(nnx: Any, network: Any, inputs: Sequence[np.ndarray]) -> Parts:
     graph, params, rest = nnx.split(network, nnx.Param, ...)
+    _check_is_pure(nnx, network, inputs)
     pure = nnx.to_pure_dict(params)
 
     def merged(values: Any) -> Any:
@@ -91,6 +87,30 @@ def _nnx(nnx: Any, network: Any) -> Parts:
         return nnx.merge(graph, state, rest)
 
     return Parts(pure, lambda values, *inputs: merged(values)(*inputs), merged)
+
+
+def _check_is_pure(nnx: Any, network: Any, inputs: Sequence[np.ndarray]) -> None:
+    """Raise TypeError if a call changes what is not a parameter: dropout's keys, running means."""
+    copied = nnx.merge(*nnx.split(network))
+    before = _data(nnx.to_flat_state(nnx.state(copied)))
+    copied(*inputs)
+    after = _data(nnx.to_flat_state(nnx.state(copied)))
+    changed = [name for name, value in before.items() if not np.array_equal(value, after[name])]
+    if changed:
+        raise TypeError(
+            f"network={type(network).__name__} changes {', '.join(changed)} when it is called, as "
+            "dropout and batch normalisation do in training; expected a module that does not: call its "
+            "eval() first, or use layers without a state, such as LayerNorm"
+        )
+
+
+def _data(flat: Any) -> dict[str, np.ndarray]:
+    found = {}
+    for path, variable in flat:
+        value = variable.get_value() if hasattr(variable, "get_value") else variable.value
+        is_key = jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+        found[".".join(map(str, path))] = np.asarray(jax.random.key_data(value) if is_key else value)
+    return found
 
 
 def _equinox(equinox: Any, network: Any) -> Parts:

@@ -12,7 +12,7 @@ import numpy as np
 
 from trifolium import _checks as checks
 from trifolium.models.learner import Learner
-from trifolium.models.update import Progress
+from trifolium.models.update import LearnerState
 from trifolium.replay import Buffer, Prioritized, Uniform
 from trifolium.replay.rules.ordinals import DRAWS
 from trifolium.schedules import Schedule
@@ -174,8 +174,10 @@ class CompiledTraining:
         self._steps = int(counts.steps)
         epsilon = float(self._graph.epsilon_at(counts, -self._graph.width))
         for model, learned in zip(self.models, self._unstacked(ran.learned), strict=True):
-            model.progress = Progress(learned, int(counts.actions), int(counts.updates))
+            model.progress = LearnerState(learned, int(counts.actions), int(counts.updates))
+            schedule = model.epsilon_schedule  # which an assignment to epsilon ends
             model.epsilon = epsilon
+            model.epsilon_schedule = schedule
         if memories:
             self.store_memories()
         return Metrics(*map(np.asarray, self._by_model(out)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, Capabilities, Differentiable, Optimizer, Params
+from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer
 from trifolium.errors import BackendError
 from trifolium_numpy import namespace
 
@@ -92,7 +92,7 @@ class NumpyBackend(Differentiable):
         network: Any,
         inputs: Sequence[np.ndarray],  # noqa: ARG002
         rng: np.random.Generator,
-    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
+    ) -> Adopted:
         is_pair = isinstance(network, tuple) and len(network) == 2 and callable(network[1])
         params = network[0] if is_pair else None
         params = params(rng) if callable(params) else params
@@ -103,4 +103,10 @@ class NumpyBackend(Differentiable):
                 "returns the outputs, computed with the functions of xp"
             )
         copies = {name: np.array(value) for name, value in params.items()}
-        return copies, network[1], lambda params: {k: v.copy() for k, v in params.items()}
+        return Adopted(
+            params=copies,
+            apply=network[1],
+            training_apply=network[1],
+            export=lambda params: {name: value.copy() for name, value in params.items()},
+            statistics={},
+        )

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import trifolium as tri
 from trifolium import replay
-from trifolium.models.update import Drawn, Learned
+from trifolium.models import Randomness
+from trifolium.models.update import Learned
 from trifolium.testing import Functions, StateTwin
 from trifolium.testing.functional_suite import check_twin
 from trifolium.testing.history import HISTORIES, wander
@@ -138,13 +139,13 @@ def test_an_update_with_a_network_is_one_graph() -> None:
 
 def test_an_update_of_trifoliums_models_is_one_graph() -> None:
     """Sampling, targets, loss, gradients, Adam: the same as eagerly."""
-    model = tri.DDQN(3, 2, 64, backend="torch", seed=0, hidden=(8,), max_grad_norm=1.0)
+    model = tri.DDQN(3, 2, 65, backend="torch", seed=0, hidden=(8,), max_grad_norm=1.0)
     state = replay.init(64, (3,), backend="torch")
     for _ in range(20):
         state, _ = step(state, *arguments({}))
 
     def update(learned: Learned, bits: torch.Tensor, rate: torch.Tensor) -> tuple[Learned, Any, Any]:
-        return model.update(learned, replay.sample(state, bits), Drawn(), rate)
+        return model.update(learned, replay.sample(state, bits), Randomness(), rate)
 
     compiled = torch.compile(update, fullgraph=True, backend="aot_eager")
     ours, theirs = (_pytree.tree_map(torch.clone, model.progress.learned) for _ in range(2))

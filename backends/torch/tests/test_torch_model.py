@@ -1,5 +1,8 @@
 """TorchModel: a module and a model at once."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -87,3 +90,45 @@ def test_moves_like_a_module():
 def test_must_have_take_action():
     with pytest.raises(TypeError, match="take_action"):
         TorchModel(4, 2, 100)
+
+
+class Extra(torch.nn.Module):
+    def __init__(self, extra):
+        super().__init__()
+        self.extra = extra
+
+    def get_extra_state(self):
+        return self.extra
+
+    def set_extra_state(self, state):
+        self.extra = state
+
+
+class WithExtra(Linear):
+    def __init__(self, *args, extra, **options):
+        super().__init__(*args, **options)
+        self.part = Extra(extra)
+
+
+def test_extra_state_is_saved_or_named(tmp_path):
+    model = WithExtra(4, 2, 200, extra=torch.tensor([3.0, 4.0]))
+    model.save(tmp_path / "model")
+    other = WithExtra(4, 2, 200, extra=torch.zeros(2))
+    other.load(tmp_path / "model")
+    assert other.part.extra.tolist() == [3.0, 4.0]
+    with pytest.raises(
+        TypeError, match=r"part\._extra_state of WithExtra is a dict; expected a tensor"
+    ):
+        WithExtra(4, 2, 200, extra={"count": 3}).save(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_does_what_the_original_would(copied):
+    model = filled()
+    model.train_step()
+    other = copied(model)
+    assert other.backend is model.backend
+    expected = [model.train_step().tolist() for _ in range(5)]
+    assert [other.train_step().tolist() for _ in range(5)] == expected
+    assert torch.equal(other.layer.weight, model.layer.weight)

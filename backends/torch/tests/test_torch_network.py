@@ -1,5 +1,8 @@
 """A module of one's own as the network, and updates through torch.compile."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -118,3 +121,107 @@ def test_compiled_updates_are_the_same_and_compile_once(kind, options):
     np.testing.assert_allclose(found, expected, rtol=1e-3)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
     assert not torch._dynamo.utils.counters["graph_break"]
+
+
+def normalised():
+    """Return a network with all that tells training from evaluation, and keeps statistics."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(4, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 3)
+    )
+
+
+def statistics(module):
+    return {name: value.clone() for name, value in module.named_buffers()}
+
+
+class TestTrainingAndEvaluation:
+    @staticmethod
+    def model(network, **options):
+        options = {"learning_rate": 0.01, "gamma": 0.0, "seed": 0, "batch_size": 32} | options
+        model = tri.DDQN(4, 3, 300, 0.0, backend="torch", network=network, **options)
+        remember(model)
+        return model
+
+    def test_acting_is_in_eval_mode(self):
+        model = self.model(normalised())
+        for _ in range(20):
+            model.train_step()
+        states = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
+        with model.greedy():
+            values = [model.action_values(state) for state in states]
+            assert all(np.array_equal(model.action_values(states[0]), values[0]) for _ in range(10))
+            actions = [
+                model.take_action(state) for state in states
+            ]  # one row, in training mode an error
+        exported = model.network.eval()
+        with torch.no_grad():
+            expected = exported(torch.from_numpy(states)).numpy()
+        np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
+        assert actions == expected.argmax(1).tolist()
+
+    def test_updates_are_in_train_mode(self):
+        model = self.model(normalised(), learning_rate=1e-12)
+        model.memory.rng = np.random.Generator(np.random.Philox(0))
+        losses = {float(model.train_step()) for _ in range(5)}
+        still = self.model(normalised().eval(), learning_rate=1e-12)
+        before, after = statistics(normalised()), statistics(model.network)
+        assert after["1.num_batches_tracked"] == 5
+        assert not torch.equal(before["1.running_mean"], after["1.running_mean"])
+        for _ in range(5):
+            still.train_step()
+        assert all(torch.equal(before[n], v) for n, v in statistics(still.network).items())
+        assert len(losses) == 5
+
+    def test_running_statistics_are_those_of_a_plain_loop(self):
+        model = self.model(normalised(), learning_rate=1e-12)
+        model.memory.rng = np.random.Generator(np.random.Philox(7))
+        plain = normalised()
+        twin = self.model(normalised())
+        twin.memory.rng = np.random.Generator(np.random.Philox(7))
+        for _ in range(10):
+            model.train_step()
+            plain(twin.memory.sample(32).states)
+        for name, value in statistics(model.network).items():
+            torch.testing.assert_close(value, dict(plain.named_buffers())[name], rtol=1e-4, atol=1e-5)
+
+    def test_modes_of_the_module_are_left_alone(self):
+        module = normalised()
+        module[1].eval()
+        model = self.model(module)
+        model.network.eval()  # by a user who evaluates it
+        model.train_step()
+        assert model.network[1].num_batches_tracked == 0
+        model.take_action(np.zeros(4))
+        assert not model.network.training
+
+    def test_saved_loaded_and_copied(self, tmp_path):
+        model = self.model(normalised())
+        for _ in range(10):
+            model.train_step()
+        model.save(tmp_path / "model")
+        loaded = tri.DDQN.from_file(tmp_path / "model", network=normalised())
+        copies = [loaded, copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+        states = np.random.default_rng(1).normal(size=(20, 4))
+        for other in copies:
+            for name, value in model.network.state_dict().items():
+                assert torch.equal(value, other.network.state_dict()[name]), name
+            assert np.array_equal(other.take_actions(states), model.take_actions(states))
+        before = statistics(copies[1].network)
+        model.train_step()
+        assert all(torch.equal(before[n], v) for n, v in statistics(copies[1].network).items())
+
+    def test_a_file_without_statistics_still_loads(self, tmp_path, monkeypatch):
+        model = self.model(normalised())
+        model.train_step()
+        state = model.state()
+        old = {name: value for name, value in state.items() if not name.startswith("statistics.")}
+        assert len(old) < len(state)
+        monkeypatch.setattr(model, "state", lambda: old)
+        model.save(tmp_path / "model")
+        again = tri.DDQN.from_file(tmp_path / "model", network=normalised())
+        assert np.array_equal(again.state()["params.4.bias"], state["params.4.bias"])
+
+    def test_compiled_updates_keep_no_statistics(self):
+        with pytest.raises(ValueError, match=r"compile=True.*1\.running_mean.*eval mode"):
+            self.model(normalised(), compile=True)

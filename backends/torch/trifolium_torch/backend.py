@@ -9,7 +9,7 @@ import torch
 
 import trifolium_torch.dataset
 import trifolium_torch.pytrees  # noqa: F401  (so that torch sees into states and batches)
-from trifolium.backend import Array, Capabilities, Differentiable, Optimizer, Params
+from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer, Params
 from trifolium.errors import BackendError
 from trifolium_torch import namespace
 from trifolium_torch.network import adopt
@@ -140,7 +140,7 @@ class TorchBackend(Differentiable):
         network: Any,
         inputs: Sequence[np.ndarray],  # noqa: ARG002
         rng: np.random.Generator,  # noqa: ARG002
-    ) -> tuple[Params, Callable[..., Array], Callable[[Params], Any]]:
+    ) -> Adopted:
         return adopt(network, self.device)
 
     def _moved(self, value: Any) -> Any:

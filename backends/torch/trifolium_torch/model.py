@@ -67,8 +67,21 @@ class TorchModel(torch.nn.Module, BaseModel):
         )
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the module's ``state_dict`` as host arrays."""
-        return {name: self.backend.to_numpy(value) for name, value in self.state_dict().items()}
+        """Return the module's ``state_dict`` as host arrays.
+
+        Raises:
+            TypeError: a module has an extra state that is not a tensor, which a file can't hold.
+        """
+        found = {}
+        for name, value in self.state_dict().items():
+            if not isinstance(value, torch.Tensor):
+                raise TypeError(
+                    f"{name} of {self.model_name} is a {type(value).__name__}; expected a tensor, as "
+                    "files hold no other objects. Return a tensor from get_extra_state, or override "
+                    "state() and restore()"
+                )
+            found[name] = self.backend.to_numpy(value)
+        return found
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Load what :meth:`state` returned into the module, each value in its own dtype and place."""

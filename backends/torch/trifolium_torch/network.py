@@ -1,36 +1,50 @@
-"""A user's ``nn.Module`` as a function of its parameters."""
+"""A user's ``nn.Module`` as functions of its parameters."""
 
-from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
 
-from trifolium.backend import Array, Params
+from trifolium.backend import Adopted, Array, Params
 
 __all__ = ["adopt"]
 
 
-def adopt(
-    network: Any, device: torch.device
-) -> tuple[Params, Callable[..., Array], Callable[[Params], torch.nn.Module]]:
-    """Return the parameters of an ``nn.Module``, the function it is, and what puts parameters back.
+def adopt(network: Any, device: torch.device) -> Adopted:
+    """Return an ``nn.Module`` as functions of its parameters and its buffers.
 
-    Buffers, such as the running means of a normalisation, stay as they are.
+    It is trained in the mode that each of its parts is in now, as after ``train()`` or ``eval()``; for
+    acting and for targets all of it is in ``eval()`` mode. Layers that keep running statistics update
+    them when it is trained.
     """
     if not isinstance(network, torch.nn.Module):
         raise TypeError(f"network={network!r:.80} is a {type(network).__name__}; expected an nn.Module")
-    params = {name: value.detach().clone().to(device) for name, value in network.named_parameters()}
+    params = _copies(network.named_parameters(), device)
     if not params:
         raise TypeError(f"network={network!r:.80} has no parameters; expected some to learn")
-    buffers = {name: value.detach().clone().to(device) for name, value in network.named_buffers()}
+    statistics = _copies(network.named_buffers(), device)
+    training, evaluated = _structure(network), _structure(network).eval()
 
-    def function(_: Any, params: Params, *inputs: Array) -> Array:
-        return torch.func.functional_call(network, {**params, **buffers}, inputs)
+    def apply(_: Any, params: Params, *inputs: Array) -> Array:
+        return torch.func.functional_call(evaluated, params, inputs)
 
-    def export(params: Params) -> torch.nn.Module:
+    def training_apply(_: Any, params: Params, *inputs: Array) -> Array:
+        return torch.func.functional_call(training, params, inputs)
+
+    def export(values: Params) -> torch.nn.Module:
         with torch.no_grad():
-            for name, value in network.named_parameters():
-                value.copy_(params[name])
+            for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+                tensor.copy_(values[name])
         return network
 
-    return params, function, export
+    return Adopted(params, apply, training_apply, export, statistics)
+
+
+def _copies(named: Any, device: torch.device) -> Params:
+    return {name: value.detach().clone().to(device) for name, value in named}
+
+
+def _structure(network: torch.nn.Module) -> torch.nn.Module:
+    """Return a module with modes of its own, and the same tensors: they are replaced in each call."""
+    tensors = (*network.parameters(), *network.buffers())
+    return deepcopy(network, {id(tensor): tensor for tensor in tensors})

@@ -33,23 +33,26 @@ class Actor:
         self._params: Params | None = None
         self._values = values if on_host else self._compiled(values)
 
-    def action_values(self, params: Params, noise: np.ndarray | None, states: np.ndarray) -> np.ndarray:
+    def action_values(
+        self, params: Params, statistics: Params, noise: np.ndarray | None, states: np.ndarray
+    ) -> np.ndarray:
         """Return the action values [B, A] of ``states`` [B, n] on the host.
 
         Args:
             params: the backend's; they are taken to be those of the last call until :meth:`forget`.
+            statistics: what the network keeps besides, on the backend too.
             noise: [size], or None.
             states: [B, n] float32.
         """
         if not self._on_host:
-            return self._backend.to_numpy(self._values(np, params, noise, states))
+            return self._backend.to_numpy(self._values(np, params | statistics, noise, states))
         if self._params is None:
             self._params = {name: self._backend.to_numpy(value) for name, value in params.items()}
         found: np.ndarray = self._values(np, self._params, noise, states)
         return found
 
     def forget(self) -> None:
-        """Take up other parameters with the next call."""
+        """Read the parameters again with the next call."""
         self._params = None
 
     def _compiled(self, values: Values) -> Values:

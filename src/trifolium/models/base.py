@@ -1,4 +1,4 @@
-"""BaseModel: whatever chooses actions, with a memory of its own."""
+"""BaseModel: anything that chooses actions, with a replay memory."""
 
 import copy
 import math
@@ -6,8 +6,10 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from types import MethodType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,9 +17,13 @@ from trifolium import _checks as checks
 from trifolium import files
 from trifolium.backend import Array, Backend, as_numpy, get_backend
 from trifolium.errors import CheckpointError
+from trifolium.models.arguments import accepted_options, check_action_space, check_options
+from trifolium.models.memory import ReplayMemory, checked_memory
+from trifolium.models.spaces import convolutions_for, sizes_of
 from trifolium.models.train_step import NO_LOSS, normalise_train_step, normalising
-from trifolium.replay import Buffer
+from trifolium.replay import Buffer, Prioritized, Uniform
 from trifolium.replay.io import file as saving
+from trifolium.replay.schema import BufferSpec
 
 __all__ = ["BaseModel"]
 
@@ -34,15 +40,15 @@ class BaseModel(ABC):
         action_space: number of actions, which are 0 to action_space - 1.
         memory_size: capacity of the replay memory.
         epsilon: probability of a random action, in [0, 1]; it is up to the model to use it.
-        backend: name of a backend, or a Backend.
+        backend: name of a backend, or a Backend; None for that of ``memory``, or "numpy".
         device: where arrays lie, such as "cuda:0"; None for the backend's default.
         seed: of all of the model's randomness, its memory's included; None for a random one.
         n_frames: observations stacked to a state.
-        **memory_options: further options of :class:`~trifolium.Buffer`.
+        memory: an existing memory to use, of the model's sizes; None for a new one.
+        **memory_options: further options of :class:`~trifolium.Buffer`, for a new memory.
 
     Attributes:
-        memory: the replay memory, a :class:`~trifolium.Buffer`.
-        epsilon: probability of a random action.
+        memory: the replay memory: a :class:`~trifolium.Buffer`, unless another was given.
         exploring: whether it may explore; False within :meth:`greedy`.
         loss_names: names of the last losses, where train_step returned a mapping.
         rng: the host generator that all of the model's own randomness comes from.
@@ -55,8 +61,8 @@ class BaseModel(ABC):
     (0, 0.0)
     """
 
-    memory: Buffer
-    epsilon: float
+    _epsilon: float
+    memory: Buffer  # or another ReplayMemory, where one was given
     exploring: bool = True
     loss_names: tuple[str, ...] = ()
     _loss: Any = NO_LOSS
@@ -68,27 +74,38 @@ class BaseModel(ABC):
         memory_size: int,
         epsilon: float = 0.0,
         *,
-        backend: str | Backend = "numpy",
+        backend: str | Backend | None = None,
         device: Any = None,
         seed: int | None = None,
         n_frames: int = 1,
+        memory: ReplayMemory | None = None,
         **memory_options: Any,
     ) -> None:
         normalise_train_step(type(self))  # it may have been assigned since the class was made
+        check_options(type(self), memory_options)
+        if backend is None:
+            backend = memory.backend if device is None and isinstance(memory, ReplayMemory) else "numpy"
         self.backend = get_backend(backend, device=device)
         self.input_size = input_size
-        self.action_space = checks.integer("action_space", action_space, 1)
-        self.epsilon = checks.fraction("epsilon", epsilon)
+        self.action_space = check_action_space(type(self), action_space)
+        self.epsilon = epsilon
         own, memorys = np.random.SeedSequence(checks.seed(seed)).spawn(2)
         self.rng = np.random.Generator(np.random.Philox(own))
-        self.memory = Buffer(
-            checks.integer("memory_size", memory_size, 1),
-            checks.shape("input_size", input_size),
-            n_frames,
-            backend=self.backend,
-            seed=int(memorys.generate_state(1, np.uint64)[0]),
-            **memory_options,
-        )
+        capacity = checks.integer("memory_size", memory_size, 1)
+        shape = checks.shape("input_size", input_size)
+        if memory is not None:
+            if n_frames != 1:
+                memory_options["n_frames"] = n_frames
+            self.memory = checked_memory(memory, self.backend, capacity, shape, memory_options)
+        else:
+            self.memory = Buffer(
+                capacity,
+                shape,
+                n_frames,
+                backend=self.backend,
+                seed=int(memorys.generate_state(1, np.uint64)[0]),
+                **memory_options,
+            )
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -99,13 +116,43 @@ class BaseModel(ABC):
             value = MethodType(normalising(staticmethod(value)), self)
         super().__setattr__(name, value)
 
+    @classmethod
+    def from_env(cls, env: Any, memory_size: int, **options: Any) -> Self:
+        """Return a model for the spaces of an environment.
+
+        ``input_size``, ``action_space`` and ``obs_dtype`` follow from its spaces, and ``n_streams``
+        from a vector environment's number of environments. A model with ``convolutions`` gets some for
+        images: "nature" for those of at least 36 by 36 pixels, "minatar" for smaller ones.
+
+        Args:
+            env: an environment of Gymnasium, or a vector environment, with Box observations and
+                Discrete actions.
+            memory_size: capacity of the replay memory.
+            **options: further arguments of the constructor, which replace what follows from the
+                spaces.
+
+        Raises:
+            WorldError: the model can't take such observations or actions; the message says what can be
+                done.
+            TypeError: ``env`` has no spaces.
+
+        >>> import gymnasium, trifolium as tri
+        >>> model = tri.DDQN.from_env(gymnasium.make("CartPole-v1"), 10_000, seed=0)
+        >>> model.input_size, model.action_space
+        ((4,), 2)
+        """
+        sizes = sizes_of(env)
+        if "convolutions" in accepted_options(cls) and not {"convolutions", "network"} & options.keys():
+            sizes["convolutions"] = convolutions_for(sizes["input_size"], sizes["obs_dtype"])
+        return cls(**sizes | {"memory_size": memory_size} | options)
+
     @abstractmethod
     def take_action(self, state: Any) -> int:
         """Return the action to take.
 
         Args:
-            state: the stacked observations, oldest first, of any shape that has
-                n_frames * prod(input_size) elements; an array of any framework.
+            state: the stacked observations, oldest first: [n_frames, *input_size], without the first
+                axis where n_frames is 1, or flat; an array of any framework.
         """
 
     def take_actions(self, states: Any) -> np.ndarray:
@@ -127,12 +174,12 @@ class BaseModel(ABC):
         >>> model.epsilon
         0.5
         """
-        before = self.epsilon, self.exploring
-        self.epsilon, self.exploring = 0.0, False
+        before = self._epsilon, self.exploring
+        self._epsilon, self.exploring = 0.0, False
         try:
             yield
         finally:
-            self.epsilon, self.exploring = before
+            self._epsilon, self.exploring = before
 
     @normalising
     def train_step(self) -> Array:
@@ -148,6 +195,15 @@ class BaseModel(ABC):
         """
         return 0.0
 
+    @property
+    def epsilon(self) -> float:
+        """Probability of a random action; what is assigned must be in [0, 1]."""
+        return self._epsilon
+
+    @epsilon.setter
+    def epsilon(self, value: float) -> None:
+        self._epsilon = checks.fraction("epsilon", value)
+
     def set_epsilon(self, new_epsilon: float) -> None:
         """Replace epsilon; it must be in [0, 1]."""
         self.epsilon = checks.fraction("new_epsilon", new_epsilon)
@@ -159,9 +215,9 @@ class BaseModel(ABC):
     def start_epoch_action(self, **kwargs: Any) -> None:  # noqa: ARG002 (a subclass may look at it)
         """Run before each epoch; an experiment passes ``epoch=``.
 
-        An episode that the memory still holds open ends there, with a last step whose successor is not
-        known: so nothing joins two epochs, even where a loop never says that an episode is over. A
-        memory of several streams is left alone, as their episodes end at different times.
+        The episode that is still open in the memory ends there; the successor of its last step is
+        unknown. So nothing joins two epochs, even where a loop never says that an episode is over. A
+        memory of several streams is left alone: their episodes end at different times.
         """
         if self.memory.n_streams == 1:
             self.memory.end_episode()
@@ -173,6 +229,11 @@ class BaseModel(ABC):
         """Run when an episode begins. Does nothing unless overridden."""
 
     @property
+    def n_frames(self) -> int:
+        """Observations stacked to a state."""
+        return int(self.memory.spec.n_frames)
+
+    @property
     def model_name(self) -> str:
         """Name of the model's class."""
         return type(self).__name__
@@ -182,30 +243,35 @@ class BaseModel(ABC):
     def save(self, path: str | os.PathLike[str], *, memory: bool = False) -> None:
         """Write the model to one safetensors file.
 
-        What is written: :meth:`state`, epsilon, the state of the generator, and the options.
+        The file holds :meth:`state`, epsilon, the state of the generator, and the options.
 
         Args:
             path: the file; its folder is made if it is missing.
             memory: whether the replay memory's rows, priorities and generator are written too.
+
+        Raises:
+            TypeError: ``memory`` is set, and the memory is not a Buffer.
         """
-        kept, rows = self.memory.pack()
         manifest = {
             "model": self.model_name,
             "backend": self.backend.name,
             "epsilon": self.epsilon,
             "generator": saving.generator_state(self.rng),
             "options": self.options(),
-            "memory": kept,
+            "memory": self._memory_manifest(),
         }
         arrays = {f"{_STATE}{name}": array for name, array in self.state().items()}
         if memory:
+            _, rows = self._buffer(TypeError, "memory=True").pack()
             arrays |= {f"{_MEMORY}{name}": array for name, array in rows.items()}
         files.write(path, "model", manifest, arrays)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Take up what :meth:`save` wrote, on whatever backend it was.
+        """Restore what :meth:`save` wrote, from whatever backend.
 
-        The memory's rows are replaced if the file holds some; else they stay.
+        The model goes on as the saved one would have: epsilon, and whatever else can be assigned after
+        a model is made, come from the file. The memory is replaced if the file holds its rows, and is
+        left as it is if not.
 
         Raises:
             CheckpointError: the file is damaged, holds another kind of model, or one of other sizes;
@@ -222,69 +288,140 @@ class BaseModel(ABC):
         memory = self._saved_memory(path, manifest, saving.below(_MEMORY, arrays))
         with saving.sound(path, "model"):
             epsilon = checks.fraction("epsilon", manifest["epsilon"])
+            options = self.checked_options(manifest.get("options", {}))
             saving.restore_generator(self.rng, manifest["generator"])
         self.epsilon = epsilon
+        for name, value in options.items():
+            setattr(self, name, value)
         self.memory = memory
         self.restore(state)
 
     def _check_shapes(self, path: str | os.PathLike[str], state: dict[str, np.ndarray]) -> None:
         expected = self.state()
         for name in sorted(expected.keys() | state.keys()):
+            if name not in state and name.startswith(self.newer_state):
+                continue
             found = state[name].shape if name in state else "nothing"
             wanted = expected[name].shape if name in expected else "nothing"
             if found != wanted:
                 raise CheckpointError(f"{path} has {found} as {name!r}; this model has {wanted}")
+
+    def _memory_manifest(self) -> dict[str, Any]:
+        memory: Any = self.memory
+        if isinstance(memory, Buffer):
+            return saving.manifest_of(memory.spec, memory.backend, memory.sampler, memory.rng)
+        return {
+            "spec": memory.spec.options(),
+            "backend": self.backend.name,
+            "sampler": type(memory.sampler).__name__,
+            "sampler_options": getattr(memory.sampler, "options", {}),
+        }
+
+    def _buffer(self, error: type[Exception], what: str) -> Buffer:
+        """Return the memory if its rows can be part of a model's file."""
+        memory: Any = self.memory
+        if isinstance(memory, Buffer):
+            return memory
+        raise error(
+            f"{what}: this model's memory is a {type(memory).__name__}, which has files of its own; "
+            "expected a Buffer"
+        )
 
     def _saved_memory(
         self, path: str | os.PathLike[str], manifest: dict[str, Any], rows: dict[str, np.ndarray]
     ) -> Buffer:
         if not rows:
             return self.memory
-        sampler = copy.deepcopy(self.memory.sampler)
-        memory = Buffer.unpack(
-            path, manifest.get("memory", {}), rows, backend=self.backend, sampler=sampler
-        )
-        if memory.spec != self.memory.spec:
+        self._buffer(CheckpointError, f"{path} holds the rows of a memory")
+        described, here = manifest.get("memory", {}), type(self.memory.sampler).__name__
+        if described.get("sampler") != here:
+            raise CheckpointError(
+                f"{path} holds a memory with the sampler {described.get('sampler')}; this model's is "
+                f"{here}. Make the model with that sampler, or use {self.model_name}.from_file"
+            )
+        ours = isinstance(self.memory.sampler, Uniform | Prioritized)
+        sampler = None if ours else copy.deepcopy(self.memory.sampler)
+        memory = Buffer.unpack(path, described, rows, backend=self.backend, sampler=sampler)
+        if _on_any_backend(memory.spec) != _on_any_backend(self.memory.spec):
             raise CheckpointError(
                 f"{path} holds a memory of {memory.spec}; this model's is {self.memory.spec}"
             )
         return memory
 
+    newer_state: tuple[str, ...] = ()
+    """Beginnings of names in :meth:`state` that files of earlier versions may lack."""
+
     def options(self) -> dict[str, Any]:
         """Return what :meth:`save` writes of the constructor's arguments, in JSON's types."""
         return {"action_space": self.action_space}
+
+    def checked_options(self, options: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
+        """Return those of the saved ``options`` that :meth:`load` shall assign to attributes."""
+        return {}
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that the model has learned, as named host arrays: what :meth:`save` writes."""
         return {}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take up what :meth:`state` returned: the same names, each of the same shape."""
+        """Restore what :meth:`state` returned: the same names, each of the same shape."""
 
     # For subclasses
 
     @property
     def state_size(self) -> int:
         """Elements of one state: n_frames * prod(input_size)."""
-        return self.memory.n_frames * math.prod(self.memory.obs_shape)
+        return self.n_frames * math.prod(self.memory.spec.obs_shape)
 
     def flat_state(self, state: Any) -> np.ndarray:
-        """Return ``state`` on the host as [state_size] float32, or raise ValueError."""
+        """Return ``state`` on the host as [state_size] float32.
+
+        Raises:
+            ValueError: it is neither flat nor [n_frames, *input_size], leading axes of length 1 aside.
+        """
         array = as_numpy(state)
-        if array.size != self.state_size:
+        if not self._is_state(array.shape):
             raise ValueError(f"state has shape {array.shape}; expected {self._state_text}")
         return array.reshape(-1).astype(np.float32, copy=False)
 
     def flat_states(self, states: Any) -> np.ndarray:
-        """Return ``states`` [N, ...] on the host as [N, state_size] float32, or raise ValueError."""
+        """Return ``states`` [N, ...] on the host as [N, state_size] float32.
+
+        Raises:
+            ValueError: a state is not as in :meth:`flat_state`.
+        """
         array = as_numpy(states)
-        if array.ndim == 0 or array.size != len(array) * self.state_size:
+        if array.ndim == 0 or not self._is_state(array.shape[1:]):
             raise ValueError(f"states have shape {array.shape}; expected N times {self._state_text}")
         return array.reshape(len(array), self.state_size).astype(np.float32, copy=False)
 
+    def _is_state(self, shape: tuple[int, ...]) -> bool:
+        spec = self.memory.spec
+        shapes = _shapes_of_a_state(spec.n_frames, spec.obs_shape)
+        while shape not in shapes:
+            if shape[:1] != (1,):
+                return False
+            shape = shape[1:]
+        return True
+
     @property
     def _state_text(self) -> str:
-        return (
-            f"{self.state_size} elements: n_frames={self.memory.n_frames} observations of shape "
-            f"{self.memory.obs_shape}"
-        )
+        shape, frames = self.memory.spec.obs_shape, self.n_frames
+        axes = {2: " [height, width]", 3: " [height, width, channels]"}.get(len(shape), "")
+        stacked = f"n_frames={frames} observations {(frames, *shape)} of " if frames > 1 else ""
+        return f"{self.state_size} elements: {stacked}shape {shape}{axes}, or flat"
+
+
+@cache
+def _shapes_of_a_state(n_frames: int, obs_shape: tuple[int, ...]) -> frozenset[tuple[int, ...]]:
+    size = math.prod(obs_shape)
+    shapes = {(n_frames * size,), (n_frames, size), (n_frames, *obs_shape)}
+    if n_frames == 1:
+        shapes |= {obs_shape} | ({()} if size == 1 else set())
+    return frozenset(shapes)
+
+
+def _on_any_backend(spec: BufferSpec) -> BufferSpec:
+    """Return ``spec`` without what a backend decides: the default dtype of actions."""
+    is_default = spec.action_dtype in ("int32", "int64")
+    return replace(spec, action_dtype="int" if is_default else spec.action_dtype)

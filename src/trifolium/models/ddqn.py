@@ -1,33 +1,44 @@
-"""DDQN: deep Q-learning with a double estimator."""
+"""DDQN: deep Q-learning with a double estimator, and DQN without it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trifolium import _checks as checks
-from trifolium.backend import Array, Params
+from trifolium.backend import Array, Backend, Params
 from trifolium.models import losses
+from trifolium.models.algorithm import Randomness
+from trifolium.models.fixed import Fixed
 from trifolium.models.layers import Random
 from trifolium.models.learner import Learner
+from trifolium.models.memory import ReplayMemory
 from trifolium.models.networks import Head, Network, QNetwork, Torso
-from trifolium.models.update import Drawn
-from trifolium.replay import Batch
+from trifolium.replay import Batch, Sampler
+from trifolium.schedules import Schedule
 
-__all__ = ["DDQN", "DoubleQLearning"]
+__all__ = ["DDQN", "QLearning"]
 
 
 @dataclass(frozen=True)
-class DoubleQLearning:
-    """Double Q-learning (van Hasselt et al. 2016) as pure functions; see docs/ddqn.md.
+class QLearning:
+    """Q-learning with a network (Mnih et al. 2015; van Hasselt et al. 2016); see docs/ddqn.md.
 
     Attributes:
         network: states [B, n] to action values [B, A].
         huber_delta: where the loss turns from quadratic to linear; None for a quadratic loss.
+        double: whether the network, not the target network, chooses the next action.
     """
 
     network: Network
     huber_delta: float | None
+    double: bool
+
+    @property
+    def evaluations(self) -> int:
+        """Those of losses, of targets, and, if double, of the choice of the next action."""
+        return 3 if self.double else 2
 
     def draw(self, rng: Random, batch_size: int) -> tuple[Array, ...]:  # noqa: ARG002
         """Draw nothing."""
@@ -38,23 +49,22 @@ class DoubleQLearning:
         return self.network.apply(xp, params, noise, states)
 
     def targets(
-        self, xp: Any, params: Params, target_params: Params, batch: Batch, drawn: Drawn
+        self, xp: Any, params: Params, target_params: Params, batch: Batch, random: Randomness
     ) -> Array:
-        """Return ``r + gamma^k * Q_target(s', argmax_a Q(s', a))``, [B, 1]."""
+        """Return ``r + gamma^k * Q_target(s', a*)``, [B, 1]; a* has the highest Q, or Q_target."""
         next_states = batch.next_states
-        return losses.double_q_target(
-            xp,
-            batch.rewards,
-            batch.discounts * (1.0 - batch.dones),
-            self.network.apply(xp, params, drawn.noise_of(2), next_states),
-            self.network.apply(xp, target_params, drawn.noise_of(1), next_states),
-        )
+        rated = self.network.apply(xp, target_params, random.noise_of(1), next_states)
+        selector = rated
+        if self.double:
+            selector = self.network.apply(xp, params, random.noise_of(2), next_states)
+        discounts = batch.discounts * (1.0 - batch.dones)
+        return losses.double_q_target(xp, batch.rewards, discounts, selector, rated)
 
     def losses(
-        self, xp: Any, params: Params, batch: Batch, targets: Array, drawn: Drawn
+        self, xp: Any, params: Params, batch: Batch, targets: Array, random: Randomness
     ) -> tuple[Array, Array]:
         """Return the losses and the errors of the actions taken, both [B, 1]."""
-        values = self.network.apply(xp, params, drawn.noise_of(0), batch.states)
+        values = self.network.apply(xp, params, random.noise_of(0), batch.states)
         errors = losses.chosen(xp, values, batch.actions) - targets
         if self.huber_delta is None:
             return errors * errors, errors
@@ -62,10 +72,11 @@ class DoubleQLearning:
 
 
 class DDQN(Learner):
-    """Double deep Q-network (van Hasselt et al. 2016).
+    """Double deep Q-network (van Hasselt et al. 2016), or deep Q-network (Mnih et al. 2015).
 
     One update draws a minibatch and moves the action values of the actions taken towards
-    ``r + gamma * Q_target(s', argmax_a Q(s', a))`` by one Adam step.
+    ``r + gamma * Q_target(s', argmax_a Q(s', a))`` by one Adam step. With ``double=False``, which is
+    DQN, the target is ``r + gamma * max_a Q_target(s', a)``.
 
     All randomness comes from one host generator, so a seed gives the same weights, the same minibatches
     and, up to rounding, the same losses on every backend. Acting evaluates the network on the host.
@@ -75,11 +86,14 @@ class DDQN(Learner):
         action_space: number of actions.
         memory_size: capacity of the replay memory.
         epsilon: probability of a random action, or a schedule of it.
+        double: whether the network, not the target network, chooses the next action.
         huber_delta: where the loss turns from quadratic to linear; None for a quadratic loss.
-        **options: as for :class:`~trifolium.models.learner.Learner`: hidden, convolutions,
-            input_scale, dueling, noisy, network, learning_rate, adam_epsilon, max_grad_norm,
-            batch_size, gamma, target_update, polyak, compile; backend, device, seed, n_frames, and
-            those of :class:`~trifolium.Buffer`.
+        hidden, convolutions, input_scale, dueling, noisy, network, learning_rate, adam_epsilon,
+            max_grad_norm, batch_size, target_update, polyak, compile: as for
+            :class:`~trifolium.Learner`.
+        memory, backend, device, seed: as for :class:`~trifolium.Learner`.
+        gamma, n_frames, obs_dtype, action_dtype, extras, n_streams, n_step, boundary, sampler: of the
+            memory, as for :class:`~trifolium.Buffer`.
 
     >>> import numpy as np
     >>> model = DDQN(input_size=4, action_space=2, memory_size=1000, batch_size=32, seed=0)
@@ -90,14 +104,84 @@ class DDQN(Learner):
     True
     """
 
-    _own_options = ("huber_delta",)
+    huber_delta = Fixed[float | None]()
+    double = Fixed[bool]()
 
-    def __init__(self, *args: Any, huber_delta: float | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        input_size: int | Sequence[int],
+        action_space: int,
+        memory_size: int,
+        epsilon: float | Schedule = 0.1,
+        *,
+        double: bool = True,
+        huber_delta: float | None = 1.0,
+        hidden: Sequence[int] = (128, 128),
+        convolutions: str | Sequence[Sequence[int]] | None = None,
+        input_scale: float | None = None,
+        dueling: bool = False,
+        noisy: bool = False,
+        network: Any = None,
+        learning_rate: float | Schedule = 1e-3,
+        adam_epsilon: float = 1e-8,
+        max_grad_norm: float | None = None,
+        batch_size: int = 64,
+        gamma: float = 0.99,
+        target_update: int | None = None,
+        polyak: float | None = None,
+        compile: bool = False,
+        memory: ReplayMemory | None = None,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        seed: int | None = None,
+        n_frames: int = 1,
+        obs_dtype: Any = "float32",
+        action_dtype: Any = None,
+        extras: Mapping[str, Any] | None = None,
+        n_streams: int = 1,
+        n_step: int = 3,
+        boundary: str = "pad",
+        sampler: Sampler | None = None,
+    ) -> None:
+        self.double = checks.flag("double", double)
         self.huber_delta = checks.optional(checks.positive, "huber_delta", huber_delta)
-        super().__init__(*args, **options)
+        super().__init__(
+            input_size,
+            action_space,
+            memory_size,
+            epsilon,
+            hidden=hidden,
+            convolutions=convolutions,
+            input_scale=input_scale,
+            dueling=dueling,
+            noisy=noisy,
+            network=network,
+            learning_rate=learning_rate,
+            adam_epsilon=adam_epsilon,
+            max_grad_norm=max_grad_norm,
+            batch_size=batch_size,
+            gamma=gamma,
+            target_update=target_update,
+            polyak=polyak,
+            compile=compile,
+            memory=memory,
+            backend=backend,
+            device=device,
+            seed=seed,
+            n_frames=n_frames,
+            obs_dtype=obs_dtype,
+            action_dtype=action_dtype,
+            extras=extras,
+            n_streams=n_streams,
+            n_step=n_step,
+            boundary=boundary,
+            sampler=sampler,
+        )
 
-    def _default_network(self, torso: Torso, head: Head) -> QNetwork:
+    def make_network(self, torso: Torso, head: Head) -> QNetwork:
+        """Return the network of action values."""
         return QNetwork(torso, head)
 
-    def _algorithm(self, network: Network) -> DoubleQLearning:
-        return DoubleQLearning(network, self.huber_delta)
+    def make_algorithm(self, network: Network) -> QLearning:
+        """Return the algorithm around ``network``."""
+        return QLearning(network, self.huber_delta, self.double)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from trifolium import _checks as checks
-from trifolium.backend import Array, Params, device_of
+from trifolium.backend import Array, Backend, Params, device_of
 from trifolium.models import losses
+from trifolium.models.algorithm import Randomness
+from trifolium.models.fixed import Fixed
 from trifolium.models.layers import Random
 from trifolium.models.learner import Learner
+from trifolium.models.memory import ReplayMemory
 from trifolium.models.networks import Head, ImplicitQuantiles, Network, Torso
-from trifolium.models.update import Drawn
-from trifolium.replay import Batch
+from trifolium.replay import Batch, Sampler
+from trifolium.schedules import Schedule
 
 __all__ = ["IQN", "QuantileRegression"]
 
@@ -39,6 +43,11 @@ class QuantileRegression:
     kappa: float
     double: bool
 
+    @property
+    def evaluations(self) -> int:
+        """Those of losses, of targets, and of the choice of the next action."""
+        return 3
+
     def draw(self, rng: Random, batch_size: int) -> tuple[Array, ...]:
         """Draw fractions [B, N], [B, N'] and [B, K]."""
         counts = (self.quantiles, self.target_quantiles, self.action_quantiles)
@@ -53,24 +62,26 @@ class QuantileRegression:
         return xp.mean(self.network.apply(xp, params, noise, states, fractions), axis=1)
 
     def targets(
-        self, xp: Any, params: Params, target_params: Params, batch: Batch, drawn: Drawn
+        self, xp: Any, params: Params, target_params: Params, batch: Batch, random: Randomness
     ) -> Array:
         """Return ``r + gamma^k * Z_target(s', a*)`` at N' fractions, [B, N']."""
-        _, target_fractions, action_fractions = drawn.fractions
+        _, target_fractions, action_fractions = random.drawn
         chooser = params if self.double else target_params
         apply, next_states = self.network.apply, batch.next_states
-        values = apply(xp, chooser, drawn.noise_of(2), next_states, action_fractions)
+        values = apply(xp, chooser, random.noise_of(2), next_states, action_fractions)
         best = xp.argmax(xp.mean(values, axis=1), axis=1, keepdims=True)
-        quantiles = apply(xp, target_params, drawn.noise_of(1), next_states, target_fractions)
-        return batch.rewards + batch.discounts * (1.0 - batch.dones) * _of_action(xp, quantiles, best)
+        quantiles = apply(xp, target_params, random.noise_of(1), next_states, target_fractions)
+        return batch.rewards + batch.discounts * (1.0 - batch.dones) * losses.chosen_quantiles(
+            xp, quantiles, best
+        )
 
     def losses(
-        self, xp: Any, params: Params, batch: Batch, targets: Array, drawn: Drawn
+        self, xp: Any, params: Params, batch: Batch, targets: Array, random: Randomness
     ) -> tuple[Array, Array]:
         """Return the quantile Huber losses [B, 1], twice: they stand for the errors too."""
-        fractions = drawn.fractions[0]
-        values = self.network.apply(xp, params, drawn.noise_of(0), batch.states, fractions)
-        quantiles = _of_action(xp, values, batch.actions)
+        fractions = random.drawn[0]
+        values = self.network.apply(xp, params, random.noise_of(0), batch.states, fractions)
+        quantiles = losses.chosen_quantiles(xp, values, batch.actions)
         each = losses.quantile_huber(xp, quantiles, fractions, targets, self.kappa)
         return each, each
 
@@ -97,10 +108,12 @@ class IQN(Learner):
         cosines: in the embedding of a fraction.
         kappa: where Huber's loss turns from quadratic to linear.
         double: whether the network, not the target network, chooses the next action.
-        **options: as for :class:`~trifolium.models.learner.Learner`: hidden, convolutions,
-            input_scale, dueling, noisy, network, learning_rate, adam_epsilon, max_grad_norm,
-            batch_size, gamma, target_update, polyak, compile; backend, device, seed, n_frames, and
-            those of :class:`~trifolium.Buffer`.
+        hidden, convolutions, input_scale, dueling, noisy, network, learning_rate, adam_epsilon,
+            max_grad_norm, batch_size, target_update, polyak, compile: as for
+            :class:`~trifolium.Learner`.
+        memory, backend, device, seed: as for :class:`~trifolium.Learner`.
+        gamma, n_frames, obs_dtype, action_dtype, extras, n_streams, n_step, boundary, sampler: of the
+            memory, as for :class:`~trifolium.Buffer`.
 
     >>> model = IQN(input_size=4, action_space=2, memory_size=1000, batch_size=32, seed=0)
     >>> for step in range(100):
@@ -110,25 +123,52 @@ class IQN(Learner):
     True
     """
 
-    _own_options = (
-        "quantiles",
-        "target_quantiles",
-        "action_quantiles",
-        "cosines",
-        "kappa",
-        "double",
-    )
+    quantiles = Fixed[int]()
+    target_quantiles = Fixed[int]()
+    action_quantiles = Fixed[int]()
+    cosines = Fixed[int]()
+    kappa = Fixed[float]()
+    double = Fixed[bool]()
 
     def __init__(
         self,
-        *args: Any,
+        input_size: int | Sequence[int],
+        action_space: int,
+        memory_size: int,
+        epsilon: float | Schedule = 0.1,
+        *,
         quantiles: int = 8,
         target_quantiles: int = 8,
         action_quantiles: int = 32,
         cosines: int = 64,
         kappa: float = 1.0,
         double: bool = False,
-        **options: Any,
+        hidden: Sequence[int] = (128, 128),
+        convolutions: str | Sequence[Sequence[int]] | None = None,
+        input_scale: float | None = None,
+        dueling: bool = False,
+        noisy: bool = False,
+        network: Any = None,
+        learning_rate: float | Schedule = 1e-3,
+        adam_epsilon: float = 1e-8,
+        max_grad_norm: float | None = None,
+        batch_size: int = 64,
+        gamma: float = 0.99,
+        target_update: int | None = None,
+        polyak: float | None = None,
+        compile: bool = False,
+        memory: ReplayMemory | None = None,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        seed: int | None = None,
+        n_frames: int = 1,
+        obs_dtype: Any = "float32",
+        action_dtype: Any = None,
+        extras: Mapping[str, Any] | None = None,
+        n_streams: int = 1,
+        n_step: int = 3,
+        boundary: str = "pad",
+        sampler: Sampler | None = None,
     ) -> None:
         self.quantiles = checks.integer("quantiles", quantiles, 1)
         self.target_quantiles = checks.integer("target_quantiles", target_quantiles, 1)
@@ -136,15 +176,49 @@ class IQN(Learner):
         self.cosines = checks.integer("cosines", cosines, 1)
         self.kappa = checks.positive("kappa", kappa)
         self.double = checks.flag("double", double)
-        super().__init__(*args, **options)
+        super().__init__(
+            input_size,
+            action_space,
+            memory_size,
+            epsilon,
+            hidden=hidden,
+            convolutions=convolutions,
+            input_scale=input_scale,
+            dueling=dueling,
+            noisy=noisy,
+            network=network,
+            learning_rate=learning_rate,
+            adam_epsilon=adam_epsilon,
+            max_grad_norm=max_grad_norm,
+            batch_size=batch_size,
+            gamma=gamma,
+            target_update=target_update,
+            polyak=polyak,
+            compile=compile,
+            memory=memory,
+            backend=backend,
+            device=device,
+            seed=seed,
+            n_frames=n_frames,
+            obs_dtype=obs_dtype,
+            action_dtype=action_dtype,
+            extras=extras,
+            n_streams=n_streams,
+            n_step=n_step,
+            boundary=boundary,
+            sampler=sampler,
+        )
 
-    def _example_inputs(self, states: np.ndarray) -> tuple[np.ndarray, ...]:
+    def example_inputs(self, states: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return states [B, n] and fractions [B, N]."""
         return states, np.full((len(states), self.quantiles), 0.5, np.float32)
 
-    def _default_network(self, torso: Torso, head: Head) -> ImplicitQuantiles:
+    def make_network(self, torso: Torso, head: Head) -> ImplicitQuantiles:
+        """Return the network of quantiles."""
         return ImplicitQuantiles(torso, head, self.cosines)
 
-    def _algorithm(self, network: Network) -> QuantileRegression:
+    def make_algorithm(self, network: Network) -> QuantileRegression:
+        """Return the algorithm around ``network``."""
         return QuantileRegression(
             network,
             self.quantiles,
@@ -153,11 +227,3 @@ class IQN(Learner):
             self.kappa,
             self.double,
         )
-
-
-def _of_action(xp: Any, quantiles: Array, actions: Array) -> Array:
-    """Return the quantiles [B, N] of ``actions`` [B, 1] out of [B, N, A]."""
-    batch, count, size = quantiles.shape
-    every = xp.reshape(quantiles, (batch * count, size))
-    repeated = xp.reshape(xp.broadcast_to(actions, (batch, count)), (batch * count, 1))
-    return xp.reshape(losses.chosen(xp, every, repeated), (batch, count))

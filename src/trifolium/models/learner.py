@@ -1,50 +1,51 @@
-"""Learner: what DDQN and IQN share."""
+"""Learner: a model that learns action values; DDQN, IQN and algorithms of your own derive from it."""
 
 from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from trifolium import _checks as checks
 from trifolium import files, schedules
 from trifolium.backend import Array, Backend, Differentiable, Params, differentiable, get_backend
-from trifolium.models import layers, networks
+from trifolium.models import layers, networks, saved_options
 from trifolium.models.actor import Actor, epsilon_greedy
+from trifolium.models.algorithm import Algorithm, Randomness
+from trifolium.models.arguments import check_options, own_options
 from trifolium.models.base import BaseModel
-from trifolium.models.networks import Design, Head, ImplicitQuantiles, Network, QNetwork, Torso
-from trifolium.models.update import Algorithm, Drawn, Learned, Progress, Update
-from trifolium.replay import Uniform
+from trifolium.models.fixed import Fixed
+from trifolium.models.memory import ReplayMemory, check_fills
+from trifolium.models.networks import DefaultNetwork, Design, Head, Network, Torso
+from trifolium.models.update import Learned, LearnerState, Update
+from trifolium.replay import Sampler, Uniform
 from trifolium.replay.io import file as saving
 from trifolium.replay.rules.assemble import Packed, Plan
-from trifolium.schedules import Linear, Schedule
+from trifolium.schedules import Schedule
 
 __all__ = ["Learner"]
 
-L = TypeVar("L", bound="Learner")
-DefaultNetwork: TypeAlias = QNetwork | ImplicitQuantiles
+TARGET_UPDATE = 250
+"""Updates between two copies into the target network, unless told otherwise."""
 
-_OF_YOUR_OWN, _LINEAR = "of your own", "linear"
-_OPTIONS = (  # those whose attribute is what the constructor takes
-    "learning_rate",
-    "adam_epsilon",
-    "max_grad_norm",
-    "batch_size",
-    "target_update",
-    "polyak",
-    "compile",
-)
+_ASSIGNABLE = ("learning_rate", "batch_size", "target_update")
+_OPTIONS = (*_ASSIGNABLE, "adam_epsilon", "max_grad_norm", "polyak", "compile")
+_BUILT = frozenset({"update", "_actor", "_compiled", "_export"})  # made anew in a copy
 
 
 class Learner(BaseModel):
     """A model that learns action values off-policy, from minibatches, with a target network.
 
-    An algorithm is a few pure functions; this class brings the rest: one compiled update with Adam, the
-    target network, priorities, epsilon-greedy acting, and files.
+    A subclass brings an :class:`~trifolium.Algorithm`, by :meth:`make_algorithm`, and the network that
+    it trains, by :meth:`make_network`. This class does the rest: one compiled update with Adam, the
+    target network, priorities, epsilon-greedy acting, and files. docs/own_algorithms.md shows how.
+
+    A subclass with further options takes ``*args`` and ``**options`` besides and passes them on. Each
+    of its own options must be an attribute of the same name, set before ``super().__init__``; files
+    then hold it too.
 
     Args:
         input_size: shape of one observation; an int n stands for (n,).
@@ -54,31 +55,53 @@ class Learner(BaseModel):
         hidden: sizes of the hidden layers.
         convolutions: layers that see images first: "nature", "minatar", or (channels, kernel, stride)
             of each; None for none. Observations are then [height, width] or [height, width, channels].
-        input_scale: what observations are multiplied by; 1/255 for images of bytes.
+        input_scale: factor of observations; None for 1/255 where ``obs_dtype`` is uint8, else 1.
         dueling: whether the state's value and the actions' advantages have streams of their own
             (Wang et al. 2016).
         noisy: whether the layers behind the torso are noisy (Fortunato et al. 2018).
-        network: a network of your own in the place of the one that the options before describe;
-            docs/own_networks.md tells what each backend takes.
+        network: a network of your own in the place of the one that the options before describe; see
+            docs/own_networks.md for what each backend takes.
         learning_rate: of Adam; or a schedule of it, by the number of updates made.
         adam_epsilon: added to the denominator of Adam.
-        max_grad_norm: gradients longer than that are scaled down to it; None to leave them.
+        max_grad_norm: longer gradients are scaled down to this norm; None to leave them.
         batch_size: rows of a minibatch.
         gamma: discount of one step.
-        target_update: updates between two copies into the target network.
+        target_update: updates between two copies into the target network; None for 250, or for no
+            copies with ``polyak``.
         polyak: instead of copies, the part by which the target network moves towards the network
             with every update; None for copies.
         compile: whether the update goes through a compiler that takes its time, ``torch.compile``;
             JAX always compiles.
-        backend, device, seed, n_frames, **memory_options: as for :class:`~trifolium.BaseModel`.
+        memory: an existing memory, of the model's sizes; None for a new one. Its options are then the
+            memory's.
+        backend: name of a backend, or a Backend; None for that of ``memory``, or "numpy".
+        device: where arrays lie, such as "cuda:0"; None for the backend's default.
+        seed: of all of the model's randomness, a new memory's included; None for a random one.
+        n_frames, obs_dtype, action_dtype, extras, n_streams, n_step, boundary, sampler: of a new
+            memory, see :class:`~trifolium.Buffer`.
 
     Attributes:
         design: hidden, convolutions, input_scale, dueling and noisy in their final types. The other
-            options are attributes by their own names.
-        update: its update as a pure function, for code that is compiled.
+            options are attributes by their own names; learning_rate, batch_size and target_update may
+            be assigned later.
+        update: the update as a pure function, for code that is compiled.
         noise_size: how many numbers the noise of one evaluation is; 0 without noisy layers.
-        epsilon_schedule: the schedule of epsilon, if it has one.
+        epsilon_schedule: the schedule of epsilon; None without one. An assignment to epsilon ends it.
+
+    Raises:
+        ValueError, TypeError: an option is wrong, or unknown, or contradicts another; the message names
+            it. So does a memory that is too small to ever fill a minibatch.
     """
+
+    adam_epsilon = Fixed[float]()
+    max_grad_norm = Fixed[float | None]()
+    polyak = Fixed[float | None]()
+    compile = Fixed[bool]()
+    newer_state = ("statistics.",)
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:  # noqa: ARG004, D102 (those of __init__)
+        check_options(cls, options)  # Python's own message for an unknown one has no suggestion
+        return super().__new__(cls)
 
     def __init__(
         self,
@@ -87,27 +110,47 @@ class Learner(BaseModel):
         memory_size: int,
         epsilon: float | Schedule = 0.1,
         *,
-        hidden: Sequence[int] = (120, 84),
+        hidden: Sequence[int] = (128, 128),
         convolutions: str | Sequence[Sequence[int]] | None = None,
-        input_scale: float = 1.0,
+        input_scale: float | None = None,
         dueling: bool = False,
         noisy: bool = False,
         network: Any = None,
-        learning_rate: float | Schedule = 2.5e-4,
+        learning_rate: float | Schedule = 1e-3,
         adam_epsilon: float = 1e-8,
         max_grad_norm: float | None = None,
-        batch_size: int = 128,
+        batch_size: int = 64,
         gamma: float = 0.99,
-        target_update: int = 50,
+        target_update: int | None = None,
         polyak: float | None = None,
         compile: bool = False,
-        backend: str | Backend = "numpy",
+        memory: ReplayMemory | None = None,
+        backend: str | Backend | None = None,
         device: Any = None,
         seed: int | None = None,
         n_frames: int = 1,
-        **memory_options: Any,
+        obs_dtype: Any = "float32",
+        action_dtype: Any = None,
+        extras: Mapping[str, Any] | None = None,
+        n_streams: int = 1,
+        n_step: int = 3,
+        boundary: str = "pad",
+        sampler: Sampler | None = None,
     ) -> None:
         epsilon = schedules.checked(checks.fraction, "epsilon", epsilon)
+        memory_options = {
+            "gamma": gamma,
+            "obs_dtype": obs_dtype,
+            "action_dtype": action_dtype,
+            "extras": extras,
+            "n_streams": n_streams,
+            "n_step": n_step,
+            "boundary": boundary,
+            "sampler": sampler,
+        }
+        if memory is not None:  # an option that was not given is the memory's
+            defaults: Any = Learner.__init__.__kwdefaults__
+            memory_options = {n: v for n, v in memory_options.items() if v != defaults[n]}
         super().__init__(
             input_size,
             action_space,
@@ -117,9 +160,10 @@ class Learner(BaseModel):
             device=device,
             seed=seed,
             n_frames=n_frames,
-            gamma=gamma,
+            memory=memory,
             **memory_options,
         )
+        self.epsilon_schedule = epsilon if callable(epsilon) else None
         self.design = Design.checked(
             self.memory,
             self.action_space,
@@ -132,38 +176,86 @@ class Learner(BaseModel):
         self.learning_rate = schedules.checked(checks.positive, "learning_rate", learning_rate)
         self.adam_epsilon = checks.positive("adam_epsilon", adam_epsilon)
         self.max_grad_norm = checks.optional(checks.positive, "max_grad_norm", max_grad_norm)
-        self.batch_size = checks.integer("batch_size", batch_size, 1)
-        self.target_update = checks.integer("target_update", target_update, 1)
         self.polyak = checks.optional(checks.fraction, "polyak", polyak)
+        self.batch_size = batch_size
+        self.target_update = target_update
         self.compile = checks.flag("compile", compile)
         self._check_backend()
-        self.epsilon_schedule: Schedule | None = epsilon if callable(epsilon) else None
         self._actions = 0
         self._updates = 0
-        self._build(network)
+        self._user_network = network
+        params, statistics = self._build(self.rng)
+        optimizer = self.update.optimizer.init(params)
+        self._learned = Learned(params, self._copied(params), optimizer, statistics)
 
     update: Update
     noise_size: int
-
-    # What an algorithm brings
-
-    _own_options: tuple[str, ...] = ()
+    epsilon_schedule: Schedule | None = None
     _learned: Learned
     _actor: Actor
     _compiled: Callable[..., tuple[Learned, Array, Array]]
     _export: Callable[[Params], Any]
 
-    @abstractmethod
-    def _default_network(self, torso: Torso, head: Head) -> DefaultNetwork:
-        """Return the algorithm's network."""
+    # For subclasses
 
     @abstractmethod
-    def _algorithm(self, network: Network) -> Algorithm:
+    def make_network(self, torso: Torso, head: Head) -> DefaultNetwork:
+        """Return the network that is trained where no ``network=`` is given.
+
+        It is called more than once: for each backend that evaluates the network.
+
+        Args:
+            torso: makes features of states, as ``convolutions`` and ``hidden`` describe.
+            head: makes one number for each action of features; ``dataclasses.replace(head, outputs=n)``
+                makes n.
+        """
+
+    @abstractmethod
+    def make_algorithm(self, network: Network) -> Algorithm:
         """Return the algorithm around ``network``."""
 
-    def _example_inputs(self, states: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return what the network takes besides ``states``, with them."""
+    def example_inputs(self, states: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return ``states`` [B, n], and examples of what else a user's network is called with."""
         return (states,)
+
+    # Options that may be assigned
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a minibatch."""
+        return self._batch_size
+
+    @batch_size.setter
+    def batch_size(self, value: int) -> None:
+        size = checks.integer("batch_size", value, 1)
+        check_fills(self.memory.spec, size)
+        self._batch_size = size
+
+    @property
+    def target_update(self) -> int | None:
+        """Updates between two copies into the target network; None with ``polyak``."""
+        return self._target_update
+
+    @target_update.setter
+    def target_update(self, value: int | None) -> None:
+        if value is not None and self.polyak is not None:
+            raise ValueError(
+                f"target_update={value!r} and polyak={self.polyak!r} are two ways to move the target "
+                "network; expected one of the two"
+            )
+        if value is None and self.polyak is None:
+            value = TARGET_UPDATE
+        self._target_update = None if value is None else checks.integer("target_update", value, 1)
+
+    @property
+    def epsilon(self) -> float:
+        """Probability of a random action; an assignment replaces the schedule, if there is one."""
+        return self._epsilon
+
+    @epsilon.setter
+    def epsilon(self, value: float) -> None:
+        self._epsilon = checks.fraction("epsilon", value)
+        self.epsilon_schedule = None
 
     # Acting
 
@@ -185,28 +277,24 @@ class Learner(BaseModel):
         """Return the value of each action in ``state``, without noise: [action_space] on the host."""
         return self._values(self.flat_state(state)[None, :], None)[0]
 
-    def set_epsilon(self, new_epsilon: float) -> None:
-        """Replace epsilon, or its schedule, by a number in [0, 1]."""
-        super().set_epsilon(new_epsilon)
-        self.epsilon_schedule = None
-
     def _choose(self, states: np.ndarray) -> np.ndarray:
         rows, noise = len(states), None
         if self.exploring:
             if self.epsilon_schedule is not None:
-                self.epsilon = checks.fraction("epsilon", self.epsilon_schedule(self._actions))
+                self._epsilon = checks.fraction("epsilon", self.epsilon_schedule(self._actions))
             self._actions += rows
             noise = self._noise(1)
         shape = (rows, self.action_space)
         return epsilon_greedy(
             self.rng,
-            self.epsilon,
+            self._epsilon,
             lambda: self._values(states, None if noise is None else noise[0]),
             shape,
         )
 
     def _values(self, states: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
-        return self._actor.action_values(self._learned.params, noise, states)
+        learned = self._learned
+        return self._actor.action_values(learned.params, learned.statistics, noise, states)
 
     # Learning
 
@@ -218,18 +306,21 @@ class Learner(BaseModel):
         Raises:
             ValueError: the minibatch holds an action that this model doesn't have.
         """
-        if self.memory.drawable < self.batch_size:
+        if self.memory.drawable < self._batch_size:
             return super().train_step()
-        columns, plan, indices = self.memory.draw(self.batch_size)
+        columns, plan, indices = self.memory.draw(self._batch_size)
         self._check_actions(plan.actions)
-        drawn = Drawn(self._noise(3), self.update.algorithm.draw(self.rng, self.batch_size))
+        algorithm = self.update.algorithm
+        random = Randomness(
+            self._noise(algorithm.evaluations), algorithm.draw(self.rng, self._batch_size)
+        )
         rate = self.learning_rate
         self._learned, loss, errors = self._compiled(
-            self._learned, columns, plan, drawn, rate(self._updates) if callable(rate) else rate
+            self._learned, columns, plan, random, rate(self._updates) if callable(rate) else rate
         )
         self._actor.forget()
         self._updates += 1
-        if self.polyak is None and self._updates % self.target_update == 0:
+        if self._target_update is not None and self._updates % self._target_update == 0:
             self._learned = self._learned._replace(target=self._copied(self._learned.params))
         if not isinstance(self.memory.sampler, Uniform):
             self.memory.update_priorities(indices, errors)
@@ -239,56 +330,67 @@ class Learner(BaseModel):
     def network(self) -> Any:
         """The network as trained: your own if you gave one, else its parameters as host arrays.
 
-        It is what the framework takes for a trained network, see docs/own_networks.md, and a copy: it
-        does not change with further updates.
+        Its type is that of a trained network in the framework, see docs/own_networks.md. It is a copy,
+        which does not change with further updates.
         """
-        return self._export(self._learned.params)
+        return self._export(self._learned.params | self._learned.statistics)
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> LearnerState:
         """What is learned, and the counts that schedules go by; code that trains the model sets it."""
-        return Progress(self._learned, self._actions, self._updates)
+        return LearnerState(self._learned, self._actions, self._updates)
 
     @progress.setter
-    def progress(self, progress: Progress) -> None:
+    def progress(self, progress: LearnerState) -> None:
         self._learned, self._actions, self._updates = progress
         self._actor.forget()
 
-    def _build(self, network: Any) -> None:
-        """Make all that depends on the network."""
+    def _build(self, rng: np.random.Generator) -> tuple[Params, Params]:
+        """Make what depends on the network; return new parameters, and statistics."""
         backend = differentiable(self.backend, needed_by=type(self).__name__)
+        statistics: Params = {}
         trained: Network
         acting: Network
-        self._user_network = network
-        if network is None:
-            host = differentiable(get_backend("numpy"), needed_by="acting")
-            ours = self._network_on(backend)
-            params, self._export = self._on_device(ours.init(self.rng)), self._on_host
-            trained, acting = ours, self._network_on(host)
+        training: Network
+        if self._user_network is None:
+            trained = training = ours = self._network_on(backend)
+            acting = self._network_on(differentiable(get_backend("numpy"), needed_by="acting"))
+            params, self._export = self._on_device(ours.init(rng)), self._on_host
         else:
             self.design.check_is_plain()
-            inputs = self._example_inputs(np.zeros((1, self.state_size), np.float32))
-            params, function, self._export = backend.adopt(network, inputs, self.rng)
-            trained = acting = networks.UserNetwork(function)
-        optimizer = backend.optimizer(epsilon=self.adam_epsilon)
-        self._learned = Learned(params, self._copied(params), optimizer.init(params))
+            inputs = self.example_inputs(np.zeros((1, self.state_size), np.float32))
+            adopted = backend.adopt(self._user_network, inputs, rng)
+            params, statistics, self._export = adopted.params, adopted.statistics, adopted.export
+            if statistics and self.compile:
+                raise ValueError(_STATISTICS.format(", ".join(statistics)))
+            trained = acting = networks.UserNetwork(adopted.apply)
+            training = networks.UserNetwork(adopted.training_apply)
         self.noise_size = layers.noise_size(params)
-        values = self._algorithm(acting).action_values
-        self._actor = Actor(backend, values, on_host=network is None)
+        values = self.make_algorithm(acting).action_values
+        self._actor = Actor(backend, values, on_host=self._user_network is None)
         self.update = Update(
-            backend, self._algorithm(trained), optimizer, self.max_grad_norm, self.polyak
+            backend,
+            self.make_algorithm(trained),
+            self.make_algorithm(training),
+            backend.optimizer(epsilon=self.adam_epsilon),
+            self.max_grad_norm,
+            self.polyak,
         )
         self._compiled = self._compiled_update()
+        return params, statistics
 
     def _compiled_update(self) -> Callable[..., tuple[Learned, Array, Array]]:
         """Return the update with the gather of its minibatch, as one call."""
-        assemble = self.memory.assembler()
+        assemble, make_update = self.memory.assembler(), self.update
 
         def update(
-            learned: Learned, columns: Params, plan: Plan | Packed, drawn: Drawn, learning_rate: float
+            learned: Learned,
+            columns: Params,
+            plan: Plan | Packed,
+            random: Randomness,
+            learning_rate: float,
         ) -> tuple[Learned, Array, Array]:
-            batch = assemble(columns, plan)
-            return self.update(learned, batch, drawn, learning_rate)
+            return make_update(learned, assemble(columns, plan), random, learning_rate)
 
         return self.backend.compile(update, donate=(0,), use_slow_compiler=self.compile)
 
@@ -308,7 +410,7 @@ class Learner(BaseModel):
             )
 
     def _network_on(self, backend: Differentiable) -> DefaultNetwork:
-        return self._default_network(self.design.torso(backend.convolve), self.design.head)
+        return self.make_network(self.design.torso(backend.convolve), self.design.head)
 
     def _noise(self, evaluations: int) -> np.ndarray | None:
         """Draw the noise [evaluations, size] of noisy layers, if there are some."""
@@ -316,7 +418,7 @@ class Learner(BaseModel):
             return None
         return layers.draw_noise(self.rng, (evaluations, self.noise_size))
 
-    # Files
+    # Files and copies
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the network, the target network, the optimizer, and the counts, on the host."""
@@ -324,35 +426,50 @@ class Learner(BaseModel):
         return self._learned.to_numpy(self.backend) | counts
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Take up what :meth:`state` returned, each array in the dtype that it has here."""
+        """Restore what :meth:`state` returned, each array in the dtype that it has here."""
         learned = self._learned.from_numpy(self.backend, state)
-        self.progress = Progress(learned, int(state["actions"]), int(state["updates"]))
+        self.progress = LearnerState(learned, int(state["actions"]), int(state["updates"]))
 
     def options(self) -> dict[str, Any]:
-        """Return the constructor's arguments; of one that JSON can't hold, what it was."""
-        names = (*_OPTIONS, *self._own_options)
+        """Return the constructor's arguments; the repr of one that JSON can't hold."""
+        names = (*_OPTIONS, *own_options(type(self), Learner))
         options = super().options() | self.design.options
         options |= {name: getattr(self, name) for name in names}
-        of_your_own = {
+        special = {
             "epsilon": self.epsilon_schedule,
             "network": self._user_network,
             "learning_rate": self.learning_rate if callable(self.learning_rate) else None,
         }
         return options | {
-            name: {_LINEAR: asdict(value)} if isinstance(value, Linear) else {_OF_YOUR_OWN: repr(value)}
-            for name, value in of_your_own.items()
-            if value is not None
+            name: saved_options.to_json(value) for name, value in special.items() if value is not None
         }
+
+    def checked_options(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return what :meth:`load` assigns: the schedule of epsilon, and options that may change.
+
+        A schedule that no file can hold stays what it is here.
+        """
+        found = {name: options[name] for name in _ASSIGNABLE if name in options}
+        found["epsilon_schedule"] = options.get("epsilon")
+        if self.polyak is not None or options.get("polyak") is not None:
+            found.pop("target_update", None)
+        kept = {name: v for name, v in found.items() if not saved_options.is_missing(v)}
+        kept = {name: saved_options.from_json(value) for name, value in kept.items()}
+        schedules.checked(checks.positive, "learning_rate", kept.get("learning_rate", 1.0))
+        size = checks.integer("batch_size", kept.get("batch_size", 1), 1)
+        check_fills(self.memory.spec, size)
+        checks.integer("target_update", kept.get("target_update") or 1, 1)
+        return kept
 
     @classmethod
     def from_file(
-        cls: type[L],
+        cls,
         path: str | os.PathLike[str],
         *,
         backend: str | Backend | None = None,
         device: Any = None,
         **changes: Any,
-    ) -> L:
+    ) -> Self:
         """Return the model saved at ``path``, made with the options that it was saved with.
 
         Args:
@@ -377,22 +494,34 @@ class Learner(BaseModel):
         (8,)
         """
         manifest, _ = files.read(path, "model")
+        check_options(cls, changes)
         with saving.sound(path, "model"):
             chosen = get_backend(backend or str(manifest["memory"]["backend"]), device=device)
-            options = saving.buffer_options(manifest["memory"], chosen, changes.pop("sampler", None))
+            options = saving.buffer_options(manifest["memory"], chosen, changes.get("sampler"))
             options["memory_size"], options["input_size"] = options["capacity"], options["obs_shape"]
-            del options["capacity"], options["obs_shape"]
-            options |= manifest["options"] | changes
-        for name, value in options.items():
-            if isinstance(value, dict) and _LINEAR in value:
-                options[name] = Linear(**value[_LINEAR])
-            elif isinstance(value, dict) and _OF_YOUR_OWN in value:
-                raise ValueError(
-                    f"{path} was saved with {name}={value[_OF_YOUR_OWN]}; give {name}= again"
-                )
-        model = cls(**options, backend=chosen)
+            options |= manifest["options"]
+            if options["polyak"] is not None:
+                options["target_update"] = None  # files of earlier versions have a number
+            if "memory" in changes:
+                del options["sampler"]
+            options = {n: v for n, v in options.items() if n not in _OF_BUFFERS} | changes
+        model = cls(**saved_options.required(path, options), backend=chosen)
         model.load(path)
+        epsilon = changes.get("epsilon")
+        if callable(epsilon):
+            model.epsilon_schedule = epsilon
+        elif epsilon is not None:
+            model.epsilon = epsilon
+        for name in changes.keys() & {*_ASSIGNABLE}:
+            setattr(model, name, changes[name])
         return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in _BUILT}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._build(np.random.Generator(np.random.Philox(0)))  # its draws are not used
 
     def _on_device(self, arrays: dict[str, np.ndarray]) -> Params:
         return {name: self.backend.from_numpy(array) for name, array in arrays.items()}
@@ -402,3 +531,10 @@ class Learner(BaseModel):
 
     def _copied(self, params: Params) -> Params:
         return {name: self.backend.xp.asarray(value, copy=True) for name, value in params.items()}
+
+
+_OF_BUFFERS = frozenset({"capacity", "obs_shape", "action_shape"})  # a learner has names of its own
+_STATISTICS = (
+    "compile=True can't be had with a network that keeps running statistics ({}); expected "
+    "compile=False, or a network in eval mode"
+)

@@ -9,7 +9,15 @@ from typing import Any
 
 from trifolium.backend import Array, Params, device_of
 
-__all__ = ["chosen", "clipped", "double_q_target", "huber", "quantile_huber", "weighted_mean"]
+__all__ = [
+    "chosen",
+    "chosen_quantiles",
+    "clipped",
+    "double_q_target",
+    "huber",
+    "quantile_huber",
+    "weighted_mean",
+]
 
 
 def chosen(xp: Any, values: Array, actions: Array) -> Array:
@@ -20,6 +28,14 @@ def chosen(xp: Any, values: Array, actions: Array) -> Array:
     columns = xp.arange(values.shape[1], dtype=actions.dtype, device=device_of(actions))
     is_chosen = xp.astype(actions == columns[None, :], values.dtype)
     return xp.sum(values * is_chosen, axis=1, keepdims=True)
+
+
+def chosen_quantiles(xp: Any, quantiles: Array, actions: Array) -> Array:
+    """Return the quantiles [B, N] of ``actions`` [B, 1] out of ``quantiles`` [B, N, A]."""
+    batch, count, size = quantiles.shape
+    every = xp.reshape(quantiles, (batch * count, size))
+    repeated = xp.reshape(xp.broadcast_to(actions, (batch, count)), (batch * count, 1))
+    return xp.reshape(chosen(xp, every, repeated), (batch, count))
 
 
 def double_q_target(

@@ -17,10 +17,11 @@ from trifolium import _checks as checks
 from trifolium.backend import Array, Params, device_of
 from trifolium.models import layers
 from trifolium.models.layers import Convolution
-from trifolium.replay import Buffer
+from trifolium.models.memory import ReplayMemory
 
 __all__ = [
     "PRESETS",
+    "DefaultNetwork",
     "Design",
     "Head",
     "ImplicitQuantiles",
@@ -60,8 +61,17 @@ def checked_convolutions(value: Any, obs_shape: tuple[int, ...]) -> tuple[Convol
         for layer in found:
             size = layer.size_out(size)
         if size < 1:
-            raise ValueError(f"convolutions={value!r} leave nothing of images of shape {obs_shape}")
+            raise ValueError(
+                f"convolutions={value!r} leave nothing of images of shape {obs_shape}, which is "
+                "[height, width] or [height, width, channels]"
+            )
     return found
+
+
+def _checked_scale(value: Any, obs_dtype: str) -> float:
+    if value is None:
+        return 1 / 255 if obs_dtype == "uint8" else 1.0
+    return checks.positive("input_scale", value)
 
 
 def _checked_convolution(number: int, layer: Any) -> Convolution:
@@ -80,9 +90,17 @@ class Network(Protocol):
         ...
 
 
+class DefaultNetwork(Network, Protocol):
+    """A network that draws its own parameters, such as :class:`QNetwork`."""
+
+    def init(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Draw the parameters: named host arrays, float32."""
+        ...
+
+
 @dataclass(frozen=True)
 class UserNetwork:
-    """A user's own network, as its backend took it: a function of (namespace, parameters, *inputs)."""
+    """A user's own network, as its backend converts it: a function of (namespace, params, *inputs)."""
 
     function: Callable[..., Array]
 
@@ -96,7 +114,7 @@ class Design:
     """What a default network is made of.
 
     ``hidden``, ``convolutions``, ``input_scale``, ``dueling`` and ``noisy`` are options of
-    :class:`~trifolium.models.learner.Learner`; the others follow from its memory and its actions.
+    :class:`~trifolium.Learner`; the others follow from its memory and its actions.
     """
 
     n_frames: int
@@ -111,7 +129,7 @@ class Design:
     @classmethod
     def checked(
         cls,
-        memory: Buffer,
+        memory: ReplayMemory,
         actions: int,
         *,
         hidden: Any,
@@ -122,12 +140,12 @@ class Design:
     ) -> Design:
         """Return the options in their final types, or raise an error that names the bad one."""
         return cls(
-            n_frames=memory.n_frames,
-            obs_shape=memory.obs_shape,
+            n_frames=memory.spec.n_frames,
+            obs_shape=memory.spec.obs_shape,
             actions=actions,
             hidden=checks.shape("hidden", hidden),
-            convolutions=checked_convolutions(convolutions, memory.obs_shape),
-            input_scale=checks.positive("input_scale", input_scale),
+            convolutions=checked_convolutions(convolutions, memory.spec.obs_shape),
+            input_scale=_checked_scale(input_scale, memory.spec.obs_dtype),
             dueling=checks.flag("dueling", dueling),
             noisy=checks.flag("noisy", noisy),
         )
@@ -232,42 +250,51 @@ class Torso:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """Features [B, size] to a number for each action [B, A].
+    """Features [B, size] to a number for each action [B, A], or to N numbers [B, N, A].
 
-    With ``dueling``, ``Q(s, a) = V(s) + A(s, a) - mean_a A(s, a)`` (Wang et al. 2016, equation 9).
+    With ``dueling``, ``Q(s, a) = V(s) + A(s, a) - mean_a A(s, a)`` (Wang et al. 2016, equation 9). Of N
+    numbers, such as quantiles or the atoms of a distribution, each has a value and advantages of its
+    own (Hessel et al. 2018, section "The Integrated Agent").
 
     Attributes:
         hidden: sizes of the hidden layers, of each stream if there are two.
         actions: A.
         dueling: whether the state's value and the actions' advantages have a stream each.
         noisy: whether the layers are noisy (Fortunato et al. 2018).
+        outputs: N; None for one number, without an axis of its own.
     """
 
     hidden: tuple[int, ...]
     actions: int
     dueling: bool
     noisy: bool
+    outputs: int | None = None
 
     def init(self, rng: np.random.Generator, size_in: int) -> dict[str, np.ndarray]:
         """Draw the parameters."""
         streams = {"value": 1, "advantage": self.actions} if self.dueling else {"head": self.actions}
         params: dict[str, np.ndarray] = {}
-        for name, size_out in streams.items():
+        for name, numbers in streams.items():
+            size_out = numbers * (self.outputs or 1)
             params |= layers.init_mlp(rng, [size_in, *self.hidden, size_out], name)
         return layers.init_noise(params, SIGMA) if self.noisy else params
 
     def apply(self, xp: Any, params: Params, features: Array) -> Array:
-        """Return [B, A]."""
+        """Return [B, A], or [B, N, A]."""
         if not self.dueling:
-            return layers.mlp(xp, params, features, "head")
-        advantages = layers.mlp(xp, params, features, "advantage")
-        means = xp.mean(advantages, axis=1, keepdims=True)
-        return layers.mlp(xp, params, features, "value") + advantages - means
+            return self._stream(xp, params, features, "head", self.actions)
+        advantages = self._stream(xp, params, features, "advantage", self.actions)
+        means = xp.mean(advantages, axis=-1, keepdims=True)
+        return self._stream(xp, params, features, "value", 1) + advantages - means
+
+    def _stream(self, xp: Any, params: Params, features: Array, name: str, numbers: int) -> Array:
+        outputs = layers.mlp(xp, params, features, name)
+        return outputs if self.outputs is None else xp.reshape(outputs, (-1, self.outputs, numbers))
 
 
 @dataclass(frozen=True)
 class QNetwork:
-    """Action values [B, A] of states [B, n]."""
+    """Action values [B, A] of states [B, n], or [B, N, A] where the head has N outputs."""
 
     torso: Torso
     head: Head
@@ -277,7 +304,7 @@ class QNetwork:
         return self.torso.init(rng) | self.head.init(rng, self.torso.size)
 
     def apply(self, xp: Any, params: Params, noise: Array | None, states: Array) -> Array:
-        """Return the action values [B, A]."""
+        """Return what the head makes of the features of ``states``."""
         params = layers.with_noise(params, noise)
         return self.head.apply(xp, params, self.torso.apply(xp, params, states))
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trifolium.backend import Array
 from trifolium.models.loss_value import normalised_loss
-
-if TYPE_CHECKING:
-    from trifolium.models.base import BaseModel
 
 __all__ = ["NO_LOSS", "normalise_train_step", "normalising"]
 
@@ -27,7 +24,7 @@ def normalising(train_step: Any) -> Callable[..., Array]:
     """
 
     @wraps(train_step)
-    def normalised(self: BaseModel, *args: Any, **kwargs: Any) -> Array:
+    def normalised(self: Any, *args: Any, **kwargs: Any) -> Array:
         bind = getattr(type(train_step), "__get__", None)
         bound = bind(train_step, self, type(self)) if bind else train_step
         loss = bound(*args, **kwargs)
@@ -39,8 +36,8 @@ def normalising(train_step: Any) -> Callable[..., Array]:
     return normalised
 
 
-def normalise_train_step(cls: type[BaseModel]) -> None:
+def normalise_train_step(cls: Any) -> None:
     """Let what ``cls`` has as train_step normalise losses, wherever the class has it from."""
     train_step = inspect.getattr_static(cls, "train_step")
     if getattr(train_step, "_normalises", None) is not train_step:  # a decorator may have copied it
-        cls.train_step = normalising(train_step)  # type: ignore[method-assign]
+        cls.train_step = normalising(train_step)

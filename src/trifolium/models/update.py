@@ -1,66 +1,21 @@
-"""One update of an algorithm: loss, gradient, Adam, and the target network, as a pure function."""
+"""One update of an algorithm: loss, gradient, optimizer, and target network, as a pure function."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from trifolium.backend import Array, Backend, Differentiable, Optimizer, Params
 from trifolium.models import losses
-from trifolium.models.layers import Random
-from trifolium.models.networks import Network
+from trifolium.models.algorithm import Algorithm, Randomness
 from trifolium.replay import Batch
 
-__all__ = ["Algorithm", "Drawn", "Learned", "Progress", "Update"]
+__all__ = ["Learned", "LearnerState", "Update"]
 
-
-class Drawn(NamedTuple):
-    """The random numbers of one update.
-
-    Attributes:
-        noise: [3, size], that of noisy layers: for the network, for the target network, and for the
-            choice of the next action; None without noisy layers.
-        fractions: what an algorithm draws besides.
-    """
-
-    noise: Array | None = None
-    fractions: tuple[Array, ...] = ()
-
-    def noise_of(self, evaluation: int) -> Array | None:
-        """Return the noise of one of the three evaluations."""
-        return None if self.noise is None else self.noise[evaluation, :]
-
-
-class Algorithm(Protocol):
-    """What an algorithm is made of: pure functions over the array API around a network."""
-
-    @property
-    def network(self) -> Network:
-        """What is trained."""
-        ...
-
-    def draw(self, rng: Random, batch_size: int) -> tuple[Array, ...]:
-        """Draw the ``fractions`` of one update."""
-        ...
-
-    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Array) -> Array:
-        """Return the action values [B, A] of ``states`` [B, n], for acting."""
-        ...
-
-    def targets(
-        self, xp: Any, params: Params, target_params: Params, batch: Batch, drawn: Drawn
-    ) -> Array:
-        """Return what the network is to learn, [B, n]; its gradient is not taken."""
-        ...
-
-    def losses(
-        self, xp: Any, params: Params, batch: Batch, targets: Array, drawn: Drawn
-    ) -> tuple[Array, Array]:
-        """Return the loss and the temporal-difference error of each row, both [B, 1]."""
-        ...
+_KEPT = "statistics"
 
 
 class Learned(NamedTuple):
@@ -69,12 +24,15 @@ class Learned(NamedTuple):
     Attributes:
         params: the network's.
         target: the target network's.
-        optimizer: Adam's state.
+        optimizer: the optimizer's state.
+        statistics: what the network keeps besides its parameters, such as the running means of a
+            normalisation; the target network has no others. Empty for trifolium's own networks.
     """
 
     params: Params
     target: Params
     optimizer: Params
+    statistics: Params
 
     def to_numpy(self, backend: Backend) -> dict[str, np.ndarray]:
         """Return all arrays on the host, named ``<group>.<name>``."""
@@ -85,22 +43,30 @@ class Learned(NamedTuple):
         }
 
     def from_numpy(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> Learned:
-        """Return what :meth:`to_numpy` returned on the device, each array in the dtype it has here."""
-        groups = (
-            {
-                name: backend.xp.astype(backend.from_numpy(arrays[f"{group}.{name}"]), value.dtype)
-                for name, value in params.items()
-            }
-            for group, params in self._asdict().items()
+        """Return what :meth:`to_numpy` returned on the device, each array in the dtype it has here.
+
+        Statistics that ``arrays`` lacks stay as they are: files of earlier versions have none.
+        """
+
+        def on_device(group: str, name: str, value: Array) -> Array:
+            key = f"{group}.{name}"
+            if group == _KEPT and key not in arrays:
+                return value
+            return backend.xp.astype(backend.from_numpy(arrays[key]), value.dtype)
+
+        return Learned(
+            *(
+                {name: on_device(group, name, value) for name, value in params.items()}
+                for group, params in self._asdict().items()
+            )
         )
-        return Learned(*groups)
 
 
-class Progress(NamedTuple):
-    """How far a learner is.
+class LearnerState(NamedTuple):
+    """All of a learner that changes with its updates and actions.
 
     Attributes:
-        learned: what its updates changed.
+        learned: the arrays that updates change.
         actions: taken so far, which a schedule of epsilon goes by.
         updates: made so far, which a schedule of the learning rate goes by.
     """
@@ -116,7 +82,9 @@ class Update:
 
     Attributes:
         backend: whose arrays it works on.
-        algorithm: what is minimised.
+        algorithm: what is minimised, around the network as it is evaluated for acting and targets.
+        training: the same around the network as it is trained: with dropout, and with running
+            statistics that follow the minibatches, if it has such layers.
         optimizer: how gradients change parameters.
         max_grad_norm: gradients longer than that are scaled down to it; None to leave them.
         polyak: the part by which the target network moves towards the network; None to leave it.
@@ -124,37 +92,46 @@ class Update:
 
     backend: Differentiable
     algorithm: Algorithm
+    training: Algorithm
     optimizer: Optimizer
     max_grad_norm: float | None
     polyak: float | None
     _gradient: Callable[..., tuple[Array, Array, Params]] = field(init=False, repr=False, compare=False)
 
     def __call__(
-        self, learned: Learned, batch: Batch, drawn: Drawn, learning_rate: Any
+        self, learned: Learned, batch: Batch, random: Randomness, learning_rate: Any
     ) -> tuple[Learned, Array, Array]:
         """Return what is learned then, the loss [], and the temporal-difference errors [B, 1].
 
         What was given as ``learned`` must not be used again: a backend may update it in place.
         """
         backend = self.backend
-        params, target, optimizer = learned
+        params, target, optimizer, statistics = learned
         batch = _with_float_states(backend.xp, batch)
-        targets = self.algorithm.targets(backend.xp, params, target, batch, drawn)
-        loss, errors, grads = self._gradient(params, batch, targets, drawn)
+        targets = self.algorithm.targets(
+            backend.xp, params | statistics, target | statistics, batch, random
+        )
+        loss, errors, grads = self._gradient(params, statistics, batch, targets, random)
         if self.max_grad_norm is not None:
             grads = losses.clipped(backend.xp, grads, self.max_grad_norm)
         params, optimizer = self.optimizer.step(params, grads, optimizer, learning_rate)
         if self.polyak is not None:
             target = {name: old + self.polyak * (params[name] - old) for name, old in target.items()}
-        return Learned(params, target, optimizer), loss, errors
+        return Learned(params, target, optimizer, statistics), loss, errors
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_gradient", self.backend.value_and_grad(self._loss))
 
     def _loss(
-        self, xp: Any, params: Params, batch: Batch, targets: Array, drawn: Drawn
+        self,
+        xp: Any,
+        params: Params,
+        statistics: Params,
+        batch: Batch,
+        targets: Array,
+        random: Randomness,
     ) -> tuple[Array, Array]:
-        each, errors = self.algorithm.losses(xp, params, batch, targets, drawn)
+        each, errors = self.training.losses(xp, params | statistics, batch, targets, random)
         return losses.weighted_mean(xp, each, batch.valid, batch.weights), errors
 
 

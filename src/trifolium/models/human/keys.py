@@ -58,9 +58,15 @@ class Keys:
             raise ValueError(f"keys={keys!r} leaves nothing to type for the actions {sorted(hidden)}")
 
     def action(self, typed: str) -> int | None:
-        """Return the action that a line stands for, None if there is none; case need not match."""
+        """Return the action that a line stands for, None if there is none.
+
+        Case need not match, unless two actions differ by case alone.
+        """
         key = _key(typed)
-        return self._actions.get(key, self._actions.get(key.lower()))
+        if key in self._actions:
+            return self._actions[key]
+        meant = {action for each, action in self._actions.items() if each.lower() == key.lower()}
+        return meant.pop() if len(meant) == 1 else None
 
     def is_quit(self, typed: str) -> bool:
         """Return whether a line that stands for no action asks to stop."""

@@ -28,7 +28,8 @@ class HumanModel(BaseModel):
     Args:
         input_size: shape of one observation; an int n stands for (n,).
         action_space: number of actions.
-        memory_size: capacity of the replay memory.
+        memory_size: capacity of the replay memory; one that has no room for a state and its successor
+            is raised to the least that has.
         epsilon: kept, but not used.
         action_names: what each action is called, in order.
         keys: keys besides the numbers: one for each action in order, as in ``"wasd"``, or a mapping
@@ -70,6 +71,9 @@ class HumanModel(BaseModel):
         output: TextIO | None = None,
         **options: Any,
     ) -> None:
+        frames, streams = options.get("n_frames", 1), options.get("n_streams", 1)
+        if all(type(number) is int for number in (memory_size, frames, streams)) and memory_size > 0:
+            memory_size = max(memory_size, (frames + 1) * streams)
         super().__init__(input_size, action_space, memory_size, epsilon, **options)
         self.keys = Keys(self.action_space, action_names, keys)
         if draw not in DRAW:

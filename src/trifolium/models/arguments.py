@@ -1,0 +1,107 @@
+"""Names of a constructor's options: which there are, and what a wrong one may stand for."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+from trifolium import _checks as checks
+from trifolium.replay import Buffer
+
+__all__ = ["accepted_options", "check_action_space", "check_options", "own_options"]
+
+_OTHER_NAMES = {  # what other libraries call the same option
+    "alpha": "learning_rate",
+    "buffer_size": "memory_size",
+    "capacity": "memory_size",
+    "discount": "gamma",
+    "grad_clip": "max_grad_norm",
+    "hidden_sizes": "hidden",
+    "layer_size": "hidden",
+    "lr": "learning_rate",
+    "max_gradient_norm": "max_grad_norm",
+    "n_actions": "action_space",
+    "n_envs": "n_streams",
+    "net_arch": "hidden",
+    "num_actions": "action_space",
+    "num_envs": "n_streams",
+    "num_quantiles": "quantiles",
+    "n_quantiles": "quantiles",
+    "obs_shape": "input_size",
+    "replay_buffer": "memory",
+    "state_size": "input_size",
+    "sync_freq": "target_update",
+    "target_network_frequency": "target_update",
+    "target_update_interval": "target_update",
+    "tau": "polyak",
+}
+_NOT_MEMORY_OPTIONS = frozenset({"self", "capacity", "obs_shape"})  # a model has names of its own
+
+
+def accepted_options(cls: type) -> tuple[str, ...]:
+    """Return the names of the arguments that ``cls(...)`` takes.
+
+    A constructor with ``**options`` passes them on, so the arguments of the next constructor in the
+    order of inheritance count too; where the last of them is BaseModel's, those of Buffer.
+
+    >>> from trifolium import DDQN
+    >>> [name for name in accepted_options(DDQN) if "target" in name]
+    ['target_update']
+    """
+    return _accepted(cls)
+
+
+@cache
+def _accepted(cls: type) -> tuple[str, ...]:
+    names: list[str] = []
+    for base in cls.__mro__:
+        if "__init__" not in base.__dict__ or base is object:
+            continue
+        parameters = inspect.signature(base.__dict__["__init__"]).parameters.values()
+        names += [each.name for each in parameters if each.kind in _NAMED]
+        if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
+            break
+    else:
+        names += inspect.signature(Buffer.__init__).parameters
+        return tuple(dict.fromkeys(name for name in names if name not in _NOT_MEMORY_OPTIONS))
+    return tuple(dict.fromkeys(name for name in names if name != "self"))
+
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@cache
+def own_options(cls: type, base: type) -> tuple[str, ...]:
+    """Return the names of the arguments that ``cls(...)`` takes and ``base(...)`` does not."""
+    return tuple(name for name in _accepted(cls) if name not in _accepted(base))
+
+
+def check_options(cls: type, given: Iterable[str]) -> None:
+    """Raise TypeError if ``cls(...)`` has no option of one of the ``given`` names."""
+    accepted = _accepted(cls)
+    for name in given:
+        if name not in accepted:
+            raise TypeError(f"{cls.__name__} has no option {name!r}; {_hint(name, accepted)}")
+
+
+def _hint(name: str, accepted: tuple[str, ...]) -> str:
+    known = _OTHER_NAMES.get(name.lower())
+    close = [known] if known in accepted else get_close_matches(name, accepted, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(accepted)}"
+
+
+def check_action_space(cls: type, value: Any) -> int:
+    """Return the number of actions, or raise an error that says how to get it from a space."""
+    try:
+        return checks.integer("action_space", value, 1)
+    except TypeError as error:
+        if not hasattr(value, "n") and not hasattr(value, "sample"):
+            raise
+        number = ", action_space.n" if hasattr(value, "n") else ""
+        raise TypeError(
+            f"action_space={value!r} is a {type(value).__name__}; expected the number of actions"
+            f"{number}, or a model made by {cls.__name__}.from_env(env, memory_size)"
+        ) from error
