@@ -71,10 +71,7 @@ def circle_in(graph: dict[str, set[str]]) -> list[str]:
     return []
 
 
-CORE = pytest.param(PACKAGES[0], marks=pytest.mark.xfail(reason="models and replay each hold a circle"))
-
-
-@pytest.mark.parametrize("package", [CORE, *PACKAGES[1:]], ids=lambda package: package.name)
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
 def test_no_circle_of_imports(package: Path) -> None:
     assert circle_in(import_graph(package)) == []
 
@@ -102,7 +99,6 @@ def test_a_planted_circle_is_found(tmp_path: Path, line: str) -> None:
     assert set(circle_in(import_graph(package))) == {"pack.first", "pack.second"}
 
 
-@pytest.mark.xfail(reason="Child and Drawn are")
 def test_no_class_name_is_used_twice() -> None:
     places: dict[str, list[str]] = {}
     for package in PACKAGES:

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 from trifolium.agents import ActionSpec, ObservationSpec
 from trifolium.errors import CheckpointError
 from trifolium.experiment.kinds import WorldKind, kind_named, kind_of
-from trifolium.experiment.modelnames import OWN, model_class, parameters
+from trifolium.experiment.modelnames import OWN, parameters
 from trifolium.experiment.options import TrainOptions
 from trifolium.experiment.runners import BlockRunner, Runner
 from trifolium.experiment.suggestions import nearest
-from trifolium.models import BaseModel
+from trifolium.models import BaseModel, get_model
 from trifolium.models.learner import Learner
 from trifolium.replay import Buffer, Prioritized
 from trifolium.schedules import Linear
@@ -118,10 +118,10 @@ def _model(
         raise ValueError(
             f"model={OWN!r} stands for a model that is given to the experiment: models=..."
         )
-    made = model_class(options.model)
+    made = get_model(options.model)
     taken = parameters(made)
     _check_options(options, made)
-    given = _model_options(options, observations)
+    given = _model_options(options)
     given = {name: value for name, value in given.items() if name in taken} | {
         "input_size": observations.shape,
         "action_space": actions.n,
@@ -148,14 +148,13 @@ def _model(
         ) from error
 
 
-def _model_options(options: TrainOptions, observations: ObservationSpec) -> dict[str, Any]:
+def _model_options(options: TrainOptions) -> dict[str, Any]:
     """Return the options of learners; a model takes those that its constructor names."""
     names = (
         *("convolutions", "hidden", "dueling", "noisy", "max_grad_norm", "batch_size", "huber_delta"),
         *("quantiles", "target_quantiles", "action_quantiles", "cosines", "kappa"),
     )
     given: dict[str, Any] = {name: getattr(options, name) for name in names}
-    given["input_scale"] = 1 / 255 if observations.dtype == "uint8" else 1.0
     updates = max(1, options.updates_between(0, options.steps))
     first, last = options.learning_rate, options.learning_rate_end
     given["learning_rate"] = first if last is None else Linear(first, last, updates)

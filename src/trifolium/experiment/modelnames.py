@@ -1,47 +1,14 @@
-"""The registry of models by name, and the defaults of their constructors."""
+"""The defaults of models' constructors, and the name of a model that is given to an experiment."""
 
 import inspect
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from trifolium.models import DDQN, IQN, BaseModel, RandomModel
-
-__all__ = ["GROUP", "OWN", "default_of", "model_class", "model_names", "parameters"]
-
-GROUP = "trifolium.models"
+__all__ = ["OWN", "default_of", "parameters"]
 
 OWN = "own"
 """The name of a model that is given to the experiment."""
-
-_BUILT_IN: Mapping[str, type[BaseModel]] = {"ddqn": DDQN, "iqn": IQN, "random": RandomModel}
-
-
-def model_names() -> list[str]:
-    """Return the names of all models that an experiment can make.
-
-    >>> model_names()[:3]
-    ['ddqn', 'iqn', 'random']
-    """
-    return [*_BUILT_IN, *(name for name in _registered() if name not in _BUILT_IN)]
-
-
-def model_class(name: str) -> type[BaseModel]:
-    """Return the class of the model ``name``.
-
-    Raises:
-        TypeError: what is registered is not a subclass of BaseModel.
-    """
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]
-    found = _registered()[name].load()
-    if not (isinstance(found, type) and issubclass(found, BaseModel)):
-        raise TypeError(
-            f"{_registered()[name].value!r}, registered in {GROUP!r} as {name!r}, is not a subclass of "
-            "BaseModel"
-        )
-    return found
 
 
 @cache
@@ -62,12 +29,8 @@ def parameters(owner: type) -> Mapping[str, inspect.Parameter]:
 def default_of(owner: type, name: str) -> Any:
     """Return the default of a parameter of a constructor.
 
+    >>> from trifolium import IQN
     >>> default_of(IQN, "kappa")
     1.0
     """
     return parameters(owner)[name].default
-
-
-@cache
-def _registered() -> Mapping[str, EntryPoint]:
-    return {point.name: point for point in sorted(entry_points(group=GROUP))}

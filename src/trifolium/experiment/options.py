@@ -9,10 +9,10 @@ from typing import Any
 from trifolium import _checks as checks
 from trifolium import files
 from trifolium.errors import CheckpointError
-from trifolium.experiment.modelnames import OWN, default_of, model_names
+from trifolium.experiment.modelnames import OWN, default_of
 from trifolium.experiment.suggestions import nearest
-from trifolium.models import DDQN, IQN
-from trifolium.replay import Buffer, Prioritized
+from trifolium.models import DDQN, IQN, model_names
+from trifolium.replay import Prioritized
 from trifolium.schedules import line
 
 __all__ = ["IGNORE", "OWN", "STOP", "TrainOptions"]
@@ -122,7 +122,7 @@ class TrainOptions:
     seed: int = 0
     memory_size: int = 50_000
     n_frames: int = default_of(DDQN, "n_frames")
-    n_step: int = default_of(Buffer, "n_step")
+    n_step: int = default_of(DDQN, "n_step")
     prioritized: bool = False
     alpha: float = default_of(Prioritized, "alpha")
     beta: float = default_of(Prioritized, "beta")

@@ -101,13 +101,13 @@ class LossSuite:
         """What super().train_step() returns can be calculated with and named anew."""
         parent: Any = WAYS[way](self.base, lambda: [1, 2])
 
-        class Child(parent):  # type: ignore[misc]
+        class Derived(parent):  # type: ignore[misc]
             def train_step(self) -> Any:
                 loss = super().train_step()
                 assert backend.is_array(loss)
                 return {"sum": loss[0] + loss[1]}
 
-        _check(self.made(Child, backend), 3.0, ("sum",))
+        _check(self.made(Derived, backend), 3.0, ("sum",))
 
     def test_names_are_those_of_the_last_loss(self, backend: Backend) -> None:
         """A loss without names leaves none of those before."""
