@@ -18,7 +18,7 @@ from trifolium.models.learner import Learner
 from trifolium.models.update import Learned
 from trifolium.replay import State
 
-__all__ = ["Counts", "Environment", "Graph", "OnProgress", "Play", "Run"]
+__all__ = ["Counts", "Environment", "Graph", "OnProgress", "PlayState", "Run"]
 
 OnProgress: TypeAlias = Callable[[int, float], None]
 """Called with the steps taken, and the mean return of the episodes that ended since the last call."""
@@ -53,7 +53,7 @@ class Environment(Protocol):
         ...
 
 
-class Play(NamedTuple):
+class PlayState(NamedTuple):
     """The environments of one model, N of them."""
 
     key: jax.Array
@@ -68,7 +68,7 @@ class Run(NamedTuple):
 
     learned: Learned
     memory: State
-    play: Play
+    play: PlayState
 
 
 class Counts(NamedTuple):
@@ -121,7 +121,7 @@ class Graph:
         """Environment steps of a block."""
         return self.turns * self.width
 
-    def begin(self, key: jax.Array) -> Play:
+    def begin(self, key: jax.Array) -> PlayState:
         """Reset the environments; ``key`` is one for each model."""
         return self._each(self._begin, (0,))(key)
 
@@ -181,16 +181,18 @@ class Graph:
         memory = replace(memory, priorities=priorities)
         return Run(learned, memory, play._replace(key=key)), (returns, lengths, loss)
 
-    def _begin(self, key: jax.Array) -> Play:
+    def _begin(self, key: jax.Array) -> PlayState:
         """Reset the environments of one model."""
         key, reset_key = jax.random.split(key)
         obs, env_state = jax.vmap(self.env.reset, in_axes=(0, None))(
             jax.random.split(reset_key, self.width), self.params
         )
         zeros = jnp.zeros(self.width)
-        return Play(key, env_state, obs, zeros, zeros.astype(jnp.int32))
+        return PlayState(key, env_state, obs, zeros, zeros.astype(jnp.int32))
 
-    def _act(self, params: Any, memory: State, play: Play, epsilon: Any) -> tuple[State, Play, Any]:
+    def _act(
+        self, params: Any, memory: State, play: PlayState, epsilon: Any
+    ) -> tuple[State, PlayState, Any]:
         """Take one step in each environment, and store it."""
         key, act_key, env_key = jax.random.split(play.key, 3)
         actions = self._actions(params, self._states(memory, play.obs), epsilon, act_key)
@@ -205,7 +207,7 @@ class Graph:
         returns, lengths = play.returns + rewards, play.lengths + 1
         ended = jnp.where(over, returns, jnp.nan), jnp.where(over, lengths, 0)
         going_on = jnp.where(over, 0.0, returns), jnp.where(over, 0, lengths)
-        return memory, Play(key, env_state, obs, *going_on), ended
+        return memory, PlayState(key, env_state, obs, *going_on), ended
 
     def _states(self, memory: State, obs: jax.Array) -> jax.Array:
         """Return what the network takes: [N, n_frames * prod(obs_shape)] float32."""
