@@ -67,7 +67,13 @@ def operations(backend: str) -> dict[str, Callable[[], Any]]:
         streams.add(obs, actions, ones, ones == 0)
     single.add_from_buffer(streams)
     stacked.add_from_buffer(streams)
-    model = tri.DDQN(4, 2, ROWS, 0.1, backend=backend, batch_size=BATCH, seed=0)
+    options: dict[str, Any] = {
+        "hidden": (120, 84),
+        "n_step": 1,
+        "huber_delta": None,
+        "target_update": 50,
+    }
+    model = tri.DDQN(4, 2, ROWS, 0.0, backend=backend, batch_size=BATCH, seed=0, **options)
     model.memory.add_from_buffer(streams)
     return {
         "add": lambda: single.add(obs[0], 1, 0.5, False, truncated=False, next_obs=obs[1]),

@@ -19,7 +19,7 @@ def torso(backend, obs_shape, hidden=(), convolutions=(), n_frames=1, scale=1.0)
         convolutions=convolutions,
         hidden=hidden,
         scale=scale,
-        convolve=backend.convolve,
+        convolve=getattr(backend, "convolve", None),  # a backend without gradients has none
     )
 
 
