@@ -183,6 +183,16 @@ class Field:
             return value
         return self._converted(value, (count, *self.shape))
 
+    def array(self, value: Any) -> np.ndarray:
+        """Return ``value``, of any shape, as an array of this dtype."""
+        array = _as_array(self.name, value)
+        if array.dtype.kind not in "biufc":
+            raise TypeError(
+                f"{self.name} is {value!r:.80} ({type(value).__name__}); expected numbers of dtype "
+                f"{self.dtype}"
+            )
+        return array if array.dtype == self.dtype else self._cast(array)
+
     def named(self, name: str) -> "Field":
         """Return the same field under the name of another argument."""
         return Field(name, self.shape, self.dtype.name)

@@ -10,7 +10,7 @@ import pytest
 import trifolium as tri
 from trifolium.replay import functional
 from trifolium.replay.graph import draw, state, write
-from trifolium.replay.rules import ring
+from trifolium.replay.rules import chunk, ring
 from trifolium.testing import StateTwin
 from trifolium.testing.functional_suite import check_twin
 from trifolium.testing.history import HISTORIES, wander
@@ -22,10 +22,9 @@ def one_row_later(original: Callable[..., Any], state: Any, streams: Any, ages: 
     return original(state, streams, ages - 1)
 
 
-def without_masks(
-    original: Callable[..., Any], state: Any, streams: Any, at: Any, new: Any, *_: Any
-) -> Any:
-    return original(state, streams, at, new)
+def without_masks(original: Callable[..., Any], *args: Any) -> Any:
+    found = original(*args)
+    return found._replace(offsets=np.abs(found.offsets))
 
 
 def always_the_largest(original: Callable[..., Any], state: Any, indices: Any, errors: Any) -> Any:
@@ -43,15 +42,21 @@ def of_what_is_there_now(original: Callable[..., Any], state: Any, indices: Any,
 PLANTED: dict[str, Plant] = {
     "rows are one too new": changed(draw, "of_age", one_row_later),
     "frames are one too new, in current_state": changed(functional, "of_age", one_row_later),
-    "places left over are written": changed(write, "_put", without_masks),
+    "places left over are written": changed(write, "layout", without_masks),
     "the newest row is drawn": changed(
         draw, "counts", lambda f, state: np.where(state.sizes, f(state) + 1, 0)
     ),
     "the oldest stacks are drawn": constant(state, "skipped", lambda state: 0),
-    "episodes have no first row": constant(write, "FIRST", 0),
-    "boundary rows are steps": constant(write, "BOUNDARY", 0),
-    "terminations are forgotten": constant(write, "TERMINATED", 0),
-    "steps without a successor are valid": constant(write, "UNKNOWN", 0),
+    "episodes have no first row": constant(chunk, "FIRST", 0),
+    "boundary rows are steps": constant(chunk, "BOUNDARY", 0),
+    "given successors are not compared with what follows": changed(
+        write, "differs", lambda f, xp, given, found, axes: np.zeros(given.shape[:axes], bool)
+    ),
+    "given successors are forgotten": changed(
+        write, "_with_successors", lambda f, state, streams, steps: state
+    ),
+    "terminations are forgotten": constant(chunk, "TERMINATED", 0),
+    "steps without a successor are valid": constant(chunk, "UNKNOWN", 0),
     "cursors move on by one, however many rows": changed(
         write, "_moved_on", lambda f, state, streams, count: f(state, streams, count * 0 + 1)
     ),

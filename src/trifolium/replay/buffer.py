@@ -22,7 +22,7 @@ from trifolium.replay.io.recordings import EpisodeSource, episodes, found_option
 from trifolium.replay.rules.assemble import Packed, Plan, assemble
 from trifolium.replay.rules.marks import BLANK, TERMINATED
 from trifolium.replay.rules.priorities import LARGEST_PRIORITY
-from trifolium.replay.rules.steps import StepFields
+from trifolium.replay.rules.steps import FLAGS, StepFields
 from trifolium.replay.schema import BufferSpec, nested
 
 __all__ = ["Buffer", "Minibatches"]
@@ -124,12 +124,17 @@ class Buffer:
         truncated: Any = False,
         next_obs: Any = None,
         stream: int | None = None,
+        where: Any = None,
         **extras: Any,
     ) -> None:
         """Store one step, or one step of every stream.
 
         With several streams and no ``stream`` given, every argument has a leading axis [n_streams].
         Arrays may be of any framework; they are copied. Leading axes of length 1 are dropped.
+
+        Whatever is given as ``next_obs`` is the successor of the step. Where the next observation of
+        the stream differs from it, the step counts as truncated. So a loop that passes every
+        ``next_obs`` is right also where the environment was reset in between.
 
         Args:
             obs: [*obs_shape], what the agent saw; a mapping where observations are structured.
@@ -138,10 +143,13 @@ class Buffer:
             done: whether the step terminated the episode, so that there is nothing to bootstrap from.
             truncated: whether the episode was cut off after the step, by a time limit for example;
                 where ``done`` is set too, ``done`` counts.
-            next_obs: like ``obs``, the observation after the step. It is read only where the step was
-                truncated: elsewhere the next ``add`` brings it. A truncated step without it is
-                invalid in ``sample``.
+            next_obs: like ``obs``, the observation after the step. It takes a row of its own only where
+                the next ``add`` does not bring the same. It is not used where ``done`` is set. A
+                truncated step without it is invalid in ``sample``.
             stream: the stream that the step belongs to.
+            where: [n_streams], whether each stream took a step; nothing is stored for the others, whose
+                arguments are ignored. A vector environment that resets in a step of its own
+                (Gymnasium's ``AutoresetMode.NEXT_STEP``) needs it.
             **extras: a value for each of the buffer's extras.
 
         Raises:
@@ -156,12 +164,59 @@ class Buffer:
         fields, store = self._fields, self._store
         if stream is None:
             if fields.n_streams > 1:
-                store.put_each(fields.each(obs, action, reward, done, truncated, next_obs, extras))
+                steps = fields.each(obs, action, reward, done, truncated, next_obs, extras)
+                store.put_each(steps, None if where is None else fields.taken(where))
                 return
             stream = 0
         else:
             stream = self._checked_stream(stream)
+        if where is not None and not self._is_taken(where):
+            return
         store.put(stream, fields.one(obs, action, reward, done, truncated, next_obs, extras))
+
+    def extend(
+        self,
+        obs: Any,
+        action: Any,
+        reward: Any,
+        done: Any,
+        *,
+        truncated: Any = False,
+        next_obs: Any = None,
+        stream: int | None = None,
+        **extras: Any,
+    ) -> None:
+        """Store T steps, or T steps of every stream: what T calls of :meth:`add` do, at memory speed.
+
+        Every argument has a leading axis [T], oldest step first; with several streams and no ``stream``
+        given [T, n_streams]. All else is as for :meth:`add`.
+
+        Raises:
+            ValueError, TypeError: an argument has the wrong shape, dtype or name; the buffer is as
+                it was before.
+
+        >>> import numpy as np
+        >>> buffer = Buffer(100, (2,))
+        >>> buffer.extend(np.zeros((10, 2)), np.zeros(10, int), np.ones(10), np.arange(10) == 9)
+        >>> len(buffer), buffer.drawable
+        (10, 10)
+        """
+        streams = self._checked_streams(stream)
+        chunk = self._fields.chunk(
+            _on_host,
+            len(streams),
+            np,
+            obs=obs,
+            action=action,
+            reward=reward,
+            done=done,
+            truncated=truncated,
+            next_obs=next_obs,
+            where=None,
+            extras=extras,
+        )
+        if len(chunk.terminated):
+            self._store.put_chunk(np.array(streams), chunk)
 
     def end_episode(self, stream: int | None = None) -> None:
         """End the episode, if one is open: the next step begins another.
@@ -172,7 +227,7 @@ class Buffer:
             stream: the stream whose episode ends; None for all of them.
         """
         for each in self._checked_streams(stream):
-            self._store.ring.end_episode(each)
+            self._store.end_episode(each)
 
     def add_empty(self, stream: int | None = None) -> None:
         """End the episode, and write n_frames - 1 rows of zeros that the next one begins with.
@@ -183,7 +238,7 @@ class Buffer:
             stream: the stream whose episode ends; None for all of them.
         """
         for each in self._checked_streams(stream):
-            self._store.ring.end_episode(each)
+            self._store.end_episode(each)
             for _ in range(self.n_frames - 1):
                 self._store.put_idle(each, BLANK, {})
 
@@ -225,7 +280,7 @@ class Buffer:
         if not np.all(priorities <= LARGEST_PRIORITY):  # NaN is not
             raise ValueError("td holds values that are not finite in float32; expected finite errors")
         rows, stored = self._store.ring.current_rows(which)
-        self.sampler.update(rows[stored], priorities[stored])
+        self.sampler.update(self._store, rows[stored], priorities[stored])
 
     # Sampling
 
@@ -588,6 +643,12 @@ class Buffer:
 
     # Helpers
 
+    def _is_taken(self, where: Any) -> bool:
+        """Return ``where`` of a single stream as a bool."""
+        if self.n_streams > 1:
+            raise TypeError("where and stream were both given; expected one of them")
+        return checks.flag("where", where)
+
     def _drawn(self, batch_size: int) -> tuple[Plan, np.ndarray]:
         store = self._store
         streams, serials, weights = self.sampler.draw(
@@ -633,6 +694,14 @@ class Buffer:
             raise ValueError(
                 f"other has n_streams={other.n_streams}; expected {self.n_streams}, as here"
             )
+
+
+def _on_host(field: checks.Field, value: Any) -> np.ndarray:
+    """Return ``value`` as an array of the dtype of ``field``, of any shape."""
+    found = field.array(value)
+    if field.name in FLAGS and not np.all((found == 0) | (found == 1)):
+        raise ValueError(f"{field.name}={value!r:.80}; expected truth values, or 0 and 1")
+    return found
 
 
 class Minibatches:

@@ -97,6 +97,10 @@ def init(  # noqa: D417 (most arguments are those of Buffer)
         marks=chosen.zeros((rows,), "uint8"),
         written=chosen.zeros((spec.n_streams,), chosen.default_int),
         sizes=chosen.zeros((spec.n_streams,), chosen.default_int),
+        successors={
+            leaf.column: chosen.zeros((spec.n_streams, *leaf.shape), leaf.dtype) for leaf in spec.leaves
+        },
+        has_successor=chosen.zeros((spec.n_streams,), "bool"),
         priorities=None if sampler is None else _no_priorities(chosen, rows),
         spec=spec,
         priority_options=None if sampler is None else PriorityOptions(**sampler.options),
@@ -114,13 +118,14 @@ def add(
     truncated: Any = False,
     next_obs: Any = None,
     stream: Any = None,
+    where: Any = None,
     **extras: Any,
 ) -> State:
     """Store steps, and return the state with them; the one given must not be used again.
 
     Arguments mean what they mean for :meth:`trifolium.Buffer.add`: with several streams, and no
     ``stream`` given, each has a leading axis [n_streams]. Before that there may be an axis [T] of
-    steps, oldest first, as a rollout leaves them.
+    steps, oldest first, as a rollout leaves them; ``where`` [n_streams] is for single steps.
 
     Nothing is checked but shapes and dtypes: values can't be, in a graph. Integers that don't fit in
     the dtype stored wrap around.
@@ -145,6 +150,7 @@ def add(
         done=done,
         truncated=truncated,
         next_obs=next_obs,
+        where=where,
     )
     return with_steps(state, streams, steps)
 
@@ -208,6 +214,8 @@ def update_priorities(state: State, indices: Array, td: Array) -> State:
             f"indices has shape {tuple(indices.shape)} and td {tuple(td.shape)}; "
             "expected [B], and [B] or [B, 1]"
         )
+    if not count:
+        return state
     xp = state.backend.xp
     errors = xp.astype(xp.reshape(td, (-1,)), state.backend.dtype("float32"), copy=False)
     return with_errors(state, xp.astype(indices, state.written.dtype, copy=False), errors)

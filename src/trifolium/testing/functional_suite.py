@@ -112,6 +112,7 @@ class FunctionalSuite:
                     assert valid == [float(index >= 0) for index in indices]
                 steps = rollout(1, n_streams, 0)
                 del steps["truncated"], steps["next_obs"]
+                steps["done"] = np.zeros_like(steps["done"], bool)
                 state = functions.add(state, **on_device(backend, steps))
 
     def test_nothing_is_drawn_by_priority_where_nothing_is_valid(
@@ -176,6 +177,7 @@ class FunctionalSuite:
         """A network that diverged spoils no priority but by its finite errors."""
         state = replay.init(8, (2,), backend=backend, sampler=Prioritized(alpha=1.0, epsilon=1.0))
         steps = rollout(4, 1, 0) | {"done": np.zeros(4, bool), "truncated": np.zeros(4, bool)}
+        del steps["next_obs"]
         state = functions.add(state, **on_device(backend, steps))
         errors = np.array([np.nan, np.inf, 4.0, -np.inf], np.float32)
         indices = np.array([0, 1, 2, 2], backend.default_int)

@@ -21,6 +21,10 @@ HISTORIES = [
 """Options that between them reach every path; rings of few rows, so that they wrap again and again."""
 
 
+OPERATIONS = ["add", "add", "add", "add each", "extend", "extend each", "end"]
+OPERATIONS += ["add empty", "add from", "draw", "clear"]
+
+
 def wander(twin: Twin, seed: int, operations: int, check: Callable[[Twin], object]) -> None:
     """Do ``operations`` to ``twin``, and call ``check`` with it after each."""
     rng = random.Random(seed)
@@ -28,13 +32,26 @@ def wander(twin: Twin, seed: int, operations: int, check: Callable[[Twin], objec
     drawn: list[int] = []
     for _ in range(operations):
         stream = rng.randrange(n_streams)
-        match rng.choice(["add", "add", "add", "add each", "add empty", "add from", "draw", "clear"]):
+        match rng.choice(OPERATIONS):
             case "add":
                 end = rng.choice(["", "done", "truncated", "unknown"])
                 twin.add(*[""] * rng.randrange(6), end, stream=stream)
             case "add each" if n_streams > 1:
-                ends = ["", "done", rng.choice(["truncated", "unknown"])]
-                twin.add_each([rng.choice(ends) for _ in range(n_streams)])
+                some = ["", "done", rng.choice(["truncated", "unknown"]), rng.choice([None, ""])]
+                twin.add_each([rng.choice(some) for _ in range(n_streams)])
+            case "extend":
+                end = rng.choice(["", "done", "truncated", "unknown"])
+                twin.extend([*[""] * rng.randrange(6), end, *[""] * rng.randrange(3)], stream)
+            case "extend each":
+                all_ends = ["", "", "", "done", "truncated"]
+                twin.extend_each(
+                    [
+                        [rng.choice(all_ends) for _ in range(n_streams)]
+                        for _ in range(rng.randrange(1, 7))
+                    ]
+                )
+            case "end":
+                twin.end_episode(rng.choice([None, stream]))
             case "add empty":
                 twin.add_empty(rng.choice([None, stream]))
             case "add from":

@@ -79,6 +79,25 @@ class BufferMachine(RuleBasedStateMachine):
         """Add some steps of an episode, the last with any end."""
         self.twin.add(*[""] * (steps - 1), end, stream=stream % self.n_streams)
 
+    @rule(stream=streams, all_ends=st.lists(ends, min_size=1, max_size=12))
+    @_counted
+    def extend(self, stream: int, all_ends: list[str]) -> None:
+        """Add some steps of a stream with any ends, in one call."""
+        self.twin.extend(all_ends, stream % self.n_streams)
+
+    @rule(all_ends=st.lists(st.lists(ends, min_size=4, max_size=4), min_size=1, max_size=6))
+    @_counted
+    def extend_each(self, all_ends: list[list[str]]) -> None:
+        """Add some steps of every stream with any ends, in one call."""
+        self.twin.extend_each([each[: self.n_streams] for each in all_ends])
+
+    @precondition(lambda self: self.n_streams > 1)
+    @rule(taken=st.lists(st.sampled_from(["", "done", None]), min_size=4, max_size=4))
+    @_counted
+    def add_some(self, taken: list[str | None]) -> None:
+        """Add one step to some of the streams."""
+        self.twin.add_each(taken[: self.n_streams])
+
     @precondition(lambda self: self.n_streams > 1)
     @rule(steps=st.integers(1, 5), closing=st.lists(ends, min_size=4, max_size=4), known=st.booleans())
     @_counted

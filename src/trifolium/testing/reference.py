@@ -5,8 +5,10 @@ knows its episode and its place in it; all else follows from that.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 
 __all__ = ["Obs", "ReferenceBuffer", "Row", "Transition"]
 
@@ -80,6 +82,7 @@ class ReferenceBuffer:
         self.pad = boundary == "pad"
         self.streams: list[list[Row]] = [[] for _ in range(n_streams)]
         self.written = [0] * n_streams
+        self.given: list[Obs | None] = [None] * n_streams  # the next_obs of each newest step
         self._episodes = count()
 
     def __len__(self) -> int:
@@ -88,18 +91,40 @@ class ReferenceBuffer:
     # Writing
 
     def add(
-        self, stream: int, obs: Obs, action: int, reward: float, tag: int, end: str, next_obs: Obs
+        self,
+        stream: int,
+        obs: Obs,
+        action: int,
+        reward: float,
+        tag: int,
+        end: str,
+        next_obs: Obs | None,
     ) -> None:
-        """Store a step; a truncated one is followed by a row for the observation after it."""
+        """Store a step; a truncated one is followed by a row for the observation after it.
+
+        A step that was given another successor than ``obs`` counts as truncated.
+        """
+        if self.given[stream] not in (None, obs):
+            self._truncate(stream)
+        self.given[stream] = None
         row = Row(0, "step", *self._next_place(stream), obs, action, reward, tag, end)
         self._append(stream, row)
+        if end in ("", "truncated"):
+            self.given[stream] = next_obs
         if end == "truncated":
-            self._append(stream, Row(0, "boundary", row.episode, row.place + 1, next_obs))
+            self._truncate(stream)
+
+    def extend(self, stream: int, steps: Sequence[tuple[Any, ...]]) -> None:
+        """Store steps one by one."""
+        for step in steps:
+            self.add(stream, *step)
 
     def end_episode(self, stream: int) -> None:
-        """End the episode that is open; blank rows go on waiting for theirs."""
+        """End the episode that is open; blank rows stay, and begin the next one."""
         rows = self.streams[stream]
-        if rows and rows[-1].kind == "step" and not rows[-1].is_last:
+        if self.given[stream] is not None:
+            self._truncate(stream)
+        elif rows and rows[-1].kind == "step" and not rows[-1].is_last:
             rows[-1].end = "unknown"
 
     def add_empty(self, stream: int) -> None:
@@ -117,13 +142,23 @@ class ReferenceBuffer:
                 self.end_episode(stream)
                 for row in rows[-self.length :]:
                     self._append(stream, replace(row, episode=episodes[row.episode]))
+                self.given[stream] = other.given[source]
                 self.end_episode(stream)
 
     def clear(self) -> None:
-        """Forget all rows; the next one is written to the first place of its ring."""
+        """Remove all rows; the next one is written to the first place of its ring."""
         for stream in range(self.n_streams):
             self.streams[stream] = []
+            self.given[stream] = None
             self.written[stream] += -self.written[stream] % self.length
+
+    def _truncate(self, stream: int) -> None:
+        """End the episode after its newest step, with a row for the successor that was given."""
+        row, successor = self.streams[stream][-1], self.given[stream]
+        assert successor is not None
+        row.end = "truncated"
+        self._append(stream, Row(0, "boundary", row.episode, row.place + 1, successor))
+        self.given[stream] = None
 
     def _next_place(self, stream: int) -> tuple[int, int]:
         rows = self.streams[stream]
@@ -145,14 +180,14 @@ class ReferenceBuffer:
     def sequences(self, length: int) -> list[list[Transition]]:
         """Return every run of ``length`` that can be drawn.
 
-        The newest row is not drawn, as its successor is not stored; nor are, in "mask", the oldest,
-        as frames before them are not.
+        The newest row is not drawn, as its successor is not stored, unless it needs none; nor are, in
+        "mask", the oldest, as frames before them are not stored.
         """
         first = 0 if self.pad else self.n_frames - 1
         return [
             [self._transition(rows, start + step) for step in range(length)]
             for rows in self.streams
-            for start in range(first, len(rows) - length)
+            for start in range(first, len(rows) - length + bool(rows and rows[-1].end == "done"))
         ]
 
     def current_state(self, stream: int) -> list[Obs]:
@@ -175,11 +210,12 @@ class ReferenceBuffer:
         steps = [row]
         while len(steps) < self.n_step and not steps[-1].end:
             following = rows[at + len(steps)]
-            if following is rows[-1] or following.end == "unknown":
+            is_newest = following is rows[-1] and following.end != "done"
+            if is_newest or following.end == "unknown":
                 break  # its successor is not known
             steps.append(following)
         states, whole = self._stack(rows, row)
-        next_states, _ = self._stack(rows, rows[at + len(steps)])
+        next_states, _ = self._stack(rows, rows[min(at + len(steps), len(rows) - 1)])
         return Transition(
             row=row,
             states=states,

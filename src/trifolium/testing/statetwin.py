@@ -73,10 +73,14 @@ class StateBuffer:
 
     # Through the functional form
 
+    def extend(self, **steps: Any) -> None:
+        """Add several steps of a stream, or of each."""
+        self.add(**steps)
+
     def add(self, *, stream: int | None = None, next_obs: Any, **step: Any) -> None:
         """Add one step of a stream, or of each."""
         dtypes = {"obs": "float32", "reward": "float32", "done": "bool", "truncated": "bool"}
-        dtypes |= {"action": self.state.spec.action_dtype, "tag": "int32"}
+        dtypes |= {"action": self.state.spec.action_dtype, "tag": "int32", "where": "bool"}
         given = {name: self._native(value, dtypes[name]) for name, value in step.items()}
         given["next_obs"] = None if next_obs is None else self._native(next_obs, "float32")
         if stream is not None and self.state.spec.n_streams > 1:
@@ -127,8 +131,12 @@ class StateBuffer:
     def __len__(self) -> int:
         return int(self.state.backend.to_numpy(self.state.sizes).sum())
 
-    def add_empty(self, stream: int | None) -> None:
+    def end_episode(self, stream: int | None) -> None:
         """End episodes."""
+        self._change(lambda buffer: buffer.end_episode(stream))
+
+    def add_empty(self, stream: int | None) -> None:
+        """End episodes, and leave blank rows."""
         self._change(lambda buffer: buffer.add_empty(stream))
 
     def add_from_buffer(self, other: "Buffer | StateBuffer") -> None:
@@ -186,11 +194,6 @@ class StateTwin(Twin):
     ) -> None:
         super().__init__(backend, options, seed)
         self.buffer: Any = StateBuffer(self.buffer.state(), functions or Functions(plain), seed)
-
-    def update_priorities(self, indices: Sequence[int], errors: Sequence[float]) -> None:
-        """Report errors; rows new until now have the largest priority seen before."""
-        self.priorities.at_draw()
-        super().update_priorities(indices, errors)
 
     def reload(self) -> None:
         """Go on with a copy that was in a file."""

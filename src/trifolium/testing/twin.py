@@ -77,25 +77,51 @@ class Twin:
         )
         self.priorities = ReferencePriorities(self.reference, EPSILON)
         self._steps = 0
+        self._promised: dict[int, int] = {}  # the number of the observation to come, by stream
 
     # The same to both
 
     def add(self, *ends: str, stream: int = 0) -> None:
         """Add one step for each of ``ends`` to a stream."""
         for end in ends:
-            step = self._step(end)
+            step = self._step(end, stream)
             self.buffer.add(**step, stream=stream)
             self._refer(stream, step, end)
 
-    def add_each(self, ends: Sequence[str]) -> None:
-        """Add one step to every stream in one call; "truncated" and "unknown" don't go together."""
-        steps = [self._step(end) for end in ends]
+    def extend(self, ends: Sequence[str], stream: int = 0) -> None:
+        """Add one step for each of ``ends`` to a stream, in one call."""
+        steps = [self._step(end, stream) for end in ends]
+        self._extend([steps], [stream], {"stream": stream})
+        for step, end in zip(steps, ends, strict=True):
+            self._refer(stream, step, end)
+
+    def extend_each(self, ends: Sequence[Sequence[str]]) -> None:
+        """Add a step of every stream for each of ``ends``, in one call."""
+        streams = range(self.options.n_streams)
+        steps = [[self._step(each[stream], stream) for each in ends] for stream in streams]
+        self._extend(steps, streams, {})
+        for at, each in enumerate(ends):
+            for stream in streams:
+                self._refer(stream, steps[stream][at], each[stream])
+
+    def add_each(self, ends: Sequence[str | None]) -> None:
+        """Add one step to every stream in one call; a stream whose end is None takes no step.
+
+        "truncated" and "unknown" don't go together.
+        """
+        steps = [self._step(end or "", stream) for stream, end in enumerate(ends)]
         together: dict[str, Any] = {name: [step[name] for step in steps] for name in steps[0]}
-        if "unknown" in ends:
+        if None in [step["next_obs"] for step in steps]:
+            self._forget_successors(steps, range(len(ends)))
             together["next_obs"] = None
+        if None in ends:
+            together["where"] = [end is not None for end in ends]
         self.buffer.add(**together)
         for stream, (step, end) in enumerate(zip(steps, ends, strict=True)):
-            self._refer(stream, step, end)
+            if end is None:
+                self._promised.pop(stream, None)
+            else:
+                self._refer(stream, step, end)
 
     def end_episode(self, stream: int | None = None) -> None:
         """End the episode of one stream, or of each."""
@@ -121,6 +147,7 @@ class Twin:
 
     def update_priorities(self, indices: Sequence[int], errors: Sequence[float]) -> None:
         """Report errors of rows, some of which may be gone."""
+        self.priorities.at_draw()  # rows new until now have the largest priority seen before
         self.buffer.update_priorities(indices, errors)
         self.priorities.update(indices, errors)
 
@@ -211,21 +238,57 @@ class Twin:
 
     # Helpers
 
-    def _step(self, end: str) -> dict[str, Any]:
+    def _step(self, end: str, stream: int) -> dict[str, Any]:
+        """Return the arguments of ``add``: some without a successor, some with one that won't come."""
         self._steps += 1
-        n = self._steps
+        n = self._promised.pop(stream, self._steps)
+        next_obs: list[float] | None = [n + 0.5, -n - 0.5]
+        if end == "unknown" or (end == "" and self._steps % 4 == 0):
+            next_obs = None
+        elif end == "" and self._steps % 4 != 1:
+            self._steps += 1
+            self._promised[stream] = self._steps
+            next_obs = [self._steps, -self._steps]
         return {
             "obs": [n, -n],
             "action": n % 1000,
             "reward": n * 7 % 11 - 3,
             "done": end == "done",
-            # where a step is both, it is done; and next_obs is looked at only where it is truncated
+            # where a step is both, it is done
             "truncated": end in ("truncated", "unknown") or (end == "done" and n % 2 == 0),
-            "next_obs": None if end == "unknown" else [n + 0.5, -n - 0.5],
+            "next_obs": next_obs,
             "tag": n,
         }
 
+    def _extend(
+        self, steps: Sequence[Sequence[dict[str, Any]]], streams: Sequence[int], given: dict[str, Any]
+    ) -> None:
+        """Add the ``steps`` of each stream in one call: without successors, if one has none."""
+        if any(step["next_obs"] is None for each in steps for step in each):
+            for each, stream in zip(steps, streams, strict=True):
+                self._forget_successors(each, [stream] * len(each))
+        arguments: dict[str, Any] = {
+            name: [[each[at][name] for each in steps] for at in range(len(steps[0]))]
+            for name in steps[0][0]
+        }
+        if steps[0][0]["next_obs"] is None:
+            arguments["next_obs"] = None
+        one = "stream" in given or self.options.n_streams == 1
+        if one:
+            arguments = {
+                name: None if values is None else [value for (value,) in values]
+                for name, values in arguments.items()
+            }
+        self.buffer.extend(**arguments, **given)
+
+    def _forget_successors(self, steps: Sequence[dict[str, Any]], streams: Sequence[int]) -> None:
+        for step, stream in zip(steps, streams, strict=True):
+            step["next_obs"] = None
+            self._promised.pop(stream, None)
+
     def _refer(self, stream: int, step: dict[str, Any], end: str) -> None:
         obs = tuple(map(float, step["obs"]))
-        next_obs = tuple(step["next_obs"] or ())
+        next_obs = None if step["next_obs"] is None else tuple(map(float, step["next_obs"]))
+        if end == "truncated" and next_obs is None:
+            end = "unknown"
         self.reference.add(stream, obs, step["action"], step["reward"], step["tag"], end, next_obs)

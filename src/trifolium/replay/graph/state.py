@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from trifolium.backend import Array, Backend, Params, device_of
+from trifolium.replay.rules.marks import TERMINATED
 from trifolium.replay.rules.ring import drawable_counts, rows_of, skipped_rows
 from trifolium.replay.rules.windows import stack, valid
 from trifolium.replay.schema import BufferSpec
@@ -63,6 +64,9 @@ class State:
             :mod:`trifolium.replay.rules.marks`.
         written: [n_streams] int, rows ever written to each stream, modulo ``serials``.
         sizes: [n_streams] int, rows that each stream holds.
+        successors: the leaves of observations, each [n_streams, ...]: the ``next_obs`` given with the
+            newest step of each stream.
+        has_successor: [n_streams] bool, whether that step waits for a row to compare it with.
         priorities: None where rows are drawn uniformly.
         spec: static, the options.
         priority_options: static, None where rows are drawn uniformly.
@@ -75,6 +79,8 @@ class State:
     marks: Array
     written: Array
     sizes: Array
+    successors: Params
+    has_successor: Array
     priorities: Priorities | None
     spec: BufferSpec = field(metadata={"static": True})
     priority_options: PriorityOptions | None = field(metadata={"static": True})
@@ -133,7 +139,9 @@ def skipped(state: State) -> int:
 
 def counts(state: State) -> Array:
     """Return how many rows can be drawn from each stream: [n_streams]."""
-    return drawable_counts(state.backend.xp, state.sizes, skipped(state))
+    streams = numbers(state, 0, state.spec.n_streams)
+    newest = state.backend.take(state.marks, of_age(state, streams, streams * 0))
+    return drawable_counts(state.backend.xp, state.sizes, newest, skipped(state))
 
 
 def valid_of_age(state: State, streams: Array, ages: Array) -> tuple[Array, Array]:
@@ -142,5 +150,6 @@ def valid_of_age(state: State, streams: Array, ages: Array) -> tuple[Array, Arra
     rows = of_age(state, streams, ages)
     older = older_than(state, streams, ages)
     whole = stack(xp, state.marks, rows, older, state.spec.window).whole
-    can_be_drawn = (ages >= 1) & (older >= skipped(state))
+    terminated = (state.backend.take(state.marks, rows) & TERMINATED) != 0
+    can_be_drawn = ((ages >= 1) | terminated) & (older >= skipped(state))
     return rows, valid(xp, state.marks, rows, whole) & can_be_drawn

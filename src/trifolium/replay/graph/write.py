@@ -2,14 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from trifolium._checks import Field
-from trifolium.backend import Array, Params, device_of
+from trifolium.backend import Array, device_of
 from trifolium.replay.graph import widetree
 from trifolium.replay.graph.state import Priorities, State, numbers, of_age, valid_of_age
-from trifolium.replay.rules.marks import BOUNDARY, FIRST, TERMINATED, TRUNCATED, UNKNOWN, ends_episode
-from trifolium.replay.rules.ordinals import running_sum
+from trifolium.replay.rules.chunk import (
+    Cuts,
+    Layout,
+    chosen,
+    chosen_marks,
+    differs,
+    layout,
+    step_marks,
+    steps_cut,
+)
+from trifolium.replay.rules.marks import TERMINATED, TRUNCATED, ends_episode
 from trifolium.replay.rules.priorities import LARGEST_PRIORITY, mass, raw_priority
 from trifolium.replay.rules.steps import Chunk, StepFields
 
@@ -35,34 +44,94 @@ def checked_steps(
 def with_steps(state: State, streams: Array, steps: Chunk) -> State:
     """Return the state with steps of ``streams`` [S].
 
-    A truncated step takes two rows where its last observation is known, any other one. How many rows
-    are written can't depend on values in a graph. So each step has two places, and the places left over
-    are written with what they hold already.
+    How many rows are written can't depend on values in a graph. So each stream has as many places as
+    the steps may take, and the places that are not needed are written with what they hold already.
     """
-    length = state.spec.window.length
-    xp, n_steps = state.backend.xp, steps.terminated.shape[0]
-    most = n_steps if steps.following is None else 2 * n_steps
-    if most > length:
-        raise ValueError(
-            f"obs holds {n_steps} steps, which may take {most} rows; "
-            f"expected at most the {length} rows of a stream"
-        )
-    step = numbers(state, 0, n_steps)[:, None] + xp.zeros_like(streams)[None, :]
-    count = xp.zeros_like(streams) + n_steps
-    marks = _marks(state, streams, steps)
-    if steps.following is None:
-        written = _put(state, streams, step, _step_rows(steps, marks))
-    else:
-        cut = xp.astype(steps.truncated, step.dtype)
-        before = running_sum(xp, cut.T).T - cut
-        count = count + before[-1, :] + cut[-1, :]
-        left_over = count[None, :] + step - before
-        places = xp.where(steps.truncated, step + before + 1, left_over)
-        written = _put(state, streams, step + before, _step_rows(steps, marks))
-        boundary = _boundary_rows(xp, steps, marks)
-        written = _put(written, streams, places, boundary, steps.truncated)
-    written = _moved_on(written, streams, count)
-    return written if state.priorities is None else _with_new_rows(written, streams, count, most)
+    if not steps.terminated.shape[0]:
+        return state
+    backend, xp = state.backend, state.backend.xp
+    n_steps, known = steps.terminated.shape[0], steps.following is not None
+    newest = of_age(state, streams, xp.zeros_like(streams))
+    newest_marks = backend.take(state.marks, newest)
+    cuts = _cuts(state, streams, steps)
+    opens = ends_episode(newest_marks) | (backend.take(state.sizes, streams) == 0)
+    marks = step_marks(
+        xp, state.marks.dtype, opens, steps.terminated, steps.truncated, cuts, known=known
+    )
+    most = min((2 if known else 1) * n_steps + 1, state.spec.window.length)
+    places = layout(xp, cuts, most, state.written.dtype, steps.taken)
+    cut = xp.where(cuts.start, newest_marks | TRUNCATED, newest_marks)
+    written = replace(state, marks=backend.put(state.marks, newest, cut))
+    written = _put(written, streams, places, steps, marks)
+    written = _with_successors(written, streams, steps)
+    written = _moved_on(written, streams, places.count)
+    if state.priorities is None:
+        return written
+    had_mass = (newest_marks & TERMINATED) != 0
+    return _with_new_rows(written, streams, places.count, most, had_mass)
+
+
+def _cuts(state: State, streams: Array, steps: Chunk) -> Cuts:
+    """Return where boundary rows are, for steps that are truncated or have another successor."""
+    backend, xp, leaves = state.backend, state.backend.xp, state.spec.leaves
+    n_steps, n_streams = steps.terminated.shape
+    start = backend.take(state.has_successor, streams)
+    unlike_given = xp.zeros_like(start)
+    unlike = None
+    for leaf in leaves:
+        found = xp.reshape(steps.columns[leaf.column], (n_steps, n_streams, -1))
+        given = xp.reshape(backend.take(state.successors[leaf.column], streams), (n_streams, -1))
+        unlike_given = unlike_given | differs(xp, given, found[0, ...], 1)
+        if steps.following is not None and n_steps > 1:
+            after = xp.reshape(steps.following[leaf.column], found.shape)
+            one = differs(xp, after[:-1, ...], found[1:, ...], 2)
+            unlike = one if unlike is None else unlike | one
+    start = start & unlike_given
+    if steps.taken is not None:
+        start = start & steps.taken
+    known = steps.following is not None
+    return Cuts(start, steps_cut(xp, steps.truncated, steps.terminated, unlike, known=known))
+
+
+def _put(state: State, streams: Array, places: Layout, steps: Chunk, marks: Array) -> State:
+    """Return the state with the rows of ``places``."""
+    backend, xp = state.backend, state.backend.xp
+    each = xp.reshape(streams[None, :] + xp.zeros_like(places.offsets), (-1,))
+    rows = of_age(state, each, xp.reshape(-1 - places.offsets, (-1,)))
+    where = xp.reshape(places.offsets >= 0, (-1,))
+    following = steps.following or {}
+    columns = {}
+    for name, column in state.columns.items():
+        pending = state.successors.get(name)
+        pending = None if pending is None else backend.take(pending, streams)
+        values = chosen(xp, places, steps.columns[name], following.get(name), pending)
+        columns[name] = backend.put(column, rows, values, where)
+    actions = chosen(xp, places, steps.actions, None, None)
+    rewards = chosen(xp, places, steps.rewards, None, None)
+    return replace(
+        state,
+        columns=columns,
+        actions=backend.put(state.actions, rows, actions, where),
+        rewards=backend.put(state.rewards, rows, rewards, where),
+        marks=backend.put(state.marks, rows, chosen_marks(xp, places, marks), where),
+    )
+
+
+def _with_successors(state: State, streams: Array, steps: Chunk) -> State:
+    """Return the state with the given observations after the newest steps, which are not rows yet."""
+    backend, xp = state.backend, state.backend.xp
+    n_steps, n_streams = steps.terminated.shape
+    successors = state.successors
+    has = xp.zeros_like(steps.terminated[-1, :])
+    if steps.following is not None:
+        has = ~(steps.terminated[-1, :] | steps.truncated[-1, :])
+        last = slice((n_steps - 1) * n_streams, None)
+        successors = {
+            name: backend.put(column, streams, steps.following[name][last, ...], steps.taken)
+            for name, column in successors.items()
+        }
+    has_successor = backend.put(state.has_successor, streams, has, steps.taken)
+    return replace(state, successors=successors, has_successor=has_successor)
 
 
 def with_errors(state: State, indices: Array, errors: Array) -> State:
@@ -87,72 +156,6 @@ def with_errors(state: State, indices: Array, errors: Array) -> State:
     return replace(state, priorities=Priorities(tree, largest))
 
 
-class _WholeRows(NamedTuple):
-    """N rows in full: what :class:`State` has of them."""
-
-    columns: Params
-    actions: Array
-    rewards: Array
-    marks: Array
-
-
-def _marks(state: State, streams: Array, steps: Chunk) -> Array:
-    """Return what the rows of the steps are: [T * S] uint8."""
-    xp = state.backend.xp
-    newest = of_age(state, streams, xp.zeros_like(streams))
-    is_empty = state.backend.take(state.sizes, streams) == 0
-    opens = ends_episode(state.backend.take(state.marks, newest)) | is_empty
-    ended = steps.terminated | steps.truncated
-    first = xp.concat([opens[None, :], ended[:-1, :]], axis=0)
-    cut = TRUNCATED | UNKNOWN if steps.following is None else TRUNCATED
-    marks = (
-        xp.astype(first, state.marks.dtype) * FIRST
-        + xp.astype(steps.terminated, state.marks.dtype) * TERMINATED
-        + xp.astype(steps.truncated, state.marks.dtype) * cut
-    )
-    return xp.reshape(marks, (-1,))
-
-
-def _step_rows(steps: Chunk, marks: Array) -> _WholeRows:
-    return _WholeRows(steps.columns, steps.actions, steps.rewards, marks)
-
-
-def _boundary_rows(xp: Any, steps: Chunk, marks: Array) -> _WholeRows:
-    """Return rows that hold the last observations, and zeros elsewhere."""
-    columns = {name: xp.zeros_like(column) for name, column in steps.columns.items()}
-    assert steps.following is not None
-    return _WholeRows(
-        columns={**columns, **steps.following},
-        actions=xp.zeros_like(steps.actions),
-        rewards=xp.zeros_like(steps.rewards),
-        marks=xp.full_like(marks, BOUNDARY),
-    )
-
-
-def _put(
-    state: State, streams: Array, places: Array, new: _WholeRows, where: Array | None = None
-) -> State:
-    """Return the state with rows [T * S] in the ``places`` [T, S] that come next of ``streams`` [S].
-
-    Where ``where`` [T, S] is False a row stays as it is.
-    """
-    backend, xp = state.backend, state.backend.xp
-    each = xp.reshape(streams[None, :] + xp.zeros_like(places), (-1,))
-    rows = of_age(state, each, xp.reshape(-1 - places, (-1,)))
-    chosen = None if where is None else xp.reshape(where, (-1,))
-
-    def put(column: Array, values: Array) -> Array:
-        return backend.put(column, rows, values, chosen)
-
-    return replace(
-        state,
-        columns={name: put(column, new.columns[name]) for name, column in state.columns.items()},
-        actions=put(state.actions, new.actions),
-        rewards=put(state.rewards, new.rewards),
-        marks=put(state.marks, new.marks),
-    )
-
-
 def _moved_on(state: State, streams: Array, count: Array) -> State:
     """Return the state with the cursors of ``streams`` [S] moved on by ``count`` [S] rows."""
     backend, length = state.backend, state.spec.window.length
@@ -166,11 +169,12 @@ def _moved_on(state: State, streams: Array, count: Array) -> State:
     )
 
 
-def _with_new_rows(state: State, streams: Array, count: Array, most: int) -> State:
+def _with_new_rows(state: State, streams: Array, count: Array, most: int, had_mass: Array) -> State:
     """Return the state with priorities for the rows that can be drawn since the last ``count`` [S].
 
-    Of ``streams`` [S] the newest row can't be drawn yet; those before it, at most ``most``, have the
-    largest priority seen. The oldest ones may have lost the first frames of their stacks.
+    They are among the newest ``most`` + 1 rows of ``streams`` [S], and have the largest priority seen.
+    The row before the new ones is one of them, unless it could be drawn before: ``had_mass`` [S]. The
+    oldest rows may have lost the first frames of their stacks.
     """
     assert state.priorities is not None
     assert state.priority_options is not None
@@ -179,7 +183,8 @@ def _with_new_rows(state: State, streams: Array, count: Array, most: int) -> Sta
     newest = newest + xp.zeros_like(streams)[:, None]
     oldest = backend.take(state.sizes, streams)[:, None] - numbers(state, 1, spec.n_frames)[None, :]
     ages = xp.concat([newest, xp.where(oldest > 0, oldest, 0)], axis=1)
-    is_new = xp.reshape(ages <= count[:, None], (-1,))
+    is_new = (ages < count[:, None]) | ((ages == count[:, None]) & ~had_mass[:, None])
+    is_new = xp.reshape(is_new, (-1,))
     each = xp.reshape(streams[:, None] + xp.zeros_like(ages), (-1,))
     rows, is_valid = valid_of_age(state, each, xp.reshape(ages, (-1,)))
     tree, largest = state.priorities

@@ -14,8 +14,10 @@ from trifolium.replay.rules.marks import (
     ENDED,
     FIRST_AFTER,
     NO_TRANSITION,
+    TERMINATED,
     TRUNCATED,
     UNKNOWN,
+    ends_episode,
 )
 from trifolium.replay.rules.ring import continues, drawable_counts, locate, rows_of, skipped_rows
 
@@ -89,6 +91,34 @@ class Ring:
             self._is_full = bool((self.sizes == self.length).all())
         return rows
 
+    def append_some(self, streams: np.ndarray, marks: np.ndarray) -> np.ndarray:
+        """Claim the next row of ``streams`` [N], all different, and return the rows [N]."""
+        rows = self._starts[streams] + self.written[streams] % self.length
+        first = np.where(marks == BOUNDARY, 0, FIRST_AFTER.take(self._newest[streams]))
+        self.marks[rows] = self._newest[streams] = marks | first
+        self.written[streams] += 1
+        self.sizes[streams] = np.minimum(self.sizes[streams] + 1, self.length)
+        return rows
+
+    def opens(self, streams: np.ndarray) -> np.ndarray:
+        """Return [N] bool: whether the next row of ``streams`` [N] is the first of an episode."""
+        found: np.ndarray = ends_episode(self._newest[streams])
+        return found
+
+    @property
+    def newest_marks(self) -> np.ndarray:
+        """[n_streams] uint8, the marks of the newest rows; ENDED where nothing is stored."""
+        return self._newest
+
+    def advance(self, streams: np.ndarray, counts: np.ndarray) -> None:
+        """Claim the next ``counts`` [N] rows of ``streams`` [N], all different, without marks."""
+        self.written[streams] += counts
+        self.sizes[streams] = np.minimum(self.sizes[streams] + counts, self.length)
+
+    def cut(self, stream: int) -> None:
+        """Mark the newest step of ``stream`` as cut off; a boundary row must follow."""
+        self.marks[self.newest_row(stream)] |= TRUNCATED
+
     def append_run(self, stream: int, marks: np.ndarray) -> np.ndarray:
         """Claim rows with exactly these ``marks`` [N <= length], and return their numbers [N]."""
         written = int(self.written[stream])
@@ -131,6 +161,10 @@ class Ring:
     def mark_all(self, marks: np.ndarray) -> None:
         """Set the ``marks`` of all stored rows, in the order of :meth:`all_rows`."""
         self.marks[self.all_rows()] = marks
+        self.find_newest()
+
+    def find_newest(self) -> None:
+        """Read the marks of the newest rows again, after marks were written."""
         newest = self._starts + (self.written - 1) % self.length
         self._newest = np.where(self.sizes > 0, self.marks[newest], np.uint8(ENDED))
 
@@ -176,13 +210,14 @@ class Ring:
 
     def drawable(self, span: int = 1) -> np.ndarray:
         """Return how many runs of ``span`` rows can be drawn from each stream: [n_streams]."""
-        counts: np.ndarray = drawable_counts(np, self.sizes, self.skipped, span)
+        counts: np.ndarray = drawable_counts(np, self.sizes, self._newest, self.skipped, span)
         return counts
 
     def count_drawable(self, span: int = 1) -> int:
         """Return how many runs of ``span`` rows can be drawn from all streams together."""
         if self.n_streams == 1:
-            return max(self.sizes.item(0) - span - self.skipped, 0)
+            ended = (self._newest.item(0) & TERMINATED) != 0
+            return max(self.sizes.item(0) + ended - span - self.skipped, 0)
         return int(self.drawable(span).sum())
 
     def locate(self, ordinals: np.ndarray, span: int = 1) -> tuple[np.ndarray, np.ndarray]:

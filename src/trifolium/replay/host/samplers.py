@@ -60,7 +60,7 @@ class Sampler(Protocol):
         """Draw ``batch_size`` >= 1 rows, or raise `NotEnoughTransitions`."""
         ...
 
-    def update(self, rows: np.ndarray, priorities: np.ndarray) -> None:
+    def update(self, source: Drawable, rows: np.ndarray, priorities: np.ndarray) -> None:
         """Take new ``priorities`` [N] float64 >= 0 for buffer ``rows`` [N] that are still stored."""
         ...
 
@@ -99,7 +99,7 @@ class Uniform:
     def draw(self, source: Drawable, rng: np.random.Generator, batch_size: int) -> Draw:
         return Draw(*draw_runs(source.ring, rng, batch_size, replacement=self.replacement))
 
-    def update(self, rows: np.ndarray, priorities: np.ndarray) -> None:  # noqa: ARG002
+    def update(self, source: Drawable, rows: np.ndarray, priorities: np.ndarray) -> None:  # noqa: ARG002
         raise TypeError("update_priorities: this buffer draws uniformly; give it Prioritized()")
 
     def clear(self) -> None:
@@ -195,15 +195,14 @@ class Prioritized:
         weights = importance_weights(masses.min(), masses, self.beta)
         return Draw(*source.ring.identify(rows), weights.astype(np.float32))
 
-    def update(self, rows: np.ndarray, priorities: np.ndarray) -> None:
+    def update(self, source: Drawable, rows: np.ndarray, priorities: np.ndarray) -> None:
         if not len(rows):
             return
+        tree = self._synchronised(source)  # new rows get the largest priority seen before these
         raw = raw_priority(priorities, self.epsilon)
         self._largest = max(self._largest, float(raw.max()))
-        if self._tree is None:
-            return
-        has_mass = self._tree.values(rows) > 0.0
-        self._tree.assign(rows[has_mass], mass(raw[has_mass], self.alpha))
+        has_mass = tree.values(rows) > 0.0
+        tree.assign(rows[has_mass], mass(raw[has_mass], self.alpha))
 
     def clear(self) -> None:
         self._tree = None

@@ -1,16 +1,36 @@
 """The rows of a buffer: where they lie, how they are written, what a draw needs of them."""
 
 from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from trifolium._checks import Field
-from trifolium.backend import Backend
+from trifolium.backend import Backend, Params
 from trifolium.replay.host.columns import make_columns
 from trifolium.replay.host.ring import Ring
 from trifolium.replay.rules.assemble import Plan
-from trifolium.replay.rules.marks import BOUNDARY, FIRST, LOST, NO_TRANSITION, TERMINATED, UNKNOWN
-from trifolium.replay.rules.steps import Step, Steps
+from trifolium.replay.rules.chunk import (
+    Cuts,
+    chosen,
+    chosen_marks,
+    differs,
+    layout,
+    step_marks,
+    steps_cut,
+)
+from trifolium.replay.rules.marks import (
+    BOUNDARY,
+    ENDED,
+    FIRST,
+    LOST,
+    NO_TRANSITION,
+    TERMINATED,
+    TRUNCATED,
+    UNKNOWN,
+)
+from trifolium.replay.rules.steps import Chunk, Step, Steps
 from trifolium.replay.rules.windows import scalars, stack, valid, windows
 from trifolium.replay.schema import BufferSpec
 
@@ -37,6 +57,9 @@ class Store:
         columns: the leaves of observations and the extras.
         actions: [capacity, *action_shape].
         rewards: [capacity] float32.
+        successors: [n_streams, ...] of each leaf, the ``next_obs`` given with the newest step of each
+            stream.
+        has_successor: [n_streams] bool, whether that step waits for a row to compare it with.
     """
 
     def __init__(self, backend: Backend, spec: BufferSpec) -> None:
@@ -46,6 +69,11 @@ class Store:
         self.columns = make_columns(backend, spec)
         self.actions = np.zeros((spec.capacity, *spec.action_shape), spec.action_dtype)
         self.rewards = np.zeros(spec.capacity, np.float32)
+        self.successors = {
+            leaf.column: np.zeros((spec.n_streams, *leaf.shape), leaf.dtype) for leaf in spec.leaves
+        }
+        self.has_successor = np.zeros(spec.n_streams, bool)
+        self._all_streams = np.arange(spec.n_streams)
         self._action = Field("action", spec.action_shape, spec.action_dtype)
         self._is_plain = spec.n_frames == 1 and spec.n_step == 1
         self._powers = spec.gamma ** np.arange(spec.n_step + 1)
@@ -54,14 +82,21 @@ class Store:
     # Writing
 
     def put(self, stream: int, step: Step) -> None:
-        """Write one step, and the observation after it where a truncation made it known."""
-        mark, columns, action, reward, last = step
+        """Write one step, and the observation after it where a truncation makes that a row."""
+        mark, columns, action, reward, following = step
+        if self.has_successor.item(stream):
+            self._settle(stream, columns)
         row = self.ring.append(stream, mark)
         self.columns.put(row, columns)
         self.actions[row] = action
         self.rewards[row] = reward
-        if last is not None:
-            self.put_idle(stream, BOUNDARY, last)
+        if following is not None:
+            if not mark:
+                for name, value in following.items():
+                    self.successors[name][stream] = value
+                self.has_successor[stream] = True
+            elif mark & TRUNCATED:
+                self.put_idle(stream, BOUNDARY, following)
 
     def put_idle(self, stream: int, mark: int, columns: Mapping[str, np.ndarray]) -> None:
         """Write a row that is no step: zeros in every column that is not given."""
@@ -70,16 +105,139 @@ class Store:
         self.actions[row] = 0
         self.rewards[row] = 0.0
 
-    def put_each(self, steps: Steps) -> None:
-        """Write one step of every stream."""
-        marks, columns, actions, rewards, lasts, cut = steps
-        rows = self.ring.append_each(marks)
+    def put_each(self, steps: Steps, streams: np.ndarray | None = None) -> None:
+        """Write one step of every stream, or of ``streams`` [N] alone."""
+        marks, columns, actions, rewards, following = steps
+        if streams is None:
+            which, rows_of_steps = self._all_streams, self.ring.append_each
+        else:
+            if not len(streams):
+                return
+            which = streams
+            marks, actions, rewards = marks[which], actions[which], rewards[which]
+            columns = {name: value[which] for name, value in columns.items()}
+            rows_of_steps = partial(self.ring.append_some, which)
+        if self.has_successor.any():
+            self._settle_each(which, columns)
+        rows = rows_of_steps(marks)
         self.columns.put_many(rows, columns)
         self.actions[rows] = actions
         self.rewards[rows] = rewards
-        if lasts is not None:
-            for place, stream in enumerate(cut.tolist()):
-                self.put_idle(stream, BOUNDARY, {name: last[place] for name, last in lasts.items()})
+        if following is not None:
+            if streams is not None:
+                following = {name: value[which] for name, value in following.items()}
+            self._follow(which, marks, following)
+
+    def put_chunk(self, streams: np.ndarray, steps: Chunk) -> None:
+        """Write T steps of each of ``streams`` [S]."""
+        ring, known = self.ring, steps.following is not None
+        cuts = self._cuts(streams, steps)
+        marks = step_marks(
+            np, np.uint8, ring.opens(streams), steps.terminated, steps.truncated, cuts, known=known
+        )
+        pending = {name: value[streams] for name, value in self.successors.items()}
+        for stream in streams[cuts.start].tolist():
+            ring.cut(stream)
+        n_steps = len(steps.terminated)
+        if cuts.start.any() or cuts.after.any():
+            most = min((2 if known else 1) * n_steps + 1, ring.length)
+            places = layout(np, cuts, most, np.int64)
+            written = np.flatnonzero(places.offsets >= 0)
+            offsets, counts = places.offsets, places.count
+
+            def held(name: str, values: np.ndarray) -> np.ndarray:
+                following = (steps.following or {}).get(name)
+                found: np.ndarray = chosen(np, places, values, following, pending.get(name))[written]
+                return found
+
+            new_marks = chosen_marks(np, places, marks)[written]
+        else:
+            kept = min(n_steps, ring.length)
+            written = np.arange((n_steps - kept) * len(streams), n_steps * len(streams))
+            offsets = np.arange(n_steps)[:, None] + np.zeros_like(streams)
+            counts = np.full(len(streams), n_steps)
+            newest = slice(int(written[0]), None)
+
+            def held(name: str, values: np.ndarray) -> np.ndarray:  # noqa: ARG001
+                return values[newest]
+
+            new_marks = marks.reshape(-1)[newest]
+        serials = (ring.written[streams] + offsets).reshape(-1)[written]
+        rows = ring.rows(np.tile(streams, len(offsets))[written], serials)
+        self.columns.put_many(rows, {name: held(name, each) for name, each in steps.columns.items()})
+        self.actions[rows] = held("", steps.actions)
+        self.rewards[rows] = held("", steps.rewards)
+        ring.marks[rows] = new_marks
+        ring.advance(streams, counts)
+        ring.find_newest()
+        self.has_successor[streams] = False
+        if steps.following is not None:
+            last = slice((n_steps - 1) * len(streams), None)
+            goes_on = ~(steps.terminated[-1] | steps.truncated[-1])
+            for name, value in steps.following.items():
+                self.successors[name][streams] = value[last]
+            self.has_successor[streams] = goes_on
+
+    def end_episode(self, stream: int) -> None:
+        """Make the next row of ``stream`` the first of an episode; see :meth:`Ring.end_episode`.
+
+        If the successor of the newest step was given, it is written as a boundary row.
+        """
+        if self.has_successor.item(stream):
+            self._cut(stream)
+        else:
+            self.ring.end_episode(stream)
+
+    def _settle(self, stream: int, columns: Mapping[str, Any]) -> None:
+        """Compare the successor given with the newest step with the observation that follows it."""
+        for name, given in self.successors.items():
+            if not _equal(given[stream], columns[name]):
+                self._cut(stream)
+                return
+        self.has_successor[stream] = False
+
+    def _settle_each(self, streams: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
+        """Do what :meth:`_settle` does for several streams; ``columns`` [N, ...] are of ``streams``."""
+        waiting = self.has_successor[streams]
+        unlike = np.zeros(len(streams), bool)
+        for name, given in self.successors.items():
+            unlike |= differs(np, given[streams], columns[name], 1)
+        for stream in streams[waiting & unlike].tolist():
+            self._cut(stream)
+        self.has_successor[streams] = False
+
+    def _follow(self, streams: np.ndarray, marks: np.ndarray, following: Params) -> None:
+        """Keep the observations after steps, or write them where the steps were truncated."""
+        for name, value in following.items():
+            self.successors[name][streams] = value
+        self.has_successor[streams] = marks == 0
+        cut = np.flatnonzero((marks & (TRUNCATED | TERMINATED)) == TRUNCATED)
+        if len(cut):
+            rows = self.ring.append_some(streams[cut], np.full(len(cut), BOUNDARY, np.uint8))
+            self.columns.put_many(rows, {name: value[cut] for name, value in following.items()})
+            self.actions[rows] = 0
+            self.rewards[rows] = 0.0
+
+    def _cut(self, stream: int) -> None:
+        """End the episode after the newest step, with the successor that was given for it."""
+        self.has_successor[stream] = False
+        self.ring.cut(stream)
+        self.put_idle(stream, BOUNDARY, {name: each[stream] for name, each in self.successors.items()})
+
+    def _cuts(self, streams: np.ndarray, steps: Chunk) -> Cuts:
+        """Return where boundary rows are, for steps that are truncated or have another successor."""
+        n_steps, n_streams = steps.terminated.shape
+        start, unlike = np.zeros(n_streams, bool), np.zeros((n_steps - 1, n_streams), bool)
+        waits = self.has_successor[streams]
+        for name, given in self.successors.items():
+            found = steps.columns[name].reshape(n_steps, n_streams, -1)
+            if waits.any():
+                start |= waits & differs(np, given[streams].reshape(n_streams, -1), found[0], 1)
+            if steps.following is not None and n_steps > 1:
+                after = steps.following[name].reshape(found.shape)
+                unlike |= differs(np, after[:-1], found[1:], 2)
+        known = steps.following is not None
+        return Cuts(start, steps_cut(np, steps.truncated, steps.terminated, unlike, known=known))
 
     def check_actions(self, other: "Store") -> None:
         """Raise TypeError if some action of ``other`` can't be stored here without change."""
@@ -96,24 +254,32 @@ class Store:
         columns = {field.name: other.columns.read(field.name, rows) for field in self.spec.columns}
         if not marks[0] & FIRST:
             marks[0] |= LOST
-        self.ring.end_episode(stream)
+        self.end_episode(stream)
         written = self.ring.append_run(stream, marks)
-        self.ring.end_episode(stream)
         self.columns.put_many(written, columns)
         self.actions[written] = actions
         self.rewards[written] = rewards
+        if other.has_successor.item(source):
+            for name, given in other.successors.items():
+                self.successors[name][stream] = given[source]
+            self.has_successor[stream] = True
+        self.end_episode(stream)
 
     def clear(self) -> None:
         """Remove all rows."""
         self.ring.clear()
         self.columns.clear()
+        self.has_successor[:] = False
 
     # Reading
 
     def plan(self, streams: np.ndarray, serials: np.ndarray, weights: np.ndarray | None = None) -> Plan:
         """Return the plan of a batch of the rows with these ``serials`` [N] of ``streams`` [N]."""
         if self._is_plain:
-            return self._plain_plan(self.ring.rows(streams, serials + _NOW_AND_NEXT), weights)
+            ring = self.ring
+            newest = (ring.written.item(0) if ring.n_streams == 1 else ring.written[streams]) - 1
+            both = np.minimum(serials + _NOW_AND_NEXT, newest)  # a terminated newest row has no next
+            return self._plain_plan(ring.rows(streams, both), weights)
         rows, older, newer = self._places(streams, serials)
         found = windows(np, self.ring.marks, rows, older, newer, self.window)
         numbers = np.empty((5, len(rows)), np.float32)
@@ -178,6 +344,9 @@ class Store:
         rows = ring.all_rows()
         names = [field.name for field in self.spec.columns]
         columns = {f"column.{name}": self.columns.read(name, rows) for name in names}
+        if self.has_successor.any():
+            columns |= {f"successor.{name}": given.copy() for name, given in self.successors.items()}
+            columns["has_successor"] = self.has_successor.copy()
         return columns | {
             "marks": ring.marks[rows],
             "actions": self.actions[rows],
@@ -200,9 +369,25 @@ class Store:
         self.actions[rows] = self._action.rows(state["actions"], len(rows))
         self.rewards[rows] = found["rewards"]
         ring.mark_all(found["marks"])
+        if "has_successor" in state:
+            self._restore_successors(state)
         if len(rows):
             columns = {field.name: found[f"column.{field.name}"] for field in self.spec.columns}
             self.columns.put_many(rows, columns)
+
+    def _restore_successors(self, state: Mapping[str, np.ndarray]) -> None:
+        for leaf in self.spec.leaves:
+            name = f"successor.{leaf.column}"
+            if state[name].dtype != self.successors[leaf.column].dtype:
+                raise TypeError(f"{name} has dtype {state[name].dtype}; expected {leaf.dtype}")
+            field = Field(name, leaf.shape, leaf.dtype)
+            self.successors[leaf.column][:] = field.rows(state[name], self.spec.n_streams)
+        waits = state["has_successor"]
+        if waits.dtype != np.bool or waits.shape != self.has_successor.shape:
+            raise ValueError(f"has_successor has shape {waits.shape} and dtype {waits.dtype}")
+        if np.any(waits & ((self.ring.newest_marks & (ENDED | NO_TRANSITION)) != 0)):
+            raise ValueError("has_successor is set after a row that is no step of an open episode")
+        self.has_successor[:] = waits
 
     # Helpers
 
@@ -216,3 +401,11 @@ class Store:
         size = ring.sizes[0] if one else ring.sizes[streams]
         newer = written - 1 - serials
         return ring.rows(streams, serials), size - 1 - newer, newer
+
+
+def _equal(given: np.ndarray, found: Any) -> bool:
+    """Return whether two observations are equal, NaN being equal to NaN."""
+    other = np.asarray(found, given.dtype)
+    if given.tobytes() == other.tobytes():
+        return True
+    return bool(not differs(np, given[None], other[None], 1)[0])

@@ -25,6 +25,8 @@ def to_state(spec: BufferSpec, backend: Backend, store: Store, sampler: Sampler)
         marks=backend.from_numpy(ring.marks.copy()),
         written=backend.zeros((), backend.default_int),
         sizes=backend.from_numpy(ring.sizes.astype(backend.default_int)),
+        successors={name: backend.from_numpy(given.copy()) for name, given in store.successors.items()},
+        has_successor=backend.from_numpy(store.has_successor.copy()),
         priorities=None,
         spec=spec,
         priority_options=None,
@@ -58,8 +60,11 @@ def restore_state(store: Store, sampler: Sampler, state: State) -> None:
     written += np.where(written < sizes, state.serials, 0)  # serial numbers had begun again
     ring.restore(written, sizes)
     chosen = ring.all_rows()
+    successors = {f"successor.{name}": to_numpy(given) for name, given in state.successors.items()}
     store.restore(
-        {name: column[chosen] for name, column in host.items()} | {"written": written, "sizes": sizes}
+        {name: column[chosen] for name, column in host.items()}
+        | {"written": written, "sizes": sizes, "has_successor": to_numpy(state.has_successor)}
+        | successors
     )
     if state.priorities is not None:
         tree, largest = map(to_numpy, state.priorities)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from trifolium.backend import Array
-from trifolium.replay.rules.marks import ENDED, FIRST, LOST
+from trifolium.replay.rules.marks import ENDED, FIRST, LOST, TERMINATED
 
 __all__ = ["continues", "drawable_counts", "locate", "rows_of", "skipped_rows"]
 
@@ -18,19 +18,21 @@ def skipped_rows(n_frames: int, *, pad: bool) -> int:
     return 0 if pad else n_frames - 1
 
 
-def drawable_counts(xp: Any, sizes: Array, skipped: int, span: int = 1) -> Array:
+def drawable_counts(xp: Any, sizes: Array, newest: Array, skipped: int, span: int = 1) -> Array:
     """Return how many runs of ``span`` rows can be drawn from each stream: [n_streams].
 
     The rows that can be drawn are consecutive: from the first row whose stack is stored to the last row
-    whose successor is stored.
+    whose successor is stored. A newest row that terminated its episode needs no successor.
 
     Args:
         xp: array namespace.
         sizes: [n_streams] int, rows stored.
+        newest: [n_streams] uint8, the mark of the newest row; of any value where nothing is stored.
         skipped: what :func:`skipped_rows` returned.
         span: rows in a run.
     """
-    counts = sizes - span - skipped
+    ended = xp.astype((newest & TERMINATED) != 0, sizes.dtype)
+    counts = sizes + ended - span - skipped
     return xp.where(counts > 0, counts, 0)
 
 

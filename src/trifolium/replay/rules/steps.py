@@ -11,20 +11,21 @@ from trifolium.backend import Array, Params
 from trifolium.replay.rules.marks import TERMINATED, TRUNCATED, UNKNOWN
 from trifolium.replay.schema import BufferSpec
 
-__all__ = ["Chunk", "Step", "StepFields", "Steps"]
+__all__ = ["FLAGS", "Chunk", "Step", "StepFields", "Steps"]
+
+FLAGS = ("done", "truncated", "where")
+"""The arguments of ``add`` that hold truth values."""
 
 _TERMINATED, _TRUNCATED, _CUT = np.array([TERMINATED, TRUNCATED, TRUNCATED | UNKNOWN], np.uint8)
-_NO_STREAMS = np.zeros(0, np.int64)
 
 Step: TypeAlias = tuple[int, Params, Any, Any, Params | None]
 """One step, ready to be written: the mark of its row, its columns, the action, the reward, and the
-observation after a truncated step, if it is known. It is a tuple, since a named tuple takes longer to
-make than the row takes to write."""
+observation after it, if that was given. It is a tuple, since a named tuple takes longer to make than
+the row takes to write."""
 
 
-Steps: TypeAlias = tuple[np.ndarray, Params, np.ndarray, np.ndarray, Params | None, np.ndarray]
-"""One step of every stream: likewise, with a leading axis [n_streams]. The observations after truncated
-steps are those of some streams only, whose numbers come last."""
+Steps: TypeAlias = tuple[np.ndarray, Params, np.ndarray, np.ndarray, Params | None]
+"""One step of every stream: likewise, with a leading axis [n_streams]."""
 
 
 class Chunk(NamedTuple):
@@ -39,6 +40,7 @@ class Chunk(NamedTuple):
         truncated: [T, S] bool, False where ``terminated`` is True.
         following: the observations after the steps, [T * S, ...] of each leaf; None if they were not
             given.
+        taken: [S] bool, which streams took the step, where T is 1; None for all.
     """
 
     columns: Params
@@ -47,6 +49,7 @@ class Chunk(NamedTuple):
     terminated: Array
     truncated: Array
     following: Params | None
+    taken: Array | None = None
 
 
 class StepFields:
@@ -86,14 +89,17 @@ class StepFields:
         if extras or self._extras:
             check_names(self._extras.keys(), extras)
             columns |= {name: self._extras[name].row(value) for name, value in extras.items()}
-        mark, last = 0, None
+        mark, following = 0, None
+        if next_obs is not None:
+            if self._one_array is not None:
+                following = {"obs": self._next_obs[0].row(next_obs)}
+            else:
+                following = self._leaves_of("next_obs", next_obs, self._next_obs, Field.row)
         if done is not False and checks.flag("done", done):
             mark = TERMINATED
         if truncated is not False and checks.flag("truncated", truncated) and not mark:
-            if next_obs is not None:
-                last = self._leaves_of("next_obs", next_obs, self._next_obs, Field.row)
-            mark = TRUNCATED | UNKNOWN if last is None else TRUNCATED
-        return mark, columns, self._action.row(action), self._reward.row(reward), last
+            mark = TRUNCATED | UNKNOWN if following is None else TRUNCATED
+        return mark, columns, self._action.row(action), self._reward.row(reward), following
 
     def each(
         self,
@@ -116,18 +122,21 @@ class StepFields:
             columns |= {name: self._extras[name].rows(value, n) for name, value in extras.items()}
         terminated = checks.flags("done", done, n)
         marks = terminated.view(np.uint8) * _TERMINATED
-        last, cut = None, _NO_STREAMS
         if truncated is not False:
             if checks.is_single_flag(truncated):
                 truncated = [truncated] * n
             is_cut = checks.flags("truncated", truncated, n) & ~terminated
             marks += is_cut * (_CUT if next_obs is None else _TRUNCATED)
-            if next_obs is not None:
-                cut = np.flatnonzero(is_cut)
-                given = self._leaves_of("next_obs", next_obs, self._next_obs, self._rows)
-                last = {name: value[cut] for name, value in given.items()}
+        following = None
+        if next_obs is not None:
+            following = self._leaves_of("next_obs", next_obs, self._next_obs, self._rows)
         actions, rewards = self._action.rows(action, n), self._reward.rows(reward, n)
-        return marks, columns, actions, rewards, last, cut
+        return marks, columns, actions, rewards, following
+
+    def taken(self, where: Any) -> np.ndarray | None:
+        """Return the streams for which ``where`` [n_streams] is True; None if that is all of them."""
+        found = checks.flags("where", where, self.n_streams)
+        return None if found.all() else np.flatnonzero(found)
 
     # In a graph
 
@@ -143,6 +152,7 @@ class StepFields:
         done: Any,
         truncated: Any,
         next_obs: Any,
+        where: Any,
         extras: Mapping[str, Any],
     ) -> Chunk:
         """Return steps of ``n_streams`` streams, or raise an error that names the bad argument.
@@ -151,13 +161,13 @@ class StepFields:
             convert: ``convert(field, value)`` returns ``value`` as an array of the field's dtype.
             n_streams: how many streams the arguments have an axis for; 1: there is no such axis.
             xp: array namespace.
-            obs, action, reward, done, truncated, next_obs, extras: the arguments of ``add``.
+            obs, action, reward, done, truncated, next_obs, where, extras: the arguments of ``add``.
         """
         check_names(self._extras.keys(), extras)
         observed = self._leaves_of("obs", obs, self._obs, convert)
         first = observed[self._leaves[0].column]
         steps = _steps_in(first.shape, self._obs[0], n_streams)
-        lead = (*((steps,) if steps > 1 else ()), *((n_streams,) if n_streams > 1 else ()))
+        lead = (*((steps,) if steps != 1 else ()), *((n_streams,) if n_streams > 1 else ()))
 
         def shaped(field: Field, array: Array) -> Array:
             expected = (*lead, *field.shape)
@@ -177,9 +187,13 @@ class StepFields:
             cut = terminated & False if not truncated else ~terminated
         else:
             cut = flags("truncated", truncated) & ~terminated
-        following = None
-        if next_obs is not None and truncated is not False:
+        following = taken = None
+        if next_obs is not None:
             following = self._leaves_of("next_obs", next_obs, self._next_obs, rows)
+        if where is not None:
+            if steps > 1:
+                raise ValueError(f"where was given with {steps} steps; expected it with single steps")
+            taken = flags("where", where)[0, :]
         columns = {
             leaf.column: shaped(field, observed[leaf.column]) for leaf, field in self._each_leaf()
         }
@@ -191,6 +205,7 @@ class StepFields:
             terminated=terminated,
             truncated=cut,
             following=following,
+            taken=taken,
         )
 
     # Helpers
@@ -262,11 +277,11 @@ def _steps_in(found: tuple[int, ...], obs: Field, n_streams: int) -> int:
     """Return T for observations of the shape ``found``, [T, n_streams, *shape] or part of that."""
     rank = len(found) - len(obs.shape)
     lead = tuple(found[:rank]) if rank >= 0 else ()
-    while lead and lead[0] == 1:
+    while lead and lead[0] == 1:  # axes of length 1 may be missing or too many
         lead = lead[1:]
     steps = lead if n_streams == 1 else lead[:-1]
     streams = () if n_streams == 1 else lead[-1:]
-    fits = rank >= 0 and tuple(found[rank:]) == obs.shape and len(steps) <= 1 and 0 not in steps
+    fits = rank >= 0 and tuple(found[rank:]) == obs.shape and len(steps) <= 1
     if not fits or streams != ((n_streams,) if n_streams > 1 else ()):
         one = (*((n_streams,) if n_streams > 1 else ()), *obs.shape)
         raise ValueError(

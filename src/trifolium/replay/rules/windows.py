@@ -127,18 +127,20 @@ def windows(
         marks: [capacity] uint8, what each row is.
         rows: [B] int.
         older: [B] int, rows stored before each in its stream.
-        newer: [B] int >= 1, rows stored after each in its stream.
+        newer: [B] int, rows stored after each in its stream; 0 only for a step that terminated its
+            episode.
         shape: options.
     """
     states = stack(xp, marks, rows, older, shape)
     steps = tail(xp, marks, rows, newer, shape)
-    next_rows = moved(rows, steps.count, shape.length)
+    ahead = xp.minimum(steps.count, newer)  # a terminated newest row has no successor
+    next_rows = moved(rows, ahead, shape.length)
     is_valid = valid(xp, marks, rows, states.whole)
     if shape.shares_frames:
         frames = xp.concat([states.rows[:, 1:], next_rows[:, None]], axis=1)
         next_states = Stack(frames, None, states.whole)
     else:
-        next_states = stack(xp, marks, next_rows, older + steps.count, shape)
+        next_states = stack(xp, marks, next_rows, older + ahead, shape)
     return Windows(states, next_states, steps, is_valid)
 
 
@@ -163,7 +165,7 @@ def stack(xp: Any, marks: Array, rows: Array, older: Array, shape: WindowShape) 
 
 
 def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: WindowShape) -> Tail:
-    """Return the n-step tails that begin at ``rows`` [B], of which ``newer`` [B] >= 1 rows follow.
+    """Return the n-step tails that begin at ``rows`` [B], after which ``newer`` [B] rows are stored.
 
     A tail goes on until it has ``n_step`` steps, has ended its episode, or would take in a step whose
     successor is not known.
@@ -179,7 +181,8 @@ def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: WindowShape) -
     unknown = _is_marked(xp, marks, steps, UNKNOWN)
     for step in range(1, shape.n_step):
         goes_on = summed[-1] & ~ends[:, step - 1]
-        summed.append(goes_on & ~unknown[:, step] & (newer > step))
+        is_known = (newer > step) | ((newer == step) & terminated[:, step])
+        summed.append(goes_on & ~unknown[:, step] & is_known)
     counted = xp.stack(summed, axis=1)
     count = xp.sum(xp.astype(counted, rows.dtype), axis=1, dtype=rows.dtype)
     return Tail(steps, counted, count, xp.any(terminated & counted, axis=1))

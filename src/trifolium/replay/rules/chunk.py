@@ -1,0 +1,186 @@
+"""The rows that a chunk of steps takes: T steps of each of S streams, written at once.
+
+A step takes one row. A boundary row holds the observation after a step where the next row does not:
+after a truncated step, and after a step whose given successor differs from the observation that follows
+it in its stream. Pure functions over the array API.
+"""
+
+from typing import Any, NamedTuple
+
+from trifolium.backend import Array, device_of
+from trifolium.replay.rules.marks import BOUNDARY, FIRST, TERMINATED, TRUNCATED, UNKNOWN
+from trifolium.replay.rules.ordinals import running_sum
+
+__all__ = [
+    "Cuts",
+    "Layout",
+    "chosen",
+    "chosen_marks",
+    "differs",
+    "layout",
+    "step_marks",
+    "steps_cut",
+]
+
+
+class Cuts(NamedTuple):
+    """Where boundary rows are.
+
+    Attributes:
+        start: [S] bool, whether one comes before the first step, for the step stored before.
+        after: [T, S] bool, whether one comes after a step.
+    """
+
+    start: Array
+    after: Array
+
+
+class Layout(NamedTuple):
+    """Which rows are written with what: M places of each stream, the last one for its newest row.
+
+    Attributes:
+        offsets: [M, S] int, rows from the cursor on; below 0 where nothing is written.
+        steps: [M, S] int, the step that the row is of, or comes after.
+        is_step: [M, S] bool, whether it is the row of a step; else it is a boundary row.
+        is_start: [M, S] bool, whether it is the boundary row before the first step.
+        count: [S] int, rows written to each stream.
+    """
+
+    offsets: Array
+    steps: Array
+    is_step: Array
+    is_start: Array
+    count: Array
+
+
+def differs(xp: Any, given: Array, found: Array, axes: int) -> Array:
+    """Return whether observations differ, NaN being equal to NaN: bool, of the first ``axes`` axes."""
+    if given is found:
+        return xp.zeros(given.shape[:axes], dtype=xp.bool, device=device_of(given))
+    unequal = given != found
+    if xp.isdtype(given.dtype, "real floating"):
+        unequal = unequal & ((given == given) | (found == found))
+    size = 1
+    for axis in given.shape[:axes]:
+        size *= axis
+    return xp.reshape(xp.any(xp.reshape(unequal, (size, -1)), axis=1), given.shape[:axes])
+
+
+def steps_cut(
+    xp: Any, truncated: Array, terminated: Array, unlike: Array | None, *, known: bool
+) -> Array:
+    """Return after which steps a boundary row comes: [T, S] bool.
+
+    Args:
+        xp: array namespace.
+        truncated: [T, S] bool, False where ``terminated`` is True.
+        terminated: [T, S] bool.
+        unlike: [T - 1, S] bool, whether the given successor of a step differs from the observation of
+            the next one; None if no successors were given.
+        known: whether the observations after the steps were given.
+    """
+    if not known:
+        return xp.zeros_like(truncated)
+    if unlike is None or truncated.shape[0] == 1:
+        return truncated
+    goes_on = ~(terminated[:-1, :] | truncated[:-1, :])
+    return xp.concat([truncated[:-1, :] | (goes_on & unlike), truncated[-1:, :]], axis=0)
+
+
+def step_marks(
+    xp: Any, dtype: Any, opens: Array, terminated: Array, truncated: Array, cuts: Cuts, *, known: bool
+) -> Array:
+    """Return what the rows of the steps are: [T, S].
+
+    Args:
+        xp: array namespace.
+        dtype: of the marks.
+        opens: [S] bool, whether the row stored before ended its episode, or nothing is stored.
+        terminated: [T, S] bool.
+        truncated: [T, S] bool, False where ``terminated`` is True.
+        cuts: where boundary rows are.
+        known: whether the observations after the steps were given.
+    """
+    ended = terminated | truncated | cuts.after
+    first = xp.concat([(opens | cuts.start)[None, :], ended[:-1, :]], axis=0)
+    marks = (
+        xp.astype(first, dtype) * FIRST
+        + xp.astype(terminated, dtype) * TERMINATED
+        + xp.astype(truncated | cuts.after, dtype) * TRUNCATED
+    )
+    return marks if known else marks + xp.astype(truncated, dtype) * UNKNOWN
+
+
+def layout(xp: Any, cuts: Cuts, most: int, dtype: Any, taken: Array | None = None) -> Layout:
+    """Return which rows are written with what.
+
+    Args:
+        xp: array namespace.
+        cuts: where boundary rows are.
+        most: M, how many places each stream has: no more than its ring has rows.
+        dtype: an integer dtype.
+        taken: [S] bool, which streams are written; None for all.
+    """
+    steps, streams = cuts.after.shape
+    device = device_of(cuts.after)
+    after, start = xp.astype(cuts.after, dtype), xp.astype(cuts.start, dtype)
+    earlier = running_sum(xp, after.T).T - after if steps > 1 else xp.zeros_like(after)
+    number = xp.arange(steps, dtype=dtype, device=device)[:, None]
+    position = number + earlier + start[None, :]  # of each step, in rows from the cursor on
+    count = start + steps + xp.sum(after, axis=0, dtype=dtype)
+    if taken is not None:
+        count = xp.where(taken, count, xp.zeros_like(count))
+    offsets = xp.arange(most, dtype=dtype, device=device)[:, None] + (count - most)[None, :]
+    found = xp.zeros_like(offsets) if steps == 1 else _steps_at(xp, position, offsets)
+    is_start = (offsets == 0) & cuts.start[None, :]
+    flat = xp.reshape(found * streams + xp.arange(streams, dtype=dtype, device=device)[None, :], (-1,))
+    of_step = xp.reshape(xp.take(xp.reshape(position, (-1,)), flat, axis=0), offsets.shape)
+    return Layout(offsets, found, offsets == of_step, is_start, count)
+
+
+def chosen(
+    xp: Any, found: Layout, values: Array, following: Array | None, pending: Array | None
+) -> Array:
+    """Return what the rows of a layout hold: [M * S, ...].
+
+    Args:
+        xp: array namespace.
+        found: the layout.
+        values: [T * S, ...], what the rows of steps hold.
+        following: [T * S, ...], what boundary rows after steps hold; None for zeros.
+        pending: [S, ...], what the boundary row before the first step holds; None for zeros.
+    """
+    streams = found.count.shape[0]
+    number = xp.arange(streams, dtype=found.steps.dtype, device=device_of(found.steps))[None, :]
+    flat = xp.reshape(found.steps * streams + number, (-1,))
+    shape = (-1, *(1,) * (values.ndim - 1))
+    of_steps = xp.take(values, flat, axis=0)
+    others = xp.zeros_like(of_steps) if following is None else xp.take(following, flat, axis=0)
+    if pending is not None:
+        place = xp.reshape(number + xp.zeros_like(found.steps), (-1,))
+        before = xp.take(pending, place, axis=0)
+        others = xp.where(xp.reshape(found.is_start, shape), before, others)
+    return xp.where(xp.reshape(found.is_step, shape), of_steps, others)
+
+
+def chosen_marks(xp: Any, found: Layout, marks: Array) -> Array:
+    """Return what the rows of a layout are, [M * S], for the ``marks`` [T, S] of steps."""
+    flat = xp.reshape(marks, (-1,))
+    boundary = xp.full_like(flat, BOUNDARY)
+    return chosen(xp, found, flat, boundary, boundary[: found.count.shape[0]])
+
+
+def _steps_at(xp: Any, position: Array, offsets: Array) -> Array:
+    """Return the last step at or before each of ``offsets`` [M, S], 0 where there is none: [M, S].
+
+    All streams are searched at once: their positions are moved apart, so that one array is sorted.
+    """
+    steps, streams = position.shape
+    apart = xp.arange(streams, dtype=position.dtype, device=device_of(position))[None, :]
+    apart = apart * (2 * steps + 2)
+    inside = xp.where(offsets > 0, offsets, xp.zeros_like(offsets))
+    ascending = xp.reshape((position + apart).T, (-1,))
+    wanted = xp.reshape((inside + apart).T, (-1,))
+    place = xp.astype(xp.searchsorted(ascending, wanted, side="right"), position.dtype) - 1
+    number = xp.reshape(place, (streams, -1)).T - apart // (2 * steps + 2) * steps
+    return xp.where(number > 0, number, xp.zeros_like(number))
