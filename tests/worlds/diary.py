@@ -137,8 +137,8 @@ class Episode:
 
     @property
     def known(self) -> int:
-        """How many of its steps have a successor in the memory: the newest row waits for one."""
-        return self.steps - (self.is_newest and self.end != "truncated")
+        """How many steps can be drawn: the newest row of an open episode has no successor yet."""
+        return self.steps - (self.is_newest and self.end == "open")
 
 
 def episodes_of(writer: int, steps: int) -> list[Episode]:
