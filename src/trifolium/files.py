@@ -13,7 +13,7 @@ import numpy as np
 
 from trifolium.errors import CheckpointError
 
-__all__ = ["read", "write", "write_text"]
+__all__ = ["read", "write", "write_bytes", "write_text"]
 
 FORMAT = 1
 _KEY = "trifolium"
@@ -79,6 +79,11 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
             "if the file is newer, upgrade trifolium"
         )
     return manifest, arrays
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write ``content`` to ``path``, atomically."""
+    _replace(os.fspath(path), content)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

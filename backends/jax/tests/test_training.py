@@ -398,3 +398,14 @@ def test_mistakes_are_told(name: str) -> None:
     make, kind, message = MISTAKES[name]
     with pytest.raises(kind, match=message):
         make()
+
+
+def test_a_second_training_begins_episodes_in_the_memory() -> None:
+    """Its environments are reset, so the step that the first one left open has no known successor."""
+    model = tri.DDQN(1, 2, 400, 0.0, n_streams=2, backend="jax", seed=0)
+    env = Corridor(length=1_000)
+    for seed in (0, 1):
+        CompiledTraining(model, env, seed=seed, train_every=2, learning_starts=10_000).run(20)
+    batch = model.memory.sample(model.memory.drawable)
+    unknown = np.asarray(batch.valid)[:, 0] == 0
+    assert unknown.sum() == 2

@@ -126,6 +126,7 @@ class CompiledTraining:
         keys = [jax.random.fold_in(key, number) for number in range(len(self.models))]
         self._play: Any = self._graph.begin(self._stacked(keys))
         self._memory: Any = None  # in the graph's form, once there was a run
+        self._joins = False  # whether the first step goes on with the memories' open episodes
         self._steps = 0
         self._scan = jax.jit(self._graph.scan, static_argnums=(2, 3), donate_argnums=0)
         self._programs: dict[tuple[int, OnProgress | None], Any] = {}
@@ -220,6 +221,7 @@ class CompiledTraining:
         self._play = play._replace(key=jax.random.wrap_key_data(play.key))
         self._steps = int(state["steps"])
         self._memory = None
+        self._joins = True
 
     def _program(self, steps: int, on_progress: OnProgress | None) -> Any:
         blocks, rest = divmod(checks.integer("steps", steps, 1), self.block)
@@ -237,6 +239,10 @@ class CompiledTraining:
         """Return what a run begins with, to be given up to it."""
         if self._play is None:
             raise RuntimeError("a run broke off, and took the environments with it; begin anew")
+        if not self._joins:
+            for model in self.models:
+                model.memory.end_episode()  # one that another run left open
+            self._joins = True
         if self._memory is None:
             self._memory = self._stacked([model.memory.state() for model in self.models])
         learned = self._stacked([jax.tree.map(jnp.copy, each.progress.learned) for each in self.models])

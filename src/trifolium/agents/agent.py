@@ -1,15 +1,16 @@
 """Agent: a model that acts in a world and remembers."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from trifolium._nan import check_number, check_observation
+from trifolium._nan import check_observation
 from trifolium.agents.action import ActionSpec
 from trifolium.agents.frames import FrameStacks
 from trifolium.agents.observation import ObservationSpec, Passthrough
 from trifolium.agents.world import Turn, World
-from trifolium.errors import WorldError
+from trifolium.errors import NanError, WorldError
 from trifolium.models import BaseModel
 
 __all__ = ["Agent", "as_reward", "check_fit"]
@@ -115,8 +116,8 @@ class Agent:
         self.is_over = bool(turn.terminated or turn.truncated)
         unknown = self.is_over and turn.observation is None
         observation = None if unknown else self._observed(world, turn.observation)
-        if self._check_nan:
-            check_number(f"the reward of agent {self.name!r}", turn.reward)
+        if self._check_nan and math.isnan(turn.reward):
+            raise NanError(f"the reward of agent {self.name!r} is NaN")
         if self._action is not None:
             self._finish(turn.reward, turn.terminated, turn.truncated, observation, remember)
         self.episode_return += turn.reward
@@ -208,7 +209,7 @@ def as_reward(reward: Any, source: Any) -> float:
     if type(reward) is float:
         return reward
     try:
-        return float(np.asarray(reward, np.float64).reshape(()))
+        return float(np.asarray(reward).reshape(()))
     except (TypeError, ValueError):
         raise WorldError(
             f"{source} gave the reward {reward!r:.80}; expected a number, or an array of one number"

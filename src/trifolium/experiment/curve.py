@@ -1,10 +1,12 @@
 """The picture of a learning curve."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from trifolium import files
 from trifolium.experiment.rows import EpisodeRow
 
 __all__ = ["WINDOW", "draw_learning_curve", "recent_means"]
@@ -26,17 +28,24 @@ def draw_learning_curve(path: Path, episodes: Sequence[EpisodeRow], title: str) 
         own = [episode for episode in episodes if episode.agent == agent]
         steps = np.array([episode.step for episode in own])
         returns = np.array([episode.episode_return for episode in own])
-        whose = f"{agent}: " if len(agents) > 1 else ""
+        whose = _plain(f"{agent:.40}: ") if len(agents) > 1 else ""
         color = f"C{2 * index % 10}"
         axes.plot(steps, returns, ".", color=color, markersize=3, alpha=0.4, label=f"{whose}episode")
         means = recent_means(returns)
         label = f"{whose}mean of {min(WINDOW, len(own))} episodes"
         axes.plot(steps[-len(means) :], means, color=f"C{(2 * index + 1) % 10}", label=label)
-    axes.set(xlabel="environment steps", ylabel="return", title=title)
+    axes.set(xlabel="environment steps", ylabel="return", title=_plain(title))
     axes.grid(alpha=0.3)
     if agents:
         axes.legend()
-    figure.savefig(path, dpi=150)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=150)
+    files.write_bytes(path, drawn.getvalue())
+
+
+def _plain(text: str) -> str:
+    """Return ``text`` so that matplotlib shows it as it is, and takes no dollar for mathematics."""
+    return text.replace("$", r"\$")
 
 
 def recent_means(returns: np.ndarray) -> np.ndarray:

@@ -346,10 +346,13 @@ class Experiment:
         title = f"{self.options.model} on {self.options.env}, {self.options.backend}"
         with self._saving():
             episodes = read_rows(self.out / METRICS, EpisodeRow)
+        with self._saving(self._folder.curve):
             draw_learning_curve(self._folder.curve, episodes, title)
-            for name, file in checkpoint.file_names(self.models).items():
-                own_name = "" if len(self.models) == 1 else f"-{file}"
-                self.models[name].save(self.out / f"model{own_name}.safetensors")
+        for name, file in checkpoint.file_names(self.models).items():
+            own_name = "" if len(self.models) == 1 else f"-{file}"
+            path = self.out / f"model{own_name}.safetensors"
+            with self._saving(path):
+                self.models[name].save(path)
         for message in self._loop.unlearned():
             warnings.warn(message, RuntimeWarning, stacklevel=3)
 
@@ -413,15 +416,16 @@ class Experiment:
             )
 
     @contextmanager
-    def _saving(self) -> Iterator[None]:
-        """Turn an error of writing into one that says what is intact and how to go on."""
+    def _saving(self, path: Path | None = None) -> Iterator[None]:
+        """Turn an error of writing ``path`` into one that says what is intact and how to go on."""
         try:
             yield
         except OSError as error:
-            file = error.filename or self.out
+            file = path or error.filename or self.out
             reason = error.strerror or str(error)
-            message = f"{file} can't be written: {reason}. {self._intact}"
-            raise SaveError(error.errno or 0, message) from error
+            raised = SaveError(f"{file} can't be written: {reason}. {self._intact}")
+            raised.errno = error.errno
+            raise raised from error
 
     @contextmanager
     def _naming_nan(self) -> Iterator[None]:

@@ -27,7 +27,7 @@ def parameters(owner: type) -> Mapping[str, inspect.Parameter]:
 
 
 def default_of(owner: type, name: str) -> Any:
-    """Return the default of a parameter of a constructor.
+    """Return the default of a parameter of a model's constructor, or of the memory that it makes.
 
     >>> from trifolium import IQN
     >>> default_of(IQN, "kappa")

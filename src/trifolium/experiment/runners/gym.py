@@ -1,16 +1,17 @@
 """GymRunner: one model in one Gymnasium environment."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
-from trifolium._nan import check_number, check_observation
+from trifolium._nan import check_observation
 from trifolium.agents import ActionSpec, ObservationSpec
 from trifolium.agents.agent import as_reward, check_fit
 from trifolium.agents.frames import FrameStacks
-from trifolium.errors import WorldError
+from trifolium.errors import NanError, WorldError
 from trifolium.experiment.runners.runner import (
     AGENT,
     LONGEST_REPLAY,
@@ -155,8 +156,8 @@ class GymRunner:
             self._actions.append(action)
         self._length += 1
         earned = as_reward(reward, self.env)
-        if self._check_nan:
-            check_number(f"the reward of agent {AGENT!r}", earned)
+        if self._check_nan and math.isnan(earned):
+            raise NanError(f"the reward of agent {AGENT!r} is NaN")
         self._return += earned
         return earned, bool(terminated), bool(truncated)
 

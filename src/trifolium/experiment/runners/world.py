@@ -153,6 +153,7 @@ class WorldRunner:
 
     def _play(self, actions: Sequence[int | None], *, remember: bool) -> list[EpisodeEnd]:
         """Let those whose turn it is act, and the next ones look."""
+        self._forget_absent()
         actors, self._waiting = self._waiting, []
         acted = [agent.act(self.world, action) for agent, action in zip(actors, actions, strict=True)]
         self._length += 1
@@ -165,9 +166,8 @@ class WorldRunner:
         ended = []
         is_last = self._length == self._turns
         while not self._waiting:
-            there = self.world.agents
-            self._over &= set(there)  # one that has left may come back, with a new episode
-            names = [name for name in there if name not in self._over]
+            self._forget_absent()
+            names = [name for name in self.world.agents if name not in self._over]
             for name in names:
                 agent = self._playing.get(name) or self._enter(name)
                 if agent.look(self.world, remember=remember, last=is_last):
@@ -179,6 +179,10 @@ class WorldRunner:
                 self.episodes += 1
                 break
         return ended
+
+    def _forget_absent(self) -> None:
+        """Let agents whose episode is over, and who have left the world, come back to a new one."""
+        self._over &= set(self.world.agents)
 
     def _enter(self, name: str) -> Agent:
         """Return the agent of that name, with a free stream, at the start of its episode."""
