@@ -402,10 +402,15 @@ def test_mistakes_are_told(name: str) -> None:
 
 def test_a_second_training_begins_episodes_in_the_memory() -> None:
     """Its environments are reset, so the step that the first one left open has no known successor."""
-    model = tri.DDQN(1, 2, 400, 0.0, n_streams=2, backend="jax", seed=0)
-    env = Corridor(length=1_000)
+    model = tri.DDQN(2, 2, 400, 1.0, n_streams=2, n_step=1, backend="jax", seed=0)
     for seed in (0, 1):
-        CompiledTraining(model, env, seed=seed, train_every=2, learning_starts=10_000).run(20)
+        training = CompiledTraining(
+            model, Corridor(), {"limit": 1_000}, seed=seed, train_every=2, learning_starts=10_000
+        )
+        training.run(30)
     batch = model.memory.sample(model.memory.drawable)
-    unknown = np.asarray(batch.valid)[:, 0] == 0
-    assert unknown.sum() == 2
+    columns = (batch.states, batch.next_states, batch.dones, batch.valid)
+    states, following, dones, valid = map(np.asarray, columns)
+    counted = (valid[:, 0] == 1) & (dones[:, 0] == 0)
+    assert counted.sum() > 20
+    np.testing.assert_array_equal(following[counted, 1], states[counted, 1] + 1)
