@@ -12,6 +12,7 @@ import trifolium_jax.pytrees  # noqa: F401  (so that JAX sees into states and ba
 from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer, Params
 from trifolium.errors import BackendError
 from trifolium.models import optimizers
+from trifolium_jax import namespace
 from trifolium_jax.network import adopt
 
 __all__ = ["JaxBackend"]
@@ -22,7 +23,7 @@ class JaxBackend(Differentiable):
 
     name = "jax"
     version = jax.__version__
-    xp = jnp
+    xp = namespace
 
     def __init__(self, device: Any = None) -> None:
         self.device = device if isinstance(device, jax.Device) else _find_device(device)
@@ -99,7 +100,7 @@ class JaxBackend(Differentiable):
         return self.from_numpy(value) if isinstance(value, np.ndarray) else value
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        differentiated = jax.value_and_grad(partial(function, jnp), has_aux=True)
+        differentiated = jax.value_and_grad(partial(function, namespace), has_aux=True)
 
         def evaluate(params: Params, *args: Any) -> tuple[Array, Any, Params]:
             with jax.numpy_rank_promotion("allow"):
@@ -120,7 +121,7 @@ class JaxBackend(Differentiable):
         )
 
     def optimizer(self, optimizer: Any = None, *, epsilon: float = 1e-8) -> Optimizer:
-        return optimizers.optimizer(jnp, optimizer, epsilon)
+        return optimizers.optimizer(namespace, optimizer, epsilon)
 
     def adopt(self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator) -> Adopted:
         with jax.default_device(self.device):

@@ -17,6 +17,7 @@ from trifolium.models.algorithm import Randomness
 from trifolium.models.learner import Learner
 from trifolium.models.update import Learned
 from trifolium.replay import State
+from trifolium_jax import namespace
 
 __all__ = ["Counts", "Environment", "Graph", "OnProgress", "PlayState", "Run"]
 
@@ -221,7 +222,7 @@ class Graph:
         """Return an action for each state, epsilon-greedy."""
         draws = _Random(key)
         noise = self._noise(draws, ())
-        values = self.model.update.algorithm.action_values(jnp, params, noise, states)
+        values = self.model.update.algorithm.action_values(namespace, params, noise, states)
         explores, which = draws.random((2, self.width), np.float32)
         random = jnp.minimum(which * values.shape[1], values.shape[1] - 1).astype(jnp.int32)
         return jnp.where(explores < epsilon, random, jnp.argmax(values, axis=1).astype(jnp.int32))

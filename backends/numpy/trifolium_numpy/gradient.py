@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-import autograd.numpy as traced
 import numpy as np
 from autograd.core import VJPNode, add_outgrads
 from autograd.tracer import getval, isbox, new_box, toposort, trace_stack
 
 from trifolium.backend import Array, Params
+from trifolium_numpy import traced
 
 __all__ = ["value_and_grad"]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import array_api_compat.torch as xp
 import torch
 from torch.optim.adam import adam as torch_adam
 
 from trifolium.backend import Optimizer, Params
 from trifolium.models import adam, optimizers
+from trifolium_torch import namespace
 
 __all__ = ["optimizer"]
 
@@ -21,10 +21,10 @@ ACCEPTS = "a class of torch.optim (or a functools.partial of one), "
 def optimizer(wanted: Any, epsilon: float) -> Optimizer:
     """Return the functions of an optimizer; see :meth:`trifolium.Differentiable.optimizer`."""
     if wanted is None:
-        return Optimizer(partial(adam.init, xp), partial(_fused_adam, epsilon=epsilon))
+        return Optimizer(partial(adam.init, namespace), FusedAdam(epsilon).step)
     kind = wanted.func if isinstance(wanted, partial) else wanted
     if not (isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)):
-        found = optimizers.optimizer(xp, wanted, epsilon, accepts=ACCEPTS)
+        found = optimizers.optimizer(namespace, wanted, epsilon, accepts=ACCEPTS)
         return found._replace(step=torch.no_grad()(found.step))
     if isinstance(wanted, partial) and "lr" in wanted.keywords:
         raise TypeError(
@@ -34,32 +34,55 @@ def optimizer(wanted: Any, epsilon: float) -> Optimizer:
     return Optimizer(held.init, held.step, traceable=False)
 
 
-def _fused_adam(
-    params: Params, grads: Params, state: Params, learning_rate: Any, *, epsilon: float
-) -> tuple[Params, Params]:
-    """Take one step of Adam in place, by torch's fused kernel."""
-    if torch.compiler.is_compiling():  # the compiler fuses it
-        return adam.step(xp, params, grads, state, learning_rate, epsilon)
-    names = list(params)
-    steps = state["step"].repeat(len(names)).unbind()  # torch adds 1 to each of them
-    torch_adam(
-        list(params.values()),
-        [grads[name] for name in names],
-        [state[f"mean.{name}"] for name in names],
-        [state[f"square.{name}"] for name in names],
-        [],
-        list(steps),
-        fused=True,
-        amsgrad=False,
-        beta1=adam.BETA_1,
-        beta2=adam.BETA_2,
-        lr=float(learning_rate),
-        weight_decay=0.0,
-        eps=epsilon,
-        maximize=False,
-    )
-    state["step"] = steps[0]
-    return params, state
+class FusedAdam:
+    """Adam by torch's fused kernel, in place.
+
+    The lists of tensors that torch takes are kept from step to step, and made anew for other
+    parameters or another state.
+    """
+
+    def __init__(self, epsilon: float) -> None:
+        self._epsilon = epsilon
+        self._params: Params = {}
+        self._state: Params = {}
+        self._lists: list[list[torch.Tensor]] = []
+
+    def step(
+        self, params: Params, grads: Params, state: Params, learning_rate: Any
+    ) -> tuple[Params, Params]:
+        """Take one step."""
+        if torch.compiler.is_compiling():  # the compiler fuses it
+            return adam.step(namespace, params, grads, state, learning_rate, self._epsilon)
+        if params is not self._params or state is not self._state:
+            self._hold(params, state)
+        values, means, squares, steps = self._lists
+        torch_adam(
+            values,
+            [grads[name] for name in params],
+            means,
+            squares,
+            [],
+            steps,
+            fused=True,
+            amsgrad=False,
+            beta1=adam.BETA_1,
+            beta2=adam.BETA_2,
+            lr=float(learning_rate),
+            weight_decay=0.0,
+            eps=self._epsilon,
+            maximize=False,
+        )
+        return params, state
+
+    def _hold(self, params: Params, state: Params) -> None:
+        steps = [state["step"], *(state["step"].clone() for _ in range(1, len(params)))]
+        self._lists = [
+            list(params.values()),
+            [state[f"mean.{name}"] for name in params],
+            [state[f"square.{name}"] for name in params],
+            steps,  # torch adds 1 to each
+        ]
+        self._params, self._state = params, state
 
 
 class TorchOptimizer:

@@ -93,11 +93,11 @@ def mlp(xp: Any, params: Params, inputs: Array, name: str = "", *, rectify_last:
 
 
 def rectified(xp: Any, values: Array) -> Array:
-    """Return ``values``, zero where they are not positive; so is the gradient there."""
-    relu = getattr(xp, "relu", None)  # torch's, one kernel where the standard takes three
-    if relu is not None:
-        return relu(values)
-    return values * xp.astype(values > 0, values.dtype)  # autograd's maximum widens to 64 bits
+    """Return ``values``, zero where they are negative. NaN stays NaN.
+
+    Backends define the gradient of ``xp.maximum(values, 0.0)`` as zero where ``values`` is zero.
+    """
+    return xp.maximum(values, 0.0)
 
 
 # Convolutions

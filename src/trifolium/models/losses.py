@@ -7,7 +7,7 @@ columns are [B, 1]. Quantile losses have N quantiles of the return, and N' sampl
 
 from typing import Any
 
-from trifolium.backend import Array, Params, device_of
+from trifolium.backend import Array, Params
 
 __all__ = [
     "chosen",
@@ -22,12 +22,7 @@ __all__ = [
 
 def chosen(xp: Any, values: Array, actions: Array) -> Array:
     """Return the ``values`` [B, A] of ``actions`` [B, 1]: [B, 1]."""
-    gather = getattr(xp, "take_along_dim", None)  # torch's, one kernel where what follows takes four
-    if gather is not None:
-        return gather(values, xp.astype(actions, xp.int64, copy=False), 1)
-    columns = xp.arange(values.shape[1], dtype=actions.dtype, device=device_of(actions))
-    is_chosen = xp.astype(actions == columns[None, :], values.dtype)
-    return xp.sum(values * is_chosen, axis=1, keepdims=True)
+    return xp.take_along_axis(values, actions, axis=1)
 
 
 def chosen_quantiles(xp: Any, quantiles: Array, actions: Array) -> Array:
