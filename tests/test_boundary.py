@@ -101,7 +101,7 @@ def is_namespace(node: ast.AST) -> bool:
     return ast.unparse(node).rpartition(".")[2] in ("xp", "_xp", "namespace")
 
 
-@pytest.mark.xfail(reason="the losses, the layers and the batch still ask")
+@pytest.mark.xfail(reason="the batch still asks")
 def test_the_core_does_not_ask_for_a_framework() -> None:
     core = ROOT / "src"
     found = {path.relative_to(core): list(probes(path)) for path in sorted(core.rglob("*.py"))}

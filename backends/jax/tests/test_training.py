@@ -414,3 +414,17 @@ def test_a_second_training_begins_episodes_in_the_memory() -> None:
     counted = (valid[:, 0] == 1) & (dones[:, 0] == 0)
     assert counted.sum() > 20
     np.testing.assert_array_equal(following[counted, 1], states[counted, 1] + 1)
+
+
+class Broken(Corridor):
+    """Its observations are NaN at the third place."""
+
+    def seen(self, state: Any) -> jax.Array:
+        return jnp.where(state.at == 2, jnp.nan, super().seen(state))
+
+
+def test_nan_is_not_hidden_in_the_graph() -> None:
+    model = ddqn()
+    CompiledTraining(model, Broken(), seed=2, train_every=2, learning_starts=64).run(128)
+    params = model.progress.learned.params
+    assert all(np.isnan(np.asarray(value)).any() for value in params.values())

@@ -57,8 +57,9 @@ def huber(xp: Any, errors: Array, delta: float) -> Array:
     ``0.5 e^2`` where ``|e| <= delta``, else ``delta (|e| - 0.5 delta)``.
     """
     size = xp.abs(errors)
-    is_small = xp.astype(size <= delta, size.dtype)
-    quadratic = is_small * size + (1.0 - is_small) * delta
+    is_large = xp.astype(size > delta, size.dtype)
+    # size is multiplied by a difference: XLA turns its product with a comparison into 0 at NaN
+    quadratic = (1.0 - is_large) * size + is_large * delta
     return 0.5 * quadratic * quadratic + delta * (size - quadratic)
 
 
