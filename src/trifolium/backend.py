@@ -322,7 +322,8 @@ def differentiable(backend: Backend, *, needed_by: str) -> Differentiable:
 
 def is_differentiable(backend: Backend) -> TypeGuard[Differentiable]:
     """Return whether models learn on ``backend``: it has all members of :class:`Differentiable`."""
-    return not _lacking_methods(type(backend), Differentiable)
+    kind = type(backend)
+    return kind in _DIFFERENTIABLE or not _lacking_methods(kind, Differentiable)
 
 
 def backends() -> dict[str, BackendInfo]:
@@ -365,6 +366,9 @@ def device_of(array: Array) -> Any:
 
 _BUILT: dict[tuple[str, str], Backend] = {}
 """Backends by name and device: one object each, so that what is compiled for one is compiled once."""
+
+_DIFFERENTIABLE: set[type] = set()
+"""Classes known to have all members of Differentiable; torch.compile can trace a look-up in a set."""
 
 _OWNERS: dict[type, Backend] = {}
 """Backends by the types of arrays that were found to be theirs."""
@@ -452,6 +456,8 @@ def _complete(name: str, backend: Backend) -> Backend:
             f"{', '.join(lacking)}; see trifolium.Backend and trifolium.Differentiable"
         )
     copyreg.pickle(type(backend), _reduced)
+    if is_differentiable(backend):
+        _DIFFERENTIABLE.add(type(backend))
     return backend
 
 
