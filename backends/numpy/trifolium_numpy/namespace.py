@@ -1,4 +1,4 @@
-"""The array namespace of the NumPy backend: array-api-compat's, with faster functions for few rows."""
+"""The array namespace of the NumPy backend: array-api-compat's, with faster functions."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The array namespace that records gradients: autograd's, with the functions that it lacks or slows."""
+"""The namespace that records gradients: autograd's, with functions that it lacks."""
 
 from collections.abc import Callable
 from typing import Any
