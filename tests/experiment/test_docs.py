@@ -12,16 +12,20 @@ BLOCKS = re.findall(
 )
 
 
+RUNS = [number for number, block in enumerate(BLOCKS) if "Experiment(" in block]
+
+
 def test_there_is_something_to_run():
-    assert len(BLOCKS) == 2
-    assert 'backend="numpy"' in BLOCKS[1]
+    assert (len(BLOCKS), len(RUNS)) == (4, 3)
+    assert sum('backend="numpy"' in block for block in BLOCKS) == 1
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", range(4))
 def test_block_runs(number, learner, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     on_this = f'backend="{learner.name}"'
     block = BLOCKS[number].replace('backend="numpy"', on_this)
     exec(block.replace('env="CartPole-v1"', f'env="CartPole-v1", {on_this}'), {})
-    (run,) = (tmp_path / "runs").iterdir()
-    assert (run / "model.safetensors").is_file()
+    if number in RUNS:
+        (run,) = (tmp_path / "runs").iterdir()
+        assert (run / "model.safetensors").is_file()

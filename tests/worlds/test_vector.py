@@ -83,18 +83,16 @@ def test_episodes_are_told_as_they_end(backend, mode):
 
 
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
-def test_one_call_for_all_unless_a_step_is_a_reset(backend, mode, monkeypatch):
+def test_one_call_for_all(backend, mode, monkeypatch):
     calls = []
     add = tri.Buffer.add
-    monkeypatch.setattr(
-        tri.Buffer, "add", lambda *a, **k: calls.append(k.get("stream")) or add(*a, **k)
-    )
+    monkeypatch.setattr(tri.Buffer, "add", lambda *a, **k: calls.append(k.get("where")) or add(*a, **k))
     runner = VectorRunner(vector(mode=mode), clockwork(backend, 1, 1, n_streams=N), seed=0)
-    runner.step()
-    assert calls == [None]
-    for _ in range(12):
+    for steps in range(1, 13):
         runner.step()
-    assert (set(calls) == {None}) == (mode is not AutoresetMode.NEXT_STEP)
+        assert len(calls) == steps
+    resets = any(where is not None and not where.all() for where in calls)
+    assert resets == (mode is AutoresetMode.NEXT_STEP)
 
 
 def test_evaluation_leaves_no_trace(backend):

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,3 +133,23 @@ def test_a_copy_does_what_the_original_would(copied):
     expected = [model.train_step().tolist() for _ in range(5)]
     assert [other.train_step().tolist() for _ in range(5)] == expected
     assert torch.equal(other.layer.weight, model.layer.weight)
+
+
+class Layered(TorchModel):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.layer = torch.nn.Linear(8, 2)
+
+    def take_action(self, state: Any) -> int:
+        return int(self.layer(torch.as_tensor(state).reshape(-1)).argmax())
+
+
+def test_states_of_numpy_in_float64_reach_layers_of_float32() -> None:
+    """Sorrel's agents stack the memory's frames and the newest observation with NumPy: float64."""
+    model = Layered(4, 2, 100, n_frames=2, seed=0)
+    stacked = np.vstack((np.asarray(model.memory.current_state()), np.ones((1, 4), np.float64)))
+    assert stacked.dtype == np.float64
+    assert model.take_action(stacked) in (0, 1)
+    assert model.take_actions(np.ones((3, 8))).shape == (3,)
+    double = Layered(4, 2, 100, n_frames=2, obs_dtype="float64").double()
+    assert double.take_action(np.ones(8)) in (0, 1)

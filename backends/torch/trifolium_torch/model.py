@@ -1,6 +1,7 @@
 """TorchModel: a model of your own in PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ class TorchModel(torch.nn.Module, BaseModel):
 
     Build layers in ``__init__`` as in any module, after ``super().__init__``; override ``take_action``
     and, if it learns, ``train_step``. ``parameters()``, ``to()``, ``state_dict()``, ``train()`` and
-    ``eval()`` are the module's. :meth:`save` writes the ``state_dict``.
+    ``eval()`` are the module's. :meth:`save` writes the ``state_dict``. Where the
+    memory holds float32, ``take_action`` gets float64 arrays of NumPy in float32: code that stacks
+    frames with NumPy makes float64 of them, which layers of float32 refuse.
 
     Args:
         input_size: shape of one observation; an int n stands for (n,).
@@ -66,6 +69,12 @@ class TorchModel(torch.nn.Module, BaseModel):
             **memory_options,
         )
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in ("take_action", "take_actions"):
+            if name in vars(cls):
+                setattr(cls, name, _in_single_precision(vars(cls)[name]))
+
     def state(self) -> dict[str, np.ndarray]:
         """Return the module's ``state_dict`` as host arrays.
 
@@ -86,3 +95,16 @@ class TorchModel(torch.nn.Module, BaseModel):
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Load what :meth:`state` returned into the module, each value in its own dtype and place."""
         self.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+
+
+def _in_single_precision(act: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``act`` with float64 states converted to float32 where the memory holds float32."""
+
+    @wraps(act)
+    def acting(model: Any, states: Any, *args: Any, **options: Any) -> Any:
+        is_double = isinstance(states, np.ndarray) and states.dtype == np.float64
+        if is_double and model.memory.spec.obs_dtype == "float32":
+            states = states.astype(np.float32)
+        return act(model, states, *args, **options)
+
+    return acting

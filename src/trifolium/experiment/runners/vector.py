@@ -207,14 +207,16 @@ class VectorRunner:
 
     def _store(self, real: np.ndarray, step: tuple[np.ndarray, ...]) -> None:
         """Add the steps of the streams ``real`` [N] bool; those of the others only reset them."""
-        memory = self._model.memory
-        if real.all():
-            obs, actions, rewards, terminated, truncated, successors = step
-            memory.add(obs, actions, rewards, terminated, truncated=truncated, next_obs=successors)
-            return
-        for stream in np.flatnonzero(real).tolist():
-            obs, action, reward, done, cut, successor = (column[stream] for column in step)
-            memory.add(obs, action, reward, done, truncated=cut, next_obs=successor, stream=stream)
+        obs, actions, rewards, terminated, truncated, successors = step
+        self._model.memory.add(
+            obs,
+            actions,
+            rewards,
+            terminated,
+            truncated=truncated,
+            next_obs=successors,
+            where=None if real.all() else real,
+        )
 
     def _successors(self, infos: Mapping[str, Any], cut: np.ndarray) -> np.ndarray:
         """Return the observations after a step, those before its resets where it ``cut`` episodes."""
