@@ -163,7 +163,7 @@ def test_states_and_batches_are_pytrees() -> None:
         state = replay.add(state, [number, number], 0, 1.0, False, tag=number)
     again = _pytree.tree_map(lambda leaf: leaf, state)
     assert (again.spec, again.backend) == (state.spec, state.backend)
-    assert len(_pytree.tree_leaves(state)) == 2 + 5 + 2
+    assert len(_pytree.tree_leaves(state)) == 2 + 5 + 2 + 2
     batch = replay.sample(state, torch.randint(2**30, (3, 2)))
     doubled = _pytree.tree_map(lambda leaf: leaf * 2, batch)
     assert isinstance(doubled, tri.Batch)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
@@ -33,17 +32,14 @@ class Leaf(NamedTuple):
         shape: of one frame.
         dtype: name of a NumPy dtype.
         n_frames: frames of it in a state.
+        column: name of the column that stores it: "obs", or such as "obs/camera/left".
     """
 
     path: tuple[str, ...]
     shape: tuple[int, ...]
     dtype: str
     n_frames: int
-
-    @property
-    def column(self) -> str:
-        """Name of the column that stores it: "obs", or such as "obs/camera/left"."""
-        return "/".join(["obs", *(quote(key, safe=" ") for key in self.path)])
+    column: str = "obs"
 
     def named(self, argument: str) -> str:
         """Return how errors name it as a part of ``argument``: such as obs['camera']['left']."""
@@ -60,6 +56,11 @@ class BufferSpec:
         leaves: the arrays of an observation; one with the path () unless it is structured.
         n_frames: the most frames that a leaf has in a state.
         extras: (name, shape, dtype) of each.
+        is_structured: whether an observation is a mapping.
+        obs_shape: shape of one observation; for structured ones a nested dict of name to (shape, dtype).
+        obs_dtype: name of the dtype of one observation; for structured ones a nested dict of them.
+        window: the options that shape a window.
+        columns: the columns that a backend holds: the leaves of an observation, then the extras.
     """
 
     capacity: int
@@ -72,6 +73,28 @@ class BufferSpec:
     n_step: int
     gamma: float
     boundary: str
+    is_structured: bool = field(init=False, repr=False, compare=False)
+    obs_shape: Any = field(init=False, repr=False, compare=False)
+    obs_dtype: Any = field(init=False, repr=False, compare=False)
+    window: WindowShape = field(init=False, repr=False, compare=False)
+    columns: tuple[Field, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out the attributes that follow from the options: a compiler can read them."""
+        shape, kinds = self.leaves[0].shape, [(leaf.shape, leaf.dtype) for leaf in self.leaves]
+        is_structured = bool(self.leaves[0].path)
+        length = self.capacity // self.n_streams
+        leaves = (Field(leaf.column, leaf.shape, leaf.dtype) for leaf in self.leaves)
+        extras = (Field(name, shape, dtype) for name, shape, dtype in self.extras)
+        found = {
+            "is_structured": is_structured,
+            "obs_shape": nested(self.leaves, kinds) if is_structured else shape,
+            "obs_dtype": nested(self.leaves, [leaf.dtype for leaf in self.leaves]),
+            "window": WindowShape(length, self.n_frames, self.n_step, self.boundary == "pad"),
+            "columns": (*leaves, *extras),
+        }
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def checked(
@@ -112,35 +135,6 @@ class BufferSpec:
         for dtype in (spec.action_dtype, *(field.dtype.name for field in spec.columns)):
             backend.dtype(dtype)  # raises where the backend has no such dtype
         return spec
-
-    @cached_property
-    def is_structured(self) -> bool:
-        """Whether an observation is a mapping."""
-        return bool(self.leaves[0].path)
-
-    @cached_property
-    def obs_shape(self) -> Any:
-        """Shape of one observation; for structured ones a nested dict of name to (shape, dtype)."""
-        if not self.is_structured:
-            return self.leaves[0].shape
-        return nested(self.leaves, [(leaf.shape, leaf.dtype) for leaf in self.leaves])
-
-    @cached_property
-    def obs_dtype(self) -> Any:
-        """Name of the dtype of one observation; for structured ones a nested dict of them."""
-        return nested(self.leaves, [leaf.dtype for leaf in self.leaves])
-
-    @cached_property
-    def window(self) -> WindowShape:
-        """The options that shape a window."""
-        length = self.capacity // self.n_streams
-        return WindowShape(length, self.n_frames, self.n_step, self.boundary == "pad")
-
-    @cached_property
-    def columns(self) -> tuple[Field, ...]:
-        """The columns that a backend holds: the leaves of an observation, then the extras."""
-        leaves = (Field(leaf.column, leaf.shape, leaf.dtype) for leaf in self.leaves)
-        return (*leaves, *(Field(name, shape, dtype) for name, shape, dtype in self.extras))
 
     @property
     def row_bytes(self) -> int:
@@ -216,10 +210,14 @@ def _leaves(obs_shape: Any, obs_dtype: Any, n_frames: Any) -> tuple[Leaf, ...]:
         return (Leaf((), checks.shape("obs_shape", obs_shape), dtype, frames),)
     frames_of = _frames_by_name(obs_shape, n_frames)
     found = [
-        Leaf(path, *_kind(path, kind, obs_dtype), frames_of[path[0]])
+        Leaf(path, *_kind(path, kind, obs_dtype), frames_of[path[0]], _column(path))
         for path, kind in _walk(obs_shape, ())
     ]
     return tuple(found)
+
+
+def _column(path: tuple[str, ...]) -> str:
+    return "/".join(["obs", *(quote(key, safe=" ") for key in path)])
 
 
 def _walk(tree: Mapping[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
