@@ -3,7 +3,7 @@
 import math
 import operator
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from trifolium.backend import as_numpy
 
 __all__ = [
     "Field",
+    "Options",
     "dtype_name",
     "flag",
     "flags",
@@ -82,11 +83,11 @@ def is_single_flag(value: Any) -> bool:
     return isinstance(value, bool | np.bool)
 
 
-def flags(name: str, value: Any, count: int) -> np.ndarray:
-    """Return ``value`` as [count] bool."""
+def flags(name: str, value: Any, count: int, options: "Options | None" = None) -> np.ndarray:
+    """Return ``value`` as [count] bool; errors of shape name ``options``."""
     if type(value) is np.ndarray and value.dtype == np.bool and value.shape == (count,):
         return value
-    array = Field(name, (), "float32").rows(np.atleast_1d(as_numpy(value)), count)
+    array = Field(name, (), "float32", options).rows(np.atleast_1d(as_numpy(value)), count)
     if not np.all((array == 0) | (array == 1)):
         raise ValueError(f"{name}={value!r:.80}; expected truth values, or 0 and 1")
     return array.astype(bool)
@@ -136,6 +137,41 @@ def _as_array(name: str, value: Any) -> np.ndarray:
         raise ValueError(f"{name} can't be made an array: {error}") from None
 
 
+class Options(NamedTuple):
+    """The options of a buffer that set the shape and the dtype of one argument of ``add``.
+
+    Attributes:
+        shape: the option that sets the shape, such as "obs_shape"; "" for none.
+        dtype: the option that sets the dtype; with a ``path`` it is that of the shape.
+        path: the keys in the option, if it is a mapping to (shape, dtype).
+        n_streams: streams of the buffer.
+    """
+
+    shape: str = ""
+    dtype: str = ""
+    path: tuple[str, ...] = ()
+    n_streams: int = 1
+
+    def for_shape(self, shape: tuple[int, ...], dtype: str) -> str:
+        """Return the option as it sets the shape; "" for none.
+
+        >>> Options("extras", path=("tag",)).for_shape((2,), "int32")
+        "extras={'tag': ((2,), 'int32')}"
+        """
+        if not self.path:
+            return self.shape and f"{self.shape}={shape}"
+        value: Any = (shape, dtype)
+        for key in reversed(self.path):
+            value = {key: value}
+        return f"{self.shape}={value}"
+
+    def for_dtype(self, shape: tuple[int, ...], dtype: str) -> str:
+        """Return the option as it sets the dtype; "" for none."""
+        if self.path:
+            return self.for_shape(shape, dtype)
+        return self.dtype and f"{self.dtype}={dtype!r}"
+
+
 class Field:
     """What one column of a buffer takes: checks and converts values for it.
 
@@ -143,12 +179,16 @@ class Field:
         name: the argument that errors name.
         shape: of one row.
         dtype: name of a NumPy dtype.
+        options: the options that errors of shape and dtype name; None for none.
     """
 
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: str) -> None:
+    def __init__(
+        self, name: str, shape: tuple[int, ...], dtype: str, options: Options | None = None
+    ) -> None:
         self.name = name
         self.shape = shape
         self.dtype = np.dtype(dtype)
+        self.options = options
         # the type of Python number that is one row, and the range that fits
         kinds: dict[str, type] = {"i": int, "u": int, "f": float}
         self._number: Any = None if shape else kinds.get(self.dtype.kind)
@@ -195,7 +235,41 @@ class Field:
 
     def named(self, name: str) -> "Field":
         """Return the same field under the name of another argument."""
-        return Field(name, self.shape, self.dtype.name)
+        return Field(name, self.shape, self.dtype.name, self.options)
+
+    def shape_error(
+        self, found: tuple[int, ...], expected: tuple[int, ...], n_streams: int = 1
+    ) -> ValueError:
+        """Return the error of a value of the shape ``found``; it names the options that set another.
+
+        Args:
+            found: the shape that came.
+            expected: the shape that was expected.
+            n_streams: streams that the value has an axis for; 1: it has no such axis.
+        """
+        reasons = []
+        if self.options is not None:
+            if n_streams > 1 or self.options.n_streams == 1:
+                reasons.append(f"n_streams={n_streams}")
+            reasons.append(self.options.for_shape(self.shape, self.dtype.name))
+        reason = " and ".join(filter(None, reasons))
+        return ValueError(
+            f"{self.name} has shape {found}; expected {expected}{', as ' if reason else ''}{reason}"
+        )
+
+    def dtype_error(self, found: Any) -> TypeError:
+        """Return the error of a value of the dtype ``found``; it names the option that stores it."""
+        other = str(found).rpartition(".")[2]  # torch's is "torch.uint8"
+        option = ""
+        if self.options is not None:
+            # float32 is what networks take, also where the values are float64
+            wider = "float32" if other == "float64" else other
+            option = self.options.for_dtype(self.shape, wider)
+        return TypeError(
+            f"{self.name} has dtype {other}, which can't be stored as {self.dtype} without changing "
+            f"values; expected {self.dtype}: convert it first"
+            f"{', or create the buffer with ' if option else ''}{option}"
+        )
 
     def _converted(self, value: Any, expected: tuple[int, ...]) -> np.ndarray:
         array = _as_array(self.name, value)
@@ -209,7 +283,8 @@ class Field:
         if array.shape != expected:
             extra = array.ndim - len(expected)
             if extra < 0 or array.shape[extra:] != expected or array.shape[:extra] != (1,) * extra:
-                raise ValueError(f"{self.name} has shape {array.shape}; expected {expected}")
+                lead = expected[: len(expected) - len(self.shape)]
+                raise self.shape_error(array.shape, expected, *lead)
             array = array.reshape(expected)
         return array if array.dtype == self.dtype else self._cast(array)
 
@@ -220,7 +295,4 @@ class Field:
                 return cast
         elif np.can_cast(array.dtype, self.dtype, "same_kind"):
             return array.astype(self.dtype)
-        raise TypeError(
-            f"{self.name} has dtype {array.dtype}, which can't be stored as {self.dtype} "
-            f"without changing values; expected {self.dtype}, or convert it first"
-        )
+        raise self.dtype_error(array.dtype)

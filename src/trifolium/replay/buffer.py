@@ -676,7 +676,10 @@ class Buffer:
     def _checked_stream(self, stream: int) -> int:
         found = checks.integer("stream", stream, 0)
         if found >= self.n_streams:
-            raise ValueError(f"stream={found} does not exist; expected 0 to {self.n_streams - 1}")
+            raise ValueError(
+                f"stream={found} does not exist; expected 0 to {self.n_streams - 1}, "
+                f"as n_streams={self.n_streams}"
+            )
         return found
 
     def _checked_streams(self, stream: int | None) -> Sequence[int]:

@@ -208,7 +208,9 @@ def _streams(state: State, stream: Any) -> Array:
     if stream is None:
         return numbers(state, 0, count)
     if isinstance(stream, int) and not 0 <= stream < count:
-        raise ValueError(f"stream={stream} does not exist; expected 0 to {count - 1}")
+        raise ValueError(
+            f"stream={stream} does not exist; expected 0 to {count - 1}, as n_streams={count}"
+        )
     xp, dtype = state.backend.xp, state.written.dtype
     return xp.reshape(xp.asarray(stream, dtype=dtype, device=device_of(state.written)), (1,))
 
@@ -221,8 +223,5 @@ def _converted(state: State, field: Field, value: Any) -> Array:
     kinds = {"u": ("bool", "integral"), "f": ("bool", "integral", "real floating")}
     kinds |= {"i": kinds["u"], "b": ("bool",), "c": ("bool", "numeric")}
     if array.dtype != wanted and not xp.isdtype(array.dtype, kinds[field.dtype.kind]):
-        raise TypeError(
-            f"{field.name} has dtype {array.dtype}, which can't be stored as {field.dtype} "
-            f"without changing values; expected {field.dtype}, or convert it first"
-        )
+        raise field.dtype_error(array.dtype)
     return xp.astype(array, wanted, copy=False)

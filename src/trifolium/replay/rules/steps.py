@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from trifolium import _checks as checks
-from trifolium._checks import Field
+from trifolium._checks import Field, Options
 from trifolium.backend import Array, Params
 from trifolium.replay.rules.marks import TERMINATED, TRUNCATED, UNKNOWN
 from trifolium.replay.schema import BufferSpec
@@ -62,11 +62,24 @@ class StepFields:
     def __init__(self, spec: BufferSpec) -> None:
         self.n_streams = spec.n_streams
         self._leaves = spec.leaves
-        self._obs = [Field(leaf.named("obs"), leaf.shape, leaf.dtype) for leaf in spec.leaves]
+        self._obs = [
+            Field(
+                leaf.named("obs"),
+                leaf.shape,
+                leaf.dtype,
+                Options("obs_shape", "obs_dtype", leaf.path, spec.n_streams),
+            )
+            for leaf in spec.leaves
+        ]
         self._next_obs = [field.named(leaf.named("next_obs")) for leaf, field in self._each_leaf()]
-        self._extras = {name: Field(name, shape, dtype) for name, shape, dtype in spec.extras}
-        self._action = Field("action", spec.action_shape, spec.action_dtype)
-        self._reward = Field("reward", (), "float32")
+        self._extras = {
+            name: Field(name, shape, dtype, Options("extras", "", (name,), spec.n_streams))
+            for name, shape, dtype in spec.extras
+        }
+        of_action = Options("action_shape", "action_dtype", (), spec.n_streams)
+        self._action = Field("action", spec.action_shape, spec.action_dtype, of_action)
+        self._one_number = Options(n_streams=spec.n_streams)
+        self._reward = Field("reward", (), "float32", self._one_number)
         self._one_array = None if spec.is_structured else self._obs[0]
 
     # On the host
@@ -120,12 +133,12 @@ class StepFields:
         if extras or self._extras:
             check_names(self._extras.keys(), extras)
             columns |= {name: self._extras[name].rows(value, n) for name, value in extras.items()}
-        terminated = checks.flags("done", done, n)
+        terminated = checks.flags("done", done, n, self._one_number)
         marks = terminated.view(np.uint8) * _TERMINATED
         if truncated is not False:
             if checks.is_single_flag(truncated):
                 truncated = [truncated] * n
-            is_cut = checks.flags("truncated", truncated, n) & ~terminated
+            is_cut = checks.flags("truncated", truncated, n, self._one_number) & ~terminated
             marks += is_cut * (_CUT if next_obs is None else _TRUNCATED)
         following = None
         if next_obs is not None:
@@ -135,7 +148,7 @@ class StepFields:
 
     def taken(self, where: Any) -> np.ndarray | None:
         """Return the streams for which ``where`` [n_streams] is True; None if that is all of them."""
-        found = checks.flags("where", where, self.n_streams)
+        found = checks.flags("where", where, self.n_streams, self._one_number)
         return None if found.all() else np.flatnonzero(found)
 
     # In a graph
@@ -173,14 +186,16 @@ class StepFields:
             expected = (*lead, *field.shape)
             extra = array.ndim - len(expected)
             if extra < 0 or tuple(array.shape) != (*(1,) * extra, *expected):
-                raise ValueError(f"{field.name} has shape {tuple(array.shape)}; expected {expected}")
+                raise field.shape_error(tuple(array.shape), expected, n_streams)
             return xp.reshape(array, (steps * n_streams, *field.shape))
 
         def rows(field: Field, value: Any) -> Array:
             return shaped(field, convert(field, value))
 
         def flags(name: str, value: Any) -> Array:
-            return xp.reshape(rows(Field(name, (), "float32"), value) != 0, (steps, n_streams))
+            return xp.reshape(
+                rows(Field(name, (), "float32", self._one_number), value) != 0, (steps, n_streams)
+            )
 
         terminated = flags("done", done)
         if checks.is_single_flag(truncated):
@@ -238,7 +253,7 @@ def check_names(expected: Set[str], extras: Mapping[str, Any]) -> None:
         problems += [f"missing: {', '.join(missing)}"] * bool(missing)
         raise TypeError(
             f"extras given to add are wrong ({'; '.join(problems)}); "
-            f"this buffer's extras are: {', '.join(sorted(expected)) or 'none'}"
+            f"expected the names in extras= of the buffer: {', '.join(sorted(expected)) or 'none'}"
         )
 
 
@@ -253,7 +268,10 @@ def _at(name: str, value: Any, path: tuple[str, ...]) -> Any:
             )
         if key not in value:
             where = name + "".join(f"[{each!r}]" for each in path[:depth])
-            raise ValueError(f"{where} lacks the key {key!r}; it has {', '.join(map(repr, value))}")
+            raise ValueError(
+                f"{where} lacks the key {key!r}, which obs_shape has; "
+                f"it has {', '.join(map(repr, value)) or 'none'}"
+            )
         value = value[key]
     return value
 
@@ -284,7 +302,6 @@ def _steps_in(found: tuple[int, ...], obs: Field, n_streams: int) -> int:
     fits = rank >= 0 and tuple(found[rank:]) == obs.shape and len(steps) <= 1
     if not fits or streams != ((n_streams,) if n_streams > 1 else ()):
         one = (*((n_streams,) if n_streams > 1 else ()), *obs.shape)
-        raise ValueError(
-            f"{obs.name} has shape {tuple(found)}; expected {one}, or that after an axis of steps"
-        )
+        error = obs.shape_error(tuple(found), one, n_streams)
+        raise ValueError(f"{error}, with or without an axis of steps before it")
     return (steps or (1,))[0]
