@@ -11,7 +11,7 @@ from trifolium.backend import as_numpy
 
 __all__ = [
     "Field",
-    "Options",
+    "ColumnOptions",
     "dtype_name",
     "flag",
     "flags",
@@ -83,11 +83,11 @@ def is_single_flag(value: Any) -> bool:
     return isinstance(value, bool | np.bool)
 
 
-def flags(name: str, value: Any, count: int, options: "Options | None" = None) -> np.ndarray:
+def flags(name: str, value: Any, count: int, options: "ColumnOptions | None" = None) -> np.ndarray:
     """Return ``value`` as [count] bool; errors of shape name ``options``."""
     if type(value) is np.ndarray and value.dtype == np.bool and value.shape == (count,):
         return value
-    array = Field(name, (), "float32", options).rows(np.atleast_1d(as_numpy(value)), count)
+    array = Field(name, (), "float32", options).rows(np.atleast_1d(_as_array(name, value)), count)
     if not np.all((array == 0) | (array == 1)):
         raise ValueError(f"{name}={value!r:.80}; expected truth values, or 0 and 1")
     return array.astype(bool)
@@ -137,7 +137,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
         raise ValueError(f"{name} can't be made an array: {error}") from None
 
 
-class Options(NamedTuple):
+class ColumnOptions(NamedTuple):
     """The options of a buffer that set the shape and the dtype of one argument of ``add``.
 
     Attributes:
@@ -155,7 +155,7 @@ class Options(NamedTuple):
     def for_shape(self, shape: tuple[int, ...], dtype: str) -> str:
         """Return the option as it sets the shape; "" for none.
 
-        >>> Options("extras", path=("tag",)).for_shape((2,), "int32")
+        >>> ColumnOptions("extras", path=("tag",)).for_shape((2,), "int32")
         "extras={'tag': ((2,), 'int32')}"
         """
         if not self.path:
@@ -183,7 +183,7 @@ class Field:
     """
 
     def __init__(
-        self, name: str, shape: tuple[int, ...], dtype: str, options: Options | None = None
+        self, name: str, shape: tuple[int, ...], dtype: str, options: ColumnOptions | None = None
     ) -> None:
         self.name = name
         self.shape = shape
@@ -225,13 +225,18 @@ class Field:
 
     def array(self, value: Any) -> np.ndarray:
         """Return ``value``, of any shape, as an array of this dtype."""
+        array = self.numbers(value)
+        return array if array.dtype == self.dtype else self._cast(array)
+
+    def numbers(self, value: Any) -> np.ndarray:
+        """Return ``value``, of any shape, as an array of numbers of any dtype."""
         array = _as_array(self.name, value)
         if array.dtype.kind not in "biufc":
             raise TypeError(
                 f"{self.name} is {value!r:.80} ({type(value).__name__}); expected numbers of dtype "
                 f"{self.dtype}"
             )
-        return array if array.dtype == self.dtype else self._cast(array)
+        return array
 
     def named(self, name: str) -> "Field":
         """Return the same field under the name of another argument."""

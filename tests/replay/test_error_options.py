@@ -34,7 +34,7 @@ def add_functional(backend: tri.Backend, options: dict[str, Any], step: dict[str
 def _stacked(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _stacked(part) for key, part in value.items()}
-    return np.stack([np.asarray(value)] * 5)
+    return [value] * 5
 
 
 WAYS = [add_one, add_many, add_functional]
@@ -146,3 +146,13 @@ def test_keys(backend: tri.Backend, way: Callable[..., None]) -> None:
     step = {"obs": {"goal": [1.0]}, "action": 1, "reward": 0.0, "done": False}
     with pytest.raises(ValueError, match="obs lacks the key 'arm', which obs_shape has"):
         way(backend, {"obs_shape": {"arm": 2, "goal": 1}}, step)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["obs", "action", "reward", "done", "truncated", "place", "tag"])
+@pytest.mark.parametrize("value", [None, "ab", [[1, 2], [3]]], ids=repr)
+def test_what_is_no_number(
+    backend: tri.Backend, way: Callable[..., None], name: str, value: Any
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{name}"):
+        way(backend, {"obs_shape": (3,), **OPTIONS}, GOOD | {name: value})

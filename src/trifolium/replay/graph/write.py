@@ -219,7 +219,14 @@ def _converted(state: State, field: Field, value: Any) -> Array:
     """Return ``value`` as an array of the dtype of ``field``, on the device."""
     xp = state.backend.xp
     wanted = state.backend.dtype(field.dtype.name)
-    array = xp.asarray(value, device=device_of(state.marks))
+    try:
+        array = xp.asarray(value, device=device_of(state.marks))
+        is_number = xp.isdtype(array.dtype, ("bool", "numeric"))
+    except (TypeError, ValueError, RuntimeError):
+        field.numbers(value)  # raises an error that names the argument
+        raise
+    if not is_number:
+        field.numbers(value)
     kinds = {"u": ("bool", "integral"), "f": ("bool", "integral", "real floating")}
     kinds |= {"i": kinds["u"], "b": ("bool",), "c": ("bool", "numeric")}
     if array.dtype != wanted and not xp.isdtype(array.dtype, kinds[field.dtype.kind]):

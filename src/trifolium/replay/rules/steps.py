@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from trifolium import _checks as checks
-from trifolium._checks import Field, Options
+from trifolium._checks import Field, ColumnOptions
 from trifolium.backend import Array, Params
 from trifolium.replay.rules.marks import TERMINATED, TRUNCATED, UNKNOWN
 from trifolium.replay.schema import BufferSpec
@@ -67,18 +67,18 @@ class StepFields:
                 leaf.named("obs"),
                 leaf.shape,
                 leaf.dtype,
-                Options("obs_shape", "obs_dtype", leaf.path, spec.n_streams),
+                ColumnOptions("obs_shape", "obs_dtype", leaf.path, spec.n_streams),
             )
             for leaf in spec.leaves
         ]
         self._next_obs = [field.named(leaf.named("next_obs")) for leaf, field in self._each_leaf()]
         self._extras = {
-            name: Field(name, shape, dtype, Options("extras", "", (name,), spec.n_streams))
+            name: Field(name, shape, dtype, ColumnOptions("extras", "", (name,), spec.n_streams))
             for name, shape, dtype in spec.extras
         }
-        of_action = Options("action_shape", "action_dtype", (), spec.n_streams)
+        of_action = ColumnOptions("action_shape", "action_dtype", (), spec.n_streams)
         self._action = Field("action", spec.action_shape, spec.action_dtype, of_action)
-        self._one_number = Options(n_streams=spec.n_streams)
+        self._one_number = ColumnOptions(n_streams=spec.n_streams)
         self._reward = Field("reward", (), "float32", self._one_number)
         self._one_array = None if spec.is_structured else self._obs[0]
 
