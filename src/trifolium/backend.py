@@ -35,6 +35,7 @@ __all__ = [
     "Optimizer",
     "Params",
     "as_numpy",
+    "backend_of",
     "backends",
     "device_of",
     "differentiable",
@@ -488,6 +489,17 @@ def _reduced(backend: Any) -> tuple[Any, ...]:
 
 def _found_again(name: str, device: Any) -> Backend:
     return get_backend(name, device=device)
+
+
+def backend_of(array: Array) -> Backend | None:
+    """Return the backend whose arrays ``array`` is one of, on its default device; None if unknown.
+
+    >>> backend_of(np.zeros(3)).name
+    'numpy'
+    """
+    if isinstance(array, np.ndarray | np.generic):
+        return get_backend("numpy")
+    return _owner(array)
 
 
 def _owner(value: Any) -> Backend | None:

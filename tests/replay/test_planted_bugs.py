@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.replay.host import columns, ring, samplers, store
+from trifolium.replay.host import columns, prioritized, ring, store
 from trifolium.replay.rules import chunk, marks, steps, windows
 from trifolium.replay.rules import ring as rules
 from trifolium.testing import Twin
@@ -81,10 +81,10 @@ PLANTED: dict[str, Plant] = {
         ring.Ring, "current_rows", lambda f, *args: (f(*args)[0], np.ones(len(args[1]), bool))
     ),
     "priorities of overwritten rows stay": changed(
-        samplers.Prioritized, "_forget", lambda f, *args: None
+        prioritized.Prioritized, "_forget", lambda f, *args: None
     ),
     "priorities for stacks that were overwritten": changed(
-        samplers.Prioritized, "_drop_broken_stacks", lambda f, *args: None
+        prioritized.Prioritized, "_drop_broken_stacks", lambda f, *args: None
     ),
     "priorities for rows that are invalid": changed(
         store.Store, "valid_rows", lambda f, self, streams, serials: np.ones(len(serials), bool)
@@ -106,6 +106,12 @@ PLANTED: dict[str, Plant] = {
         store, "layout", lambda f, *args: f(*args)._replace(is_step=~f(*args).is_step)
     ),
     "a terminated newest step waits for the next row": constant(rules, "TERMINATED"),
+    "sequences cross the end of an episode": changed(
+        store.Store, "unbroken", lambda f, self, streams, firsts, length: np.ones(len(firsts), bool)
+    ),
+    "rows that can't be drawn are fetched as valid": changed(
+        ring.Ring, "is_drawable", lambda f, self, streams, serials: np.ones(len(serials), bool)
+    ),
     "streams share their rows": changed(
         ring.Ring, "rows", lambda f, self, streams, serials: f(self, 0, serials)
     ),

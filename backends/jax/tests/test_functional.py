@@ -258,7 +258,7 @@ def test_states_and_batches_are_pytrees(backend: tri.Backend) -> None:
         state = replay.add(state, [step, step], 0, 1.0, False, tag=step)
     again = jax.tree.map(lambda leaf: leaf, state)
     assert (again.spec, again.backend) == (state.spec, state.backend)
-    assert len(jax.tree.leaves(state)) == 2 + 5 + 2
+    assert len(jax.tree.leaves(state)) == 2 + 5 + 2 + 2
     for batch in (replay.sample(state, jax.random.bits(jax.random.key(0), (3, 2))), sampled()):
         doubled = jax.tree.map(lambda leaf: leaf * 2, batch)
         assert isinstance(doubled, tri.Batch)

@@ -10,9 +10,9 @@ from typing import Any, Self
 import numpy as np
 
 from trifolium import _checks as checks
-from trifolium import files, schedules
+from trifolium import files, saved_options, schedules
 from trifolium.backend import Array, Backend, Differentiable, Params, differentiable, get_backend
-from trifolium.models import layers, networks, saved_options
+from trifolium.models import layers, networks
 from trifolium.models.actor import Actor, epsilon_greedy
 from trifolium.models.algorithm import Algorithm, Randomness
 from trifolium.models.arguments import check_options, own_options

@@ -11,7 +11,8 @@ from trifolium.replay.functional import (
     update_priorities,
 )
 from trifolium.replay.graph.state import State
-from trifolium.replay.host.samplers import Prioritized, Sampler, Uniform
+from trifolium.replay.host.prioritized import Prioritized
+from trifolium.replay.host.samplers import Sampler, Uniform
 
 __all__ = [
     "Batch",

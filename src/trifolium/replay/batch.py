@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, as_numpy, get_backend
+from trifolium.backend import Array, as_numpy, backend_of, get_backend
 
 __all__ = ["Batch", "map_tree"]
 
@@ -60,7 +60,48 @@ class Batch:
         return iter((self.states, self.actions, self.rewards, self.next_states, self.dones, self.valid))
 
     def __len__(self) -> int:
+        """6, as of the tuple that it unpacks into; :attr:`batch_size` counts rows."""
+        return 6
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """Return a field, or fields, of the tuple that it unpacks into."""
+        return tuple(self)[index]
+
+    @property
+    def batch_size(self) -> int:
+        """Rows, or sequences, in the batch."""
         return int(self.rewards.shape[0])
+
+    def to(self, device: Any) -> "Batch":
+        """Return the batch on another device of its framework; ``indices`` stay as they are.
+
+        Args:
+            device: a name such as "cuda:0", or the framework's own device object.
+
+        Raises:
+            BackendError: the framework has no such device.
+
+        >>> from trifolium import Buffer
+        >>> buffer = Buffer(8, (2,), seed=0)
+        >>> buffer.add([1.0, 2.0], action=0, reward=1.0, done=True)
+        >>> buffer.sample(1).to("cpu").states.tolist()
+        [[1.0, 2.0]]
+        """
+        from array_api_compat import to_device  # here, as it loads what few programs need
+
+        owner = backend_of(self.rewards)
+        place = device if owner is None else get_backend(owner.name, device=device).device
+        return self.each(lambda array: to_device(array, place))
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in page-locked memory, which a GPU copies from in the background.
+
+        Only torch has such memory, where there is a GPU; batches of other frameworks are returned as
+        they are. A ``DataLoader`` with ``pin_memory=True`` calls it.
+        """
+        if not hasattr(self.rewards, "pin_memory"):
+            return self
+        return self.each(lambda array: array.pin_memory())
 
     def each(self, function: Callable[[Array], Array]) -> "Batch":
         """Return a batch with every array but ``indices`` passed through ``function``."""
@@ -101,7 +142,7 @@ class Batch:
         named: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         extras = {name: tensor(array) for name, array in named.pop("extras").items()}
         tensors = {name: tensor(array) for name, array in named.items()}
-        return TensorDict({**tensors, "extras": extras}, batch_size=[len(self)])
+        return TensorDict({**tensors, "extras": extras}, batch_size=[self.batch_size])
 
 
 def map_tree(function: Callable[[Array], Array], tree: Any) -> Any:

@@ -12,13 +12,27 @@ import numpy as np
 
 from trifolium import _checks as checks
 from trifolium import files
-from trifolium.backend import Array, Backend, Params, get_backend
+from trifolium.backend import Array, Backend, Params, as_numpy, get_backend
 from trifolium.replay.batch import Batch, map_tree
 from trifolium.replay.graph.state import State
-from trifolium.replay.host.samplers import Sampler, Uniform, draw_runs
+from trifolium.replay.host.samplers import (
+    Accept,
+    Draw,
+    Sampler,
+    SequenceSampler,
+    Uniform,
+    draw_accepted,
+    draw_runs,
+)
 from trifolium.replay.host.store import Store
 from trifolium.replay.io import convert, file
-from trifolium.replay.io.recordings import EpisodeSource, episodes, found_options
+from trifolium.replay.io.recordings import (
+    EpisodeSource,
+    episodes,
+    found_options,
+    recorded,
+    space_options,
+)
 from trifolium.replay.rules.assemble import Packed, Plan, assemble
 from trifolium.replay.rules.marks import BLANK, TERMINATED
 from trifolium.replay.rules.priorities import LARGEST_PRIORITY
@@ -26,6 +40,8 @@ from trifolium.replay.rules.steps import FLAGS, StepFields
 from trifolium.replay.schema import BufferSpec, nested
 
 __all__ = ["Buffer", "Minibatches"]
+
+PART = 65_536  # steps of a data set that are stored in one call
 
 
 class Buffer:
@@ -300,27 +316,34 @@ class Buffer:
         batch.indices = indices
         return batch
 
-    def sample_sequences(self, batch_size: int, length: int, *, flatten: bool = True) -> Batch:
-        """Draw runs of ``length`` consecutive rows of a stream, uniformly and all different.
+    def sample_sequences(
+        self, batch_size: int, length: int, *, within_episode: bool = False, flatten: bool = True
+    ) -> Batch:
+        """Draw runs of ``length`` consecutive rows of a stream.
 
-        A run may cross into the next episode; each of its rows is valid or not as in :meth:`sample`.
+        They are all different and equally likely; with :class:`Prioritized` they are drawn by the
+        priority of their first row, and a run may come twice. A run may cross into the next episode,
+        unless ``within_episode`` is set. Each of its rows is valid or not as in :meth:`sample`.
 
         Args:
             batch_size: runs to draw, at least 1.
             length: rows in each, at least 1.
+            within_episode: whether only runs are drawn that lie in one episode, without blank rows or
+                observations after a truncated step inside.
             flatten: as in :meth:`sample`.
 
         Returns:
-            A batch with a time axis: [B, length, ...].
+            A batch with a time axis: [B, length, ...]; ``indices`` [B] are of the first rows.
 
         Raises:
             NotEnoughTransitions: fewer runs can be drawn; the message has both numbers.
         """
         batch_size = checks.integer("batch_size", batch_size, 1)
         length = checks.integer("length", length, 1)
-        streams, firsts = draw_runs(self._store.ring, self.rng, batch_size, span=length)
+        streams, firsts, weights = self._drawn_runs(batch_size, length, within_episode)
         serials = (firsts[:, None] + np.arange(length)).reshape(-1)
-        plan = self._store.plan(np.repeat(streams, length), serials)
+        weights = None if weights is None else np.repeat(weights, length)
+        plan = self._store.plan(np.repeat(streams, length), serials, weights)
         xp = self.backend.xp
 
         def timed(array: Array) -> Array:
@@ -328,6 +351,40 @@ class Buffer:
 
         batch = self._store.columns.batch(plan, flatten).each(timed)
         batch.indices = self._store.ring.indices(streams, firsts)
+        return batch
+
+    def fetch(self, indices: Any, *, flatten: bool = True) -> Batch:
+        """Return the rows with these indices, drawn before or not.
+
+        Rows that can't be drawn now, as their stack or successor is not stored, are invalid.
+
+        Args:
+            indices: [B], as ``Batch.indices`` has them.
+            flatten: as in :meth:`sample`.
+
+        Raises:
+            IndexError: rows are not stored, or not any more; the message has the first of them.
+
+        >>> buffer = Buffer(8, (2,), seed=0)
+        >>> for step in range(5):
+        ...     buffer.add([step, step], action=0, reward=1.0, done=False)
+        >>> batch = buffer.sample(3)
+        >>> bool((buffer.fetch(batch.indices).states == batch.states).all())
+        True
+        """
+        which, store = checks.vector("indices", indices, "int64"), self._store
+        _, stored = store.ring.current_rows(which)
+        if not stored.all():
+            missing = which[~stored]
+            raise IndexError(
+                f"indices holds {len(missing)} rows that are not stored, such as {missing[0]}; "
+                "expected indices of batches whose rows were not overwritten since"
+            )
+        streams, serials = which % self.n_streams, which // self.n_streams
+        plan = store.plan(streams, serials)
+        plan.scalars[2, ~store.ring.is_drawable(streams, serials)] = 0.0
+        batch = self._store.columns.batch(plan, flatten)
+        batch.indices = which
         return batch
 
     def as_dataset(
@@ -398,14 +455,21 @@ class Buffer:
         """Rows stored, of all streams; blank and boundary rows count."""
         return self.size
 
-    def __getitem__(self, index: int | slice) -> tuple[Any, Any, Any, Any]:
+    def __getitem__(self, index: Any) -> tuple[Any, Any, Any, Any]:
         """Return (obs, action, reward, done) of stored rows, stream after stream, oldest first.
 
-        A slice gives native arrays with a leading axis.
+        A slice, a list and an array, of integers or of truth values, give native arrays with a leading
+        axis.
         """
         rows = self._store.ring.all_rows()
         if isinstance(index, slice):
-            chosen = rows[index]
+            several: Any = index
+        elif isinstance(index, list | tuple) or getattr(index, "ndim", 0) == 1:
+            several = self._places(index, len(rows))
+        else:
+            several = None
+        if several is not None:
+            chosen = rows[several]
             outcomes = (self._host_column(name)[chosen] for name in ("action", "reward", "done"))
             return (self._observed(chosen), *map(self.backend.from_numpy, outcomes))
         try:
@@ -439,7 +503,7 @@ class Buffer:
     @property
     def extra_data(self) -> Mapping[str, Array]:
         """The extras by name, in ring order: a copy [capacity, ...], made when a name is looked up."""
-        return _Lazy([name for name, _, _ in self.spec.extras], self._store.columns.copied)
+        return _Extras([name for name, _, _ in self.spec.extras], self._store.columns.copied)
 
     @property
     def capacity(self) -> int:
@@ -592,6 +656,87 @@ class Buffer:
     # Recordings
 
     @classmethod
+    def from_spaces(
+        cls, capacity: int, observation_space: Any, action_space: Any, **options: Any
+    ) -> Self:
+        """Return an empty buffer for the spaces of an environment of Gymnasium.
+
+        Dict and Tuple spaces become structured observations; the names of a Tuple's parts are "0", "1"
+        and so on. 64-bit floats are stored as float32, 64-bit integers as the backend's default
+        integer.
+
+        Args:
+            capacity: as for the constructor.
+            observation_space: such as ``env.observation_space``.
+            action_space: such as ``env.action_space``.
+            **options: further arguments of the constructor, which may replace what the spaces say.
+
+        Raises:
+            TypeError: a space has no arrays of fixed shapes; the message names it.
+
+        >>> from types import SimpleNamespace
+        >>> box = SimpleNamespace(shape=(4,), dtype="float32")
+        >>> discrete = SimpleNamespace(shape=(), dtype="int64")
+        >>> Buffer.from_spaces(100, box, discrete).obs_shape
+        (4,)
+        """
+        backend = get_backend(options.pop("backend", "numpy"), device=options.pop("device", None))
+        found = space_options(observation_space, action_space, backend.default_int)
+        return cls(capacity, **(found | options), backend=backend)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        observations: Any,
+        actions: Any,
+        rewards: Any,
+        terminations: Any,
+        truncations: Any = None,
+        next_observations: Any = None,
+        *,
+        capacity: int | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return a buffer with the steps of a data set, in D4RL's layout, for example.
+
+        Without ``next_observations`` the successor of a step is the next observation; a truncated step
+        has none then, and is invalid. With them every step has the successor that is given. float64
+        arrays are stored as float32.
+
+        Args:
+            observations: [T, *obs_shape], or a mapping of such arrays.
+            actions: [T, *action_shape].
+            rewards: [T] or [T, 1].
+            terminations: [T], whether each step terminated its episode.
+            truncations: [T], whether an episode was cut off after each step; None for nowhere.
+            next_observations: as ``observations``; None if they are not known.
+            capacity: rows held, if not those of all steps; the oldest steps are dropped first.
+            **options: further arguments of the constructor.
+
+        Raises:
+            TypeError, ValueError: an argument is no such array; the message names it.
+
+        >>> import numpy as np
+        >>> done = np.arange(10) % 5 == 4
+        >>> buffer = Buffer.from_arrays(np.zeros((10, 2)), np.zeros(10, int), np.ones(10), done)
+        >>> buffer.drawable
+        10
+        """
+        if "n_streams" in options:
+            raise TypeError("n_streams was given; expected none: a data set is stored in one stream")
+        steps = recorded(observations, actions, rewards, terminations, truncations, next_observations)
+        found = steps.options | {"capacity": steps.rows if capacity is None else capacity}
+        if capacity is None:
+            frames = options.get("n_frames", 1)
+            most = max(frames.values()) if isinstance(frames, Mapping) else frames
+            found["capacity"] = max(found["capacity"], int(most) + 1)
+        buffer = cls(**(found | options))
+        for part in steps.parts(PART):
+            buffer.extend(**part)
+        buffer.end_episode()
+        return buffer
+
+    @classmethod
     def from_minari(
         cls,
         dataset: EpisodeSource,
@@ -643,6 +788,20 @@ class Buffer:
 
     # Helpers
 
+    @staticmethod
+    def _places(index: Any, count: int) -> np.ndarray:
+        """Return several places among ``count`` rows as an array that NumPy indexes with."""
+        array = as_numpy(index)
+        if array.dtype == np.bool:
+            if array.shape != (count,):
+                raise IndexError(f"index has shape {array.shape}; expected {(count,)}, the rows stored")
+            return array
+        places = checks.vector("index", array, "int64")
+        beyond = places[(places >= count) | (places < -count)]
+        if len(beyond):
+            raise IndexError(f"index={beyond[0]} is out of range: {count} rows are stored")
+        return places
+
     def _is_taken(self, where: Any) -> bool:
         """Return ``where`` of a single stream as a bool."""
         if self.n_streams > 1:
@@ -655,6 +814,21 @@ class Buffer:
             store, self.rng, checks.integer("batch_size", batch_size, 1)
         )
         return store.plan(streams, serials, weights), store.ring.indices(streams, serials)
+
+    def _drawn_runs(self, batch_size: int, length: int, within_episode: bool) -> Draw:
+        """Return the first rows of runs."""
+        store = self._store
+        accept: Accept | None = None
+        if checks.flag("within_episode", within_episode):
+
+            def accept(streams: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+                return store.unbroken(streams, firsts, length)
+
+        if isinstance(self.sampler, SequenceSampler):
+            return self.sampler.draw_sequences(store, self.rng, batch_size, length, accept)
+        if accept is None:
+            return Draw(*draw_runs(store.ring, self.rng, batch_size, span=length))
+        return Draw(*draw_accepted(store.ring, self.rng, batch_size, accept, span=length))
 
     def _observed(self, rows: np.ndarray) -> Any:
         read, native = self._store.columns.read, self.backend.from_numpy
@@ -727,8 +901,8 @@ class Minibatches:
             yield self._buffer.sample(self._batch_size, flatten=self._flatten)
 
 
-class _Lazy(Mapping[str, Array]):
-    """A mapping that makes each value when it is looked up."""
+class _Extras(Mapping[str, Array]):
+    """The extras of a buffer; each is copied when it is looked up."""
 
     def __init__(self, names: Sequence[str], make: Callable[[str], Array]) -> None:
         self._names = tuple(names)
@@ -738,6 +912,12 @@ class _Lazy(Mapping[str, Array]):
         if name not in self._names:
             raise KeyError(name)
         return self._make(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        raise TypeError(
+            f"extra_data[{name!r}] can't be assigned: it is a copy. Declare the column when the buffer "
+            f"is made, extras={{{name!r}: dtype}}, and pass {name}= to add"
+        )
 
     def __contains__(self, name: object) -> bool:
         return name in self._names

@@ -23,7 +23,6 @@ from trifolium.replay.graph import widetree
 from trifolium.replay.graph.draw import batch_of, checked_bits, drawn_by_priority, drawn_uniformly
 from trifolium.replay.graph.state import (
     Priorities,
-    PriorityOptions,
     State,
     check_capacity,
     counts,
@@ -31,7 +30,7 @@ from trifolium.replay.graph.state import (
     of_age,
 )
 from trifolium.replay.graph.write import checked_steps, with_errors, with_steps
-from trifolium.replay.host.samplers import Prioritized
+from trifolium.replay.host.prioritized import Prioritized
 from trifolium.replay.rules.ordinals import DRAWS
 from trifolium.replay.rules.ring import continues
 from trifolium.replay.schema import BufferSpec, nested
@@ -103,7 +102,7 @@ def init(  # noqa: D417 (most arguments are those of Buffer)
         has_successor=chosen.zeros((spec.n_streams,), "bool"),
         priorities=None if sampler is None else _no_priorities(chosen, rows),
         spec=spec,
-        priority_options=None if sampler is None else PriorityOptions(**sampler.options),
+        priority_options=None if sampler is None else sampler.priority_options,
         backend=chosen,
     )
 

@@ -57,7 +57,7 @@ class BufferSpec:
         n_frames: the most frames that a leaf has in a state.
         extras: (name, shape, dtype) of each.
         is_structured: whether an observation is a mapping.
-        obs_shape: shape of one observation; for structured ones a nested dict of name to (shape, dtype).
+        obs_shape: shape of one observation; for structured ones a nested dict of (shape, dtype).
         obs_dtype: name of the dtype of one observation; for structured ones a nested dict of them.
         window: the options that shape a window.
         columns: the columns that a backend holds: the leaves of an observation, then the extras.
@@ -132,7 +132,7 @@ class BufferSpec:
         spec._check_capacity()
         if boundary not in ("mask", "pad"):
             raise ValueError(f"boundary={boundary!r}; expected 'mask' or 'pad'")
-        for dtype in (spec.action_dtype, *(field.dtype.name for field in spec.columns)):
+        for dtype in (spec.action_dtype, *(column.dtype.name for column in spec.columns)):
             backend.dtype(dtype)  # raises where the backend has no such dtype
         return spec
 

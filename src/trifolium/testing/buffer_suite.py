@@ -40,7 +40,9 @@ class BufferSuite:
             states, actions, rewards, next_states, dones, valid = batch
             six = (states, actions, rewards, next_states, dones, valid)
             assert all(a is getattr(batch, name) for a, name in zip(six, FIELDS[:6], strict=True))
-            assert len(batch) == 6
+            assert (len(batch), batch.batch_size) == (6, 6)
+            assert batch[1] is actions
+            assert batch[-2:] == (dones, valid)
             runs = buffer.sample_sequences(5, 3, flatten=flatten)
             _check_shapes(buffer, runs, (5, 3), flatten)
         frames = buffer.current_state()

@@ -59,10 +59,9 @@ def wander(twin: Twin, seed: int, operations: int, check: Callable[[Twin], objec
                 other.add(*[""] * rng.randrange(8), "truncated", "", stream=stream)
                 twin.add_from(other)
             case "draw" if twin.options.prioritized:
-                drawn += twin.check_sample(4) + twin.check_sequences(
-                    2, 1
-                )  # the latter are not all valid
-                indices = drawn[-8::2]
+                drawn += twin.check_sample(4) + twin.check_sequences(2, 2, within_episode=True)
+                drawn += twin.check_sequences(2, 1)
+                indices = drawn[-24::4]
                 twin.update_priorities(indices, [rng.uniform(-4, 4) for _ in indices])
             case "clear" if rng.random() < 0.3:
                 twin.clear()

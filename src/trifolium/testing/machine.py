@@ -154,11 +154,17 @@ class BufferMachine(RuleBasedStateMachine):
         """Draw a batch, or everything."""
         self.drawn += self.twin.check_sample(size, flatten=flatten)
 
-    @rule(size=st.sampled_from([1, 2]), length=st.integers(1, 4))
+    @rule(size=st.sampled_from([1, 2]), length=st.integers(1, 4), within_episode=st.booleans())
     @_counted
-    def sample_sequences(self, size: int, length: int) -> None:
+    def sample_sequences(self, size: int, length: int, within_episode: bool) -> None:
         """Draw runs."""
-        self.drawn += self.twin.check_sequences(size, length)
+        self.drawn += self.twin.check_sequences(size, length, within_episode=within_episode)
+
+    @rule()
+    @_counted
+    def fetch(self) -> None:
+        """Read rows by index."""
+        self.twin.check_fetch()
 
     @precondition(lambda self: self.twin.options.prioritized and self.drawn)
     @rule(size=st.integers(1, 8), error=st.integers(-9, 9))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-__all__ = ["Obs", "ReferenceBuffer", "Row", "Transition"]
+__all__ = ["Obs", "ReferenceBuffer", "Row", "Transition", "is_unbroken"]
 
 Obs = tuple[float, ...]
 
@@ -232,3 +232,8 @@ class ReferenceBuffer:
         places = range(newest.place - self.n_frames + 1, newest.place + 1)
         whole = all(place in stored or (place < 0 and self.pad) for place in places)
         return [stored.get(place, self.zeros) for place in places], whole
+
+
+def is_unbroken(rows: Sequence[Row]) -> bool:
+    """Return whether a run of rows lies in one episode, and every row of it is a step."""
+    return len({row.episode for row in rows}) == 1 and all(row.kind == "step" for row in rows)

@@ -17,7 +17,7 @@ from trifolium.testing.twin import Options, Twin
 
 __all__ = ["Functions", "StateBuffer", "StateTwin", "plain", "random_bits"]
 
-FEW, MANY = 3, 32
+FEW, MANY, CHUNK = 3, 32, 4
 
 
 class Compile(Protocol):
@@ -74,8 +74,14 @@ class StateBuffer:
     # Through the functional form
 
     def extend(self, **steps: Any) -> None:
-        """Add several steps of a stream, or of each."""
-        self.add(**steps)
+        """Add several steps of a stream, or of each, in chunks of few lengths: each is compiled."""
+        stream = steps.pop("stream", None)
+        count = len(steps["action"])
+        sizes = [CHUNK] * (count // CHUNK) + [1] * (count % CHUNK)
+        for size, end in zip(sizes, np.cumsum(sizes).tolist(), strict=True):
+            now: slice | int = slice(end - size, end) if size > 1 else end - 1
+            part = {name: None if each is None else each[now] for name, each in steps.items()}
+            self.add(**part, stream=stream)
 
     def add(self, *, stream: int | None = None, next_obs: Any, **step: Any) -> None:
         """Add one step of a stream, or of each."""

@@ -13,7 +13,7 @@ from trifolium.errors import NotEnoughTransitions
 from trifolium.replay import Buffer, Prioritized
 from trifolium.testing.compare import check_batch, check_weights, importance, tuples
 from trifolium.testing.priorities import ReferencePriorities
-from trifolium.testing.reference import ReferenceBuffer
+from trifolium.testing.reference import ReferenceBuffer, is_unbroken
 
 __all__ = ["Options", "Twin"]
 
@@ -162,6 +162,7 @@ class Twin:
         """Compare every transition that can be drawn, and all that can be read."""
         self.check_cursors()
         self.check_sample(None)
+        self.check_fetch()
         for stream in range(self.options.n_streams):
             self.check_reads(stream, 0)
 
@@ -192,21 +193,47 @@ class Twin:
         check_weights(self.backend, batch, weights)
         return indices
 
-    def check_sequences(self, size: int, length: int) -> list[int]:
+    def check_sequences(self, size: int, length: int, *, within_episode: bool = False) -> list[int]:
         """Draw ``size`` runs of ``length`` rows, compare them, and return their indices."""
-        expected = {run[0].row.index: run for run in self.reference.sequences(length)}
-        if len(expected) < size:
+        runs = self.reference.sequences(length)
+        if within_episode:
+            runs = [run for run in runs if is_unbroken([each.row for each in run])]
+        priorities = self.priorities.at_draw() if self.options.prioritized else None
+        if priorities is not None:
+            runs = [run for run in runs if run[0].row.index in priorities]
+        expected = {run[0].row.index: run for run in runs}
+        if len(expected) < (size if priorities is None else 1):
             with pytest.raises(NotEnoughTransitions) as caught:
-                self.buffer.sample_sequences(size, length)
+                self.buffer.sample_sequences(size, length, within_episode=within_episode)
             assert (caught.value.requested, caught.value.available) == (size, len(expected))
             return []
-        batch = self.buffer.sample_sequences(size, length)
+        batch = self.buffer.sample_sequences(size, length, within_episode=within_episode)
         indices: list[int] = batch.indices.tolist()
-        assert len(set(indices)) == size
         assert set(indices) <= expected.keys()
+        weights = [1.0] * size
+        if priorities is None:
+            assert len(set(indices)) == size
+        else:
+            drawn = [priorities[index] for index in indices]
+            weights = importance(drawn, list(priorities.values()), ALPHA, BETA)
         rows = [row for index in indices for row in expected[index]]
         check_batch(self.backend, batch, rows, (size, length))
+        check_weights(self.backend, batch, [weight for weight in weights for _ in range(length)])
         return indices
+
+    def check_fetch(self) -> None:
+        """Read all rows by index: those that can be drawn are right, the others invalid."""
+        expected = self.reference.transitions()
+        stored = [row.index for rows in self.reference.streams for row in rows]
+        if stored:
+            batch = self.buffer.fetch(stored)
+            valid = self.backend.to_numpy(batch.valid)[:, 0].tolist()
+            found = dict(zip(stored, valid, strict=True))
+            assert not any(found[index] for index in found.keys() - expected.keys())
+        if expected:
+            batch = self.buffer.fetch(list(expected))
+            assert batch.indices.tolist() == list(expected)
+            check_batch(self.backend, batch, list(expected.values()), (len(expected),))
 
     def check_reads(self, stream: int, offset: int) -> None:
         """Compare what is read without drawing."""

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from trifolium.backend import Array, Backend, Params, device_of
 from trifolium.replay.rules.marks import TERMINATED
+from trifolium.replay.rules.priorities import PriorityOptions
 from trifolium.replay.rules.ring import drawable_counts, rows_of, skipped_rows
 from trifolium.replay.rules.windows import stack, valid
 from trifolium.replay.schema import BufferSpec
 
 __all__ = [
     "Priorities",
-    "PriorityOptions",
     "State",
     "check_capacity",
     "counts",
@@ -26,14 +26,6 @@ __all__ = [
 ]
 
 LARGEST_CAPACITY = 1 << 29  # so that numbers of rows, added up, stay within 32 bits
-
-
-class PriorityOptions(NamedTuple):
-    """The options of :class:`trifolium.Prioritized`, which documents each."""
-
-    alpha: float
-    beta: float
-    epsilon: float
 
 
 class Priorities(NamedTuple):

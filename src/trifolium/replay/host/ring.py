@@ -220,6 +220,12 @@ class Ring:
             return max(self.sizes.item(0) + ended - span - self.skipped, 0)
         return int(self.drawable(span).sum())
 
+    def is_drawable(self, streams: np.ndarray, serials: np.ndarray) -> np.ndarray:
+        """Return [N] bool: which of the stored rows with these ``serials`` [N] can be drawn now."""
+        oldest = self.written[streams] - self.sizes[streams] + self.skipped
+        found: np.ndarray = (serials >= oldest) & (serials < oldest + self.drawable()[streams])
+        return found
+
     def locate(self, ordinals: np.ndarray, span: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Return (streams, serials), each [N], of the drawable runs numbered ``ordinals`` [N].
 

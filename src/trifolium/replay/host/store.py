@@ -295,6 +295,21 @@ class Store:
         found: np.ndarray = valid(np, self.ring.marks, rows, whole)
         return found
 
+    def unbroken(self, streams: np.ndarray, firsts: np.ndarray, length: int) -> np.ndarray:
+        """Return [N] bool: which runs of ``length`` rows lie in one episode and have no idle row.
+
+        Args:
+            streams: [N].
+            firsts: [N], the serials of the first rows.
+            length: rows in a run.
+        """
+        serials = (firsts[:, None] + np.arange(length)).reshape(-1)
+        rows = self.ring.rows(np.repeat(streams, length), serials)
+        marks = self.ring.marks[rows].reshape(-1, length)
+        ended = ((marks[:, :-1] & ENDED) != 0).any(axis=1)
+        found: np.ndarray = ~(ended | ((marks & NO_TRANSITION) != 0).any(axis=1))
+        return found
+
     def recent(self, stream: int) -> list[np.ndarray]:
         """Return the newest n_frames - 1 observations, oldest first; zeros for earlier episodes.
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from trifolium.backend import Array, Backend
 from trifolium.replay.graph import widetree
-from trifolium.replay.graph.state import Priorities, PriorityOptions, State, check_capacity
-from trifolium.replay.host.samplers import Prioritized, Sampler
+from trifolium.replay.graph.state import Priorities, State, check_capacity
+from trifolium.replay.host.prioritized import Prioritized
+from trifolium.replay.host.samplers import Sampler
 from trifolium.replay.host.store import Store
 from trifolium.replay.schema import BufferSpec
 
@@ -41,7 +42,7 @@ def to_state(spec: BufferSpec, backend: Backend, store: Store, sampler: Sampler)
         backend.from_numpy(widetree.grown(masses)),
         backend.from_numpy(np.array([largest], np.float32)),
     )
-    return replace(state, priorities=priorities, priority_options=PriorityOptions(**sampler.options))
+    return replace(state, priorities=priorities, priority_options=sampler.priority_options)
 
 
 def sampler_of(state: State) -> Prioritized | None:

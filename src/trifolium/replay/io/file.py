@@ -11,9 +11,11 @@ import numpy as np
 
 from trifolium.backend import Backend
 from trifolium.errors import BackendError, CheckpointError
-from trifolium.replay.host.samplers import Prioritized, Sampler, Uniform
+from trifolium.replay.host.prioritized import Prioritized
+from trifolium.replay.host.samplers import Sampler, Uniform
 from trifolium.replay.host.store import Store
 from trifolium.replay.schema import BufferSpec, supported
+from trifolium.saved_options import required
 
 __all__ = [
     "arrays_of",
@@ -96,7 +98,8 @@ def buffer_options(
         name = manifest["sampler"]
         if name not in _OWN_SAMPLERS:
             raise ValueError(f"it was saved with a sampler of your own, {name}; give sampler= again")
-        sampler = _OWN_SAMPLERS[name](**manifest["sampler_options"])
+        kind = _OWN_SAMPLERS[name]
+        sampler = kind(**required("the file", manifest["sampler_options"]))
     options = dict(manifest["spec"])
     if not isinstance(options["extras"], Mapping):  # as files before version 0.2 have them
         options["extras"] = {name: (shape, dtype) for name, shape, dtype in options["extras"]}

@@ -1,13 +1,24 @@
-"""Episodes that were recorded elsewhere."""
+"""Buffers from data that was recorded elsewhere: spaces, episodes of Minari, arrays."""
 
-from collections.abc import Callable, Iterable, Iterator
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from trifolium.backend import as_numpy
+from trifolium.replay.batch import map_tree
+from trifolium.replay.rules.chunk import differs
 
-__all__ = ["EpisodeSource", "RecordedEpisode", "episodes", "found_options"]
+__all__ = [
+    "EpisodeSource",
+    "Recorded",
+    "RecordedEpisode",
+    "episodes",
+    "found_options",
+    "recorded",
+    "space_options",
+]
 
 
 class Recording(Protocol):
@@ -134,3 +145,155 @@ def _array(number: int, name: str, value: Any) -> np.ndarray:
 def _narrowed(array: np.ndarray) -> np.ndarray:
     """Return float64, which recordings are full of and few networks take, as float32."""
     return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+class Recorded(NamedTuple):
+    """T steps of one stream as host arrays.
+
+    Attributes:
+        obs: [T, *obs_shape], or a mapping of such arrays.
+        action: [T, *action_shape].
+        reward, done, truncated: [T].
+        next_obs: as ``obs``; None if the observations after the steps are not known.
+    """
+
+    obs: Any
+    action: np.ndarray
+    reward: np.ndarray
+    done: np.ndarray
+    truncated: np.ndarray
+    next_obs: Any
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments of :class:`trifolium.Buffer` that follow from the arrays."""
+        wide = {} if self.action.dtype.kind in "iub" else {"action_dtype": self.action.dtype}
+        if isinstance(self.obs, Mapping):
+            kinds: Any = map_tree(lambda array: (array.shape[1:], array.dtype.name), self.obs)
+            return {"obs_shape": kinds, "action_shape": self.action.shape[1:], **wide}
+        shape, dtype = self.obs.shape[1:], self.obs.dtype
+        return {
+            "obs_shape": shape,
+            "obs_dtype": dtype,
+            "action_shape": self.action.shape[1:],
+            **wide,
+        }
+
+    def parts(self, length: int) -> Iterator[dict[str, Any]]:
+        """Yield the arguments of :meth:`trifolium.Buffer.extend`, ``length`` steps at a time."""
+        for start in range(0, len(self.reward), length):
+            part = operator.itemgetter(slice(start, start + length))
+            yield {
+                name: None if value is None else map_tree(part, value)
+                for name, value in self._asdict().items()
+            }
+
+    @property
+    def rows(self) -> int:
+        """Rows that the steps take in a buffer, at most."""
+        if self.next_obs is None:
+            return len(self.reward)
+        cut = self.truncated & ~self.done
+        goes_on = ~(self.truncated | self.done)[:-1]
+        unlike = np.zeros(len(goes_on), bool)
+        for found, given in zip(_arrays_in(self.obs), _arrays_in(self.next_obs), strict=True):
+            unlike |= differs(np, given[:-1], found[1:], 1)
+        return len(self.reward) + int(cut.sum()) + int((goes_on & unlike).sum()) + 1
+
+
+def recorded(
+    observations: Any,
+    actions: Any,
+    rewards: Any,
+    terminations: Any,
+    truncations: Any,
+    next_observations: Any,
+) -> Recorded:
+    """Return the arguments of :meth:`trifolium.Buffer.from_arrays`, checked."""
+    reward = _column("rewards", rewards)
+    steps = len(reward)
+    if not steps:
+        raise ValueError("rewards is empty; expected at least one step")
+
+    def column(name: str, value: Any) -> np.ndarray:
+        array = _column(name, value)
+        if len(array) != steps:
+            raise ValueError(f"{name} has {len(array)} steps; expected {steps}, as rewards has")
+        return _narrowed(array)
+
+    def observed(name: str, value: Any) -> Any:
+        return map_tree(lambda array: column(name, array), value)
+
+    def flags(name: str, value: Any) -> np.ndarray:
+        array = column(name, value).reshape(steps, -1)
+        if array.shape[1] != 1 or not np.all((array == 0) | (array == 1)):
+            raise ValueError(f"{name} has other values than one truth value a step; expected 0 or 1")
+        return array[:, 0].astype(bool)
+
+    done = flags("terminations", terminations)
+    cut = np.zeros(steps, bool) if truncations is None else flags("truncations", truncations)
+    found = Recorded(
+        obs=observed("observations", observations),
+        action=column("actions", actions),
+        reward=_narrowed(reward).reshape(steps),
+        done=done,
+        truncated=cut & ~done,
+        next_obs=None
+        if next_observations is None
+        else observed("next_observations", next_observations),
+    )
+    if found.next_obs is not None:
+        shapes = [[a.shape for a in _arrays_in(tree)] for tree in (found.obs, found.next_obs)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                f"next_observations has shapes {shapes[1]}; expected {shapes[0]}, as observations has"
+            )
+    return found
+
+
+def space_options(observation_space: Any, action_space: Any, default_int: str) -> dict[str, Any]:
+    """Return the arguments of :class:`trifolium.Buffer` that follow from spaces of Gymnasium.
+
+    64-bit floats become float32, and 64-bit integers the backend's default integer.
+
+    Raises:
+        TypeError: a space has no arrays of fixed shapes.
+    """
+
+    def kind(name: str, space: Any) -> Any:
+        inner = getattr(space, "spaces", None)
+        if inner is not None:
+            parts = inner.items() if isinstance(inner, Mapping) else enumerate(inner)
+            return {str(key): kind(f"{name}[{key!r}]", part) for key, part in parts}
+        shape, dtype = getattr(space, "shape", None), getattr(space, "dtype", None)
+        if shape is None or dtype is None or np.dtype(dtype).kind not in "biuf":
+            raise TypeError(
+                f"{name}={space!r:.80} has no array of a fixed shape; expected a space of Gymnasium "
+                "made of Box, Discrete, MultiDiscrete, MultiBinary, Dict and Tuple"
+            )
+        plain = np.dtype(dtype).name
+        return tuple(shape), {"float64": "float32", "int64": default_int}.get(plain, plain)
+
+    seen, done = kind("observation_space", observation_space), kind("action_space", action_space)
+    if isinstance(done, Mapping):
+        raise TypeError(f"action_space={action_space!r:.80} is structured; expected one array")
+    options = {"action_shape": done[0], "action_dtype": done[1]}
+    if isinstance(seen, Mapping):
+        return options | {"obs_shape": seen}
+    return options | {"obs_shape": seen[0], "obs_dtype": seen[1]}
+
+
+def _column(name: str, value: Any) -> np.ndarray:
+    array = as_numpy(value)
+    if array.dtype.kind not in "biuf" or array.ndim == 0:
+        raise TypeError(
+            f"{name} is a {type(value).__name__} of dtype {array.dtype} and shape {array.shape}; "
+            "expected an array of numbers with a leading axis of steps"
+        )
+    return array
+
+
+def _arrays_in(tree: Any) -> list[np.ndarray]:
+    if not isinstance(tree, Mapping):
+        return [tree]
+    return [array for inner in tree.values() for array in _arrays_in(inner)]

@@ -1,14 +1,22 @@
 """The arithmetic of proportional priorities (Schaul et al. 2016, section 3.3 and 3.4)."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from trifolium.backend import Array
 
-__all__ = ["LARGEST_PRIORITY", "importance_weights", "mass", "raw_priority"]
+__all__ = ["LARGEST_PRIORITY", "PriorityOptions", "importance_weights", "mass", "raw_priority"]
 
 LARGEST_PRIORITY = float(np.finfo(np.float32).max)  # so that no sum of float64 overflows
+
+
+class PriorityOptions(NamedTuple):
+    """The options of :class:`trifolium.Prioritized`, which documents each."""
+
+    alpha: float
+    beta: float
+    epsilon: float
 
 
 def raw_priority(errors: Array, epsilon: float) -> Array:

@@ -260,6 +260,9 @@ def check_names(expected: Set[str], extras: Mapping[str, Any]) -> None:
 def _at(name: str, value: Any, path: tuple[str, ...]) -> Any:
     """Return the part of a structured ``value`` at ``path``."""
     for depth, key in enumerate(path):
+        if isinstance(value, tuple) and key.isdigit() and int(key) < len(value):
+            value = value[int(key)]  # of a Tuple space
+            continue
         if not isinstance(value, Mapping):
             where = name + "".join(f"[{each!r}]" for each in path[:depth])
             raise TypeError(
@@ -279,6 +282,8 @@ def _at(name: str, value: Any, path: tuple[str, ...]) -> Any:
 def _check_keys(name: str, value: Any, paths: list[tuple[str, ...]]) -> None:
     """Raise ValueError if ``value`` has keys that none of ``paths`` has."""
     known = {path[0] for path in paths}
+    if isinstance(value, tuple):
+        value = {str(place): part for place, part in enumerate(value)}
     unknown = sorted(str(key) for key in value if key not in known)
     if unknown:
         raise ValueError(

@@ -1,0 +1,230 @@
+"""Prioritized: draws in proportion to priority."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from trifolium import schedules
+from trifolium._checks import fraction, positive
+from trifolium.errors import NotEnoughTransitions
+from trifolium.replay.host.ring import Ring
+from trifolium.replay.host.samplers import ROUNDS, Accept, Draw, Drawable
+from trifolium.replay.host.sumtree import SumTree
+from trifolium.replay.rules.priorities import (
+    LARGEST_PRIORITY,
+    PriorityOptions,
+    importance_weights,
+    mass,
+    raw_priority,
+)
+from trifolium.saved_options import to_json
+from trifolium.schedules import Schedule
+
+__all__ = ["Prioritized"]
+
+
+class Prioritized:
+    """Proportional prioritized replay (Schaul et al. 2016, section 3.3).
+
+    Row i is drawn with probability ``p_i ** alpha / sum_k p_k ** alpha``, from one of B equal
+    segments of the total each, as in the paper's Algorithm 1; so a row may appear twice in a batch.
+    Its weight is ``(N * P(i)) ** -beta``, divided by the largest of the batch.
+
+    Deviations: rows that would be invalid have no mass, and N counts only the others. New rows get the
+    largest priority seen, before alpha.
+
+    It holds the priorities of one buffer's rows, so each buffer needs one of its own.
+
+    Args:
+        alpha: how much priorities matter; 0 is uniform.
+        beta: how much of the bias is corrected; 1 is all. It may be a schedule, by the number of draws
+            made: ``Linear(0.4, 1.0, steps=100_000)`` anneals it.
+        epsilon: added to every ``|td|``, so that no row is lost for ever.
+
+    >>> from trifolium import Buffer
+    >>> buffer = Buffer(8, (2,), seed=0, sampler=Prioritized(alpha=0.6, beta=0.4))
+    """
+
+    def __init__(
+        self, alpha: float = 0.6, beta: float | Schedule = 0.4, *, epsilon: float = 1e-6
+    ) -> None:
+        self.alpha = fraction("alpha", alpha)
+        self.beta = schedules.checked(fraction, "beta", beta)
+        self.epsilon = positive("epsilon", epsilon)
+        self._draws = 0
+        self._tree: SumTree | None = None
+        self._ring: Ring | None = None  # whose rows are in the tree
+        self._largest = 1.0
+        # serials of each stream that the tree knows: from .. to (not included)
+        self._known_from = np.zeros(0, np.int64)
+        self._known_to = np.zeros(0, np.int64)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that make such a sampler, in JSON's types."""
+        beta = to_json(self.beta) if callable(self.beta) else self.beta
+        return {"alpha": self.alpha, "beta": beta, "epsilon": self.epsilon}
+
+    @property
+    def priority_options(self) -> PriorityOptions:
+        """The options as compiled code has them, ``beta`` as it is now."""
+        return PriorityOptions(self.alpha, self.beta_now, self.epsilon)
+
+    @property
+    def beta_now(self) -> float:
+        """What ``beta`` is for the next draw."""
+        return fraction("beta", self.beta(self._draws)) if callable(self.beta) else self.beta
+
+    def draw(self, source: Drawable, rng: np.random.Generator, batch_size: int) -> Draw:
+        tree = self._synchronised(source)
+        if tree.total <= 0.0:
+            raise NotEnoughTransitions(batch_size, 0)
+        targets = (np.arange(batch_size) + rng.random(batch_size)) * (tree.total / batch_size)
+        rows = tree.find(targets)
+        masses = tree.values(rows)
+        return Draw(*source.ring.identify(rows), self._weights(masses))
+
+    def draw_sequences(
+        self,
+        source: Drawable,
+        rng: np.random.Generator,
+        batch_size: int,
+        length: int,
+        accept: Accept | None,
+    ) -> Draw:
+        """Draw runs in proportion to the mass of their first row, each independently of the others.
+
+        Rows that no run can begin with are drawn and dropped. If that finds too few, the mass of all
+        rows is looked at.
+        """
+        tree, ring = self._synchronised(source), source.ring
+        last = self._known_from + ring.drawable(length)  # of each stream, the first row beyond
+
+        def fits(rows: np.ndarray) -> np.ndarray:
+            streams, serials = ring.identify(rows)
+            found = serials < last[streams]
+            if accept is not None:
+                found[found] = accept(streams[found], serials[found])
+            return found
+
+        rows = np.zeros(0, np.int64)
+        for _ in range(ROUNDS if tree.total > 0.0 else 0):
+            drawn = tree.find(rng.random(2 * batch_size) * tree.total)
+            rows = np.concatenate([rows, drawn[fits(drawn)]])
+            if len(rows) >= batch_size:
+                rows = rows[:batch_size]
+                return Draw(*ring.identify(rows), self._weights(tree.values(rows)))
+        every = np.flatnonzero(tree.leaves > 0.0)
+        every = every[fits(every)] if len(every) else every
+        if not len(every):
+            raise NotEnoughTransitions(batch_size, 0, f"sequences of length {length}")
+        masses = tree.values(every)
+        rows = every[rng.choice(len(every), batch_size, p=masses / masses.sum())]
+        return Draw(*ring.identify(rows), self._weights(tree.values(rows)))
+
+    def update(self, source: Drawable, rows: np.ndarray, priorities: np.ndarray) -> None:
+        if not len(rows):
+            return
+        tree = self._synchronised(source)  # new rows get the largest priority seen before these
+        raw = raw_priority(priorities, self.epsilon)
+        self._largest = max(self._largest, float(raw.max()))
+        has_mass = tree.values(rows) > 0.0
+        tree.assign(rows[has_mass], mass(raw[has_mass], self.alpha))
+
+    def clear(self) -> None:
+        self._tree = None
+
+    def state(self) -> dict[str, np.ndarray]:
+        largest = {"largest": np.array([self._largest]), "draws": np.array([self._draws])}
+        if self._tree is None:
+            return largest
+        return largest | {
+            "leaves": self._tree.leaves.copy(),
+            "known_from": self._known_from.copy(),
+            "known_to": self._known_to.copy(),
+        }
+
+    def restore(self, source: Drawable, state: Mapping[str, np.ndarray]) -> None:
+        ring = source.ring
+        self._largest = positive("largest", _sound(state, "largest", np.zeros(1))[0])
+        self._draws = int(_sound(state, "draws", np.zeros(1, np.int64))[0]) if "draws" in state else 0
+        self._tree = None
+        if "leaves" in state:
+            self._known_from = _sound(state, "known_from", ring.written)
+            self._known_to = _sound(state, "known_to", ring.written)
+            self._tree = SumTree(ring.capacity)
+            leaves = _sound(state, "leaves", self._tree.leaves)
+            self._tree.assign(np.arange(ring.capacity), leaves)
+
+    def masses(self, source: Drawable) -> tuple[np.ndarray, float]:
+        """Return (mass of every row [capacity] float64, the largest raw priority seen): a copy."""
+        return self._synchronised(source).leaves.copy(), self._largest
+
+    def _weights(self, masses: np.ndarray) -> np.ndarray:
+        """Return the importance weights of a draw, and count it."""
+        weights = importance_weights(masses.min(), masses, self.beta_now)
+        self._draws += 1
+        return weights.astype(np.float32)
+
+    def _synchronised(self, source: Drawable) -> SumTree:
+        """Return the tree after taking in the rows that came and went since the last draw."""
+        self._belong_to(source)
+        ring = source.ring
+        if self._tree is None:
+            self._tree = SumTree(ring.capacity)
+            self._known_from = self._known_to = np.zeros(ring.n_streams, np.int64)
+        begin = ring.written - ring.sizes + ring.skipped
+        end = begin + ring.drawable()
+        for stream in range(ring.n_streams):
+            self._forget(ring, stream, self._known_from[stream], int(begin[stream]))
+            self._learn(source, stream, max(begin[stream], self._known_to[stream]), int(end[stream]))
+        self._known_from, self._known_to = begin, np.maximum(end, begin)
+        self._drop_broken_stacks(source, begin, end)
+        return self._tree
+
+    def _belong_to(self, source: Drawable) -> None:
+        """Raise ValueError if the rows of another buffer are in the tree."""
+        if self._ring is None:
+            self._ring = source.ring
+        if self._ring is not source.ring:
+            raise ValueError(
+                "this Prioritized() draws for another buffer already; give each buffer one of its own"
+            )
+
+    def _forget(self, ring: Ring, stream: int, start: int, stop: int) -> None:
+        assert self._tree is not None
+        stop = min(stop, int(self._known_to[stream]))
+        if start < stop:
+            gone = np.arange(max(start, stop - ring.length), stop)
+            self._tree.assign(ring.rows(stream, gone), np.zeros(len(gone)))
+
+    def _learn(self, source: Drawable, stream: int, start: int, stop: int) -> None:
+        assert self._tree is not None
+        if start < stop:
+            serials = np.arange(start, stop)
+            valid = source.valid_rows(np.full(len(serials), stream), serials)
+            masses = np.where(valid, mass(self._largest, self.alpha), 0.0)
+            self._tree.assign(source.ring.rows(stream, serials), masses)
+
+    def _drop_broken_stacks(self, source: Drawable, begin: np.ndarray, end: np.ndarray) -> None:
+        """Take the mass from the oldest rows whose first frames were overwritten since."""
+        assert self._tree is not None
+        for stream, (start, stop) in enumerate(zip(begin.tolist(), end.tolist(), strict=True)):
+            serials = np.arange(start, min(start + source.ring.breakable, stop))
+            if len(serials):
+                valid = source.valid_rows(np.full(len(serials), stream), serials)
+                rows = source.ring.rows(stream, serials[~valid])
+                self._tree.assign(rows, np.zeros(len(rows)))
+
+
+def _sound(state: Mapping[str, np.ndarray], name: str, like: np.ndarray) -> np.ndarray:
+    """Return a copy of a saved array, or raise ValueError where it can't be what was saved."""
+    found = state[name]
+    if found.shape != like.shape or found.dtype != like.dtype:
+        raise ValueError(f"{name} has shape {found.shape} and dtype {found.dtype}")
+    if not np.all((found >= 0) & (found <= LARGEST_PRIORITY)):
+        raise ValueError(f"{name} holds values that are not finite, or below 0")
+    return found.copy()
