@@ -10,8 +10,8 @@ import numpy as np
 from trifolium.backend import as_numpy
 
 __all__ = [
-    "Field",
     "ColumnOptions",
+    "Field",
     "dtype_name",
     "flag",
     "flags",

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from trifolium import _checks as checks
-from trifolium._checks import Field, ColumnOptions
+from trifolium._checks import ColumnOptions, Field
 from trifolium.backend import Array, Params
 from trifolium.replay.rules.marks import TERMINATED, TRUNCATED, UNKNOWN
 from trifolium.replay.schema import BufferSpec
