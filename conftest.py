@@ -23,13 +23,19 @@ ONCE = "numpy"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--backend", default="numpy", help="the backend that this run is for")
+    parser.addoption("--device", help="its device, such as cuda; its default if not given")
     parser.addoption("--no-skips", action="store_true", help="fail if a test is skipped")
     parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
 
 
+def chosen(config: pytest.Config) -> tri.Backend:
+    """Return the backend that the run is for, on the device that it is for."""
+    return tri.get_backend(config.getoption("backend"), device=config.getoption("device"))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     try:
-        tri.get_backend(config.getoption("backend"))
+        chosen(config)
     except tri.BackendError as error:
         raise pytest.UsageError(f"--backend: {error}") from None
 
@@ -44,17 +50,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     backend = config.getoption("backend")
     wants_slow = config.getoption("slow") or "slow" in config.option.markexpr
-    chosen, left_out = [], []
+    kept, left_out = [], []
     for item in items:
         slow_on = item.get_closest_marker("slow_on")
         if slow_on and backend in slow_on.args:
             item.add_marker("slow")
         belongs = wants_slow or not item.get_closest_marker("slow")
         belongs = belongs and (backend == ONCE or not runs_once(item))
-        (chosen if belongs else left_out).append(item)
+        (kept if belongs else left_out).append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
-        items[:] = chosen
+        items[:] = kept
 
 
 def runs_once(item: pytest.Item) -> bool:
@@ -65,7 +71,7 @@ def runs_once(item: pytest.Item) -> bool:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    backend = tri.get_backend(config.getoption("backend"))
+    backend = chosen(config)
     return (
         f"trifolium backend: {backend.name} {backend.version} "
         f"on {backend.device}, supports: {backend.capabilities}"
@@ -81,7 +87,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> tri.Backend:
     """Return the backend that this run is for."""
-    return tri.get_backend(request.config.getoption("backend"))
+    return chosen(request.config)
 
 
 @pytest.fixture
