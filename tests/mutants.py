@@ -22,8 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 REPLAY = ROOT / "src" / "trifolium" / "replay"
-GRAPH = ("functional", "drawing", "draws", "places", "state", "writing", "widetree")
-HOST = ("ring", "windows", "rows", "assemble", "samplers", "sumtree")
+FOLDERS = ("rules", "host", "graph")
 EXPLAINED = ROOT / "docs" / "mutants.md"
 CPU_SECONDS = 120
 QUICK_GRAPH = ["tests/replay/test_functional.py", "tests/replay/test_widetree.py"]
@@ -74,9 +73,8 @@ NAMES |= {"left": "right", "right": "left", "ones": "zeros", "zeros": "ones", "o
 
 def targets() -> dict[str, Path]:
     """Return the modules to break by name: those of the rules, the host and the graph."""
-    folders = [path for name in ("rules", "host", "graph") for path in (REPLAY / name).glob("*.py")]
-    flat = [REPLAY / f"{name}.py" for name in (*HOST, *GRAPH)]
-    found = [path for path in sorted({*folders, *flat}) if path.exists() and path.stem != "__init__"]
+    below = (path for name in FOLDERS for path in sorted((REPLAY / name).glob("*.py")))
+    found = [*(path for path in below if path.stem != "__init__"), REPLAY / "functional.py"]
     stems = [path.stem for path in found]
     return {
         path.stem if stems.count(path.stem) == 1 else f"{path.parent.name}.{path.stem}": path
@@ -89,10 +87,10 @@ TARGETS = targets()
 
 def quick_tests(module: str) -> list[str]:
     """Return the tests for mutants of a module, those that notice most of them first."""
-    path = TARGETS[module]
-    if path.parent.name == "graph" or path.stem in GRAPH:
-        return [*QUICK_GRAPH, *QUICK]
-    return QUICK if path.parent.name == "host" else [*QUICK, *QUICK_GRAPH]
+    folder = TARGETS[module].parent.name
+    if folder == "host":
+        return QUICK
+    return [*QUICK, *QUICK_GRAPH] if folder == "rules" else [*QUICK_GRAPH, *QUICK]
 
 
 def mutants(module: str) -> Iterator[tuple[str, ast.Module]]:

@@ -17,13 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BACKENDS = ("numpy", "strict", "torch", "jax")
 LEARNERS = ("numpy", "torch", "jax")
-INTEROP = [
-    "tests/models/test_exchange.py",
-    "tests/models/test_foreign_losses.py",
-    "tests/replay/test_datasets.py",
-    "tests/replay/test_files.py",
-    "tests/replay/test_inputs.py",
-]
+EXCHANGE = "tests/models/test_exchange.py"  # of models that learn
 SLOW = {  # examples that train for a long time
     "flax_dqn",
     "million_steps",
@@ -38,8 +32,8 @@ def programs() -> Iterator[Any]:
     """Yield the arguments of Python for every program; the longest come first."""
     yield pytest.param(["-m", "mypy"], id="types")
     for backend in reversed(BACKENDS):
-        tests = [path for path in INTEROP if backend in LEARNERS or "exchange" not in path]
-        run = ["-m", "pytest", "--backend", backend, "--no-skips", "-p", "no:cacheprovider", *tests]
+        run = ["-m", "pytest", "--backend", backend, "--no-skips", "-p", "no:cacheprovider", "tests"]
+        run += ["-m", "interop", *([] if backend in LEARNERS else ["--deselect", EXCHANGE])]
         yield pytest.param(run, id=f"interop {backend}")
     for path in sorted((ROOT / "examples").glob("*.py")):
         marks = [pytest.mark.slow] if path.stem in SLOW else []

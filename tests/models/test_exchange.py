@@ -7,6 +7,8 @@ import trifolium as tri
 
 from .remember import remember
 
+pytestmark = pytest.mark.interop
+
 KINDS = {
     "ddqn": (tri.DDQN, {"dueling": True}),
     "ddqn noisy": (tri.DDQN, {"noisy": True, "sampler": tri.Prioritized}),

@@ -6,6 +6,8 @@ import pytest
 import trifolium as tri
 from trifolium.testing.loss_cases import returning
 
+pytestmark = pytest.mark.interop
+
 
 def torch_losses():
     torch = pytest.importorskip("torch")

@@ -47,6 +47,7 @@ def test_datasets_of_nothing_are_refused(backend: tri.Backend, wrong: dict[str, 
         filled(backend).as_dataset(**wrong)
 
 
+@pytest.mark.interop
 def test_tensordicts_hold_the_batch(backend: tri.Backend) -> None:
     tensordict = pytest.importorskip("tensordict")
     batch = filled(backend).sample(8)
@@ -173,6 +174,7 @@ print(json.dumps(steps))
 """
 
 
+@pytest.mark.interop
 def test_a_dataset_of_minari(
     backend: tri.Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

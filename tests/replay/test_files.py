@@ -50,6 +50,7 @@ def test_an_empty_buffer_is_kept(backend: tri.Backend, tmp_path: Path) -> None:
     loaded.sample(2)
 
 
+@pytest.mark.interop
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
 def test_a_file_is_for_every_backend(backend: tri.Backend, saved: Path, name: str) -> None:
     if name != backend.name:

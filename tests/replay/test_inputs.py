@@ -8,6 +8,8 @@ import pytest
 
 import trifolium as tri
 
+pytestmark = pytest.mark.interop
+
 Convert = Callable[[Any], Any]
 STEP = {
     "obs": [1.5, -2.0],

@@ -237,9 +237,8 @@ class TrainOptions:
             if unknown:
                 raise ValueError(f"unknown options: {', '.join(unknown)}{nearest(unknown[0], known)}")
             if found.get("model") == "iqn" and "kappa" not in found:
-                found["kappa"] = found.pop(
-                    "huber_delta"
-                )  # one option for both, before kappa had its own
+                # before kappa had its own option
+                found["kappa"] = found.pop("huber_delta")
             return cls(**found)
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             raise CheckpointError(f"{path} holds no training options: {error}") from error
