@@ -9,6 +9,7 @@ import pytest
 import trifolium as tri
 from trifolium.replay.host.columns import DeviceColumns
 from trifolium.testing import Twin
+from trifolium.testing.cases import OPTIONS, fill, made, on_host
 from trifolium.testing.history import HISTORIES, wander
 from trifolium_jax import JaxBackend
 
@@ -77,6 +78,19 @@ def test_writes_reuse_the_memory_of_the_storage(device: JaxBackend, n_streams: i
             assert float(kept.states.max()) <= step
     buffer.clear()
     assert pointers(buffer) == addresses
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_draws_are_those_of_numpy(device: JaxBackend, name: str) -> None:
+    """Also where the names of columns are sorted in another way than they were given."""
+    options = {"action_dtype": "int32"} | OPTIONS[name]
+    ours, theirs = made(device, options), made(tri.get_backend("numpy"), options)
+    for part in range(2):
+        for buffer in (ours, theirs):
+            fill(buffer, 50, seed=part)
+        found, expected = ours.sample(6), theirs.sample(6)
+        for one, other in zip(on_host(device, found), on_host(theirs.backend, expected), strict=True):
+            assert np.array_equal(one, other)
 
 
 def test_writes_of_many_sizes_compile_few_programs(

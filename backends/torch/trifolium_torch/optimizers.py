@@ -58,7 +58,7 @@ class FusedAdam:
         values, means, squares, steps = self._lists
         torch_adam(
             values,
-            [grads[name] for name in params],
+            [grads[name].contiguous() for name in params],  # cuDNN's have another layout
             means,
             squares,
             [],

@@ -88,8 +88,8 @@ def checked_memory(
         obs_shape: the model's ``input_size``.
         options: of the memory, as far as the model was given some; they must be the memory's.
     """
-    if not isinstance(memory, ReplayMemory):
-        missing = [name for name in _members() if not hasattr(memory, name)]
+    missing = [name for name in _members() if not hasattr(memory, name)]
+    if missing:
         raise TypeError(
             f"memory={memory!r:.80} is a {type(memory).__name__} without {', '.join(missing)}; "
             "expected a Buffer, or what has the members of trifolium.ReplayMemory"

@@ -136,6 +136,7 @@ class DeviceColumns:
         row_bytes = sum(field.nbytes for field in fields)
         size = max(1, min(STAGE_ROWS, spec.window.length, STAGE_BYTES // row_bytes))
         self._backend, self._spec = backend, spec
+        fields = tuple(sorted(fields, key=lambda field: field.name))  # the order of JAX's pytrees
         self._arrays = {f.name: backend.zeros((spec.capacity, *f.shape), f.dtype.name) for f in fields}
         self._stage = {f.name: np.zeros((size, *f.shape), f.dtype) for f in fields}
         self._rows = np.zeros(size, np.int64)
