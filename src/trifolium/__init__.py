@@ -33,7 +33,7 @@ from trifolium.models import (
     RandomModel,
     ReplayMemory,
 )
-from trifolium.replay import Batch, Buffer, Prioritized, Sampler, Uniform
+from trifolium.replay import Batch, Buffer, Hindsight, Prioritized, Sampler, Uniform
 from trifolium.schedules import Linear
 from trifolium.version import __version__
 
@@ -52,6 +52,7 @@ __all__ = [
     "CheckpointError",
     "Differentiable",
     "FolderInUse",
+    "Hindsight",
     "HumanModel",
     "HumanQuit",
     "Learner",

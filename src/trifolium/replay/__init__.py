@@ -11,12 +11,14 @@ from trifolium.replay.functional import (
     update_priorities,
 )
 from trifolium.replay.graph.state import State
+from trifolium.replay.host.hindsight import Hindsight
 from trifolium.replay.host.prioritized import Prioritized
 from trifolium.replay.host.samplers import Sampler, Uniform
 
 __all__ = [
     "Batch",
     "Buffer",
+    "Hindsight",
     "Prioritized",
     "Sampler",
     "State",

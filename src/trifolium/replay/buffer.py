@@ -15,6 +15,7 @@ from trifolium import files
 from trifolium.backend import Array, Backend, Params, as_numpy, get_backend
 from trifolium.replay.batch import Batch, map_tree
 from trifolium.replay.graph.state import State
+from trifolium.replay.host.hindsight import Hindsight
 from trifolium.replay.host.samplers import (
     Accept,
     Draw,
@@ -124,6 +125,8 @@ class Buffer:
             boundary=boundary,
         )
         self.sampler = Uniform() if sampler is None else sampler
+        if isinstance(self.sampler, Hindsight):
+            self.sampler.check(self.spec)
         self.rng = np.random.Generator(np.random.Philox(checks.seed(seed)))
         self._fields = StepFields(self.spec)
         self._store = Store(self.backend, self.spec)
@@ -813,7 +816,10 @@ class Buffer:
         streams, serials, weights = self.sampler.draw(
             store, self.rng, checks.integer("batch_size", batch_size, 1)
         )
-        return store.plan(streams, serials, weights), store.ring.indices(streams, serials)
+        plan = store.plan(streams, serials, weights)
+        if isinstance(self.sampler, Hindsight):
+            plan = self.sampler.relabel(store, self.rng, plan, streams, serials)
+        return plan, store.ring.indices(streams, serials)
 
     def _drawn_runs(self, batch_size: int, length: int, within_episode: bool) -> Draw:
         """Return the first rows of runs."""

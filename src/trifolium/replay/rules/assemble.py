@@ -8,7 +8,10 @@ from trifolium.backend import Array, Backend, Params
 from trifolium.replay.batch import Batch
 from trifolium.replay.schema import BufferSpec, nested
 
-__all__ = ["Packed", "Plan", "assemble", "assembler", "gather"]
+__all__ = ["ACHIEVED", "DESIRED", "Packed", "Plan", "assemble", "assembler", "gather"]
+
+ACHIEVED, DESIRED = "obs/achieved_goal", "obs/desired_goal"
+"""The columns of goals, by Gymnasium-Robotics' names."""
 
 
 class Plan(NamedTuple):
@@ -21,6 +24,8 @@ class Plan(NamedTuple):
         next_frames, next_kept: likewise of each next state; both None where ``frames`` holds them.
         actions: [N, *action_shape], or [N, 1].
         scalars: [5, N, 1] float32: rewards, dones, valid, discounts, weights.
+        goals: ([N] bool, [N] int): whether a row gets another desired goal, and the row whose achieved
+            goal that is; None if no row does.
     """
 
     frames: Array
@@ -29,6 +34,7 @@ class Plan(NamedTuple):
     next_kept: Array | None
     actions: Array
     scalars: Array
+    goals: tuple[Array, Array] | None = None
 
 
 class Packed(NamedTuple):
@@ -74,6 +80,10 @@ def gather(
     else:
         frames = _kept_frames(xp, take, spec, columns, plan.frames, plan.kept)
         next_frames = _kept_frames(xp, take, spec, columns, plan.next_frames, plan.next_kept)
+    if plan.goals is not None:
+        frames = _with_goals(xp, take, spec, columns, plan, frames)
+        if next_frames is not None:
+            next_frames = _with_goals(xp, take, spec, columns, plan, next_frames)
     if not spec.extras:
         return Packed(frames, next_frames, plan.actions, plan.scalars, ())
     newest = _newest_row(xp, spec, plan)
@@ -138,6 +148,29 @@ def _assembler(
         return assemble(backend, spec, columns, plan, flatten=flatten)
 
     return backend.compile(run)
+
+
+def _with_goals(
+    xp: Any,
+    take: Callable[[Array, Array], Array],
+    spec: BufferSpec,
+    columns: Params,
+    plan: Plan,
+    frames: tuple[Array, ...],
+) -> tuple[Array, ...]:
+    """Return the frames of each leaf, with other desired goals where the plan says so."""
+    assert plan.goals is not None
+    count = plan.actions.shape[0]
+    found = []
+    for leaf, array in zip(spec.leaves, frames, strict=True):
+        if leaf.column == DESIRED:
+            each = array.shape[0] // count
+            spread = xp.tile if spec.n_frames == 1 else xp.repeat  # all states first, or row by row
+            given, rows = (spread(part, each) for part in plan.goals)
+            given = xp.reshape(given, (-1, *(1,) * (array.ndim - 1)))
+            array = xp.where(given, take(columns[ACHIEVED], rows), array)
+        found.append(array)
+    return tuple(found)
 
 
 def _kept_frames(
