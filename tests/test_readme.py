@@ -1,14 +1,12 @@
 """The Python in README.md runs as it stands, on each backend."""
 
-import re
-from pathlib import Path
-
 import pytest
 
 import trifolium as tri
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+from .pages import blocks
+
+BLOCKS = blocks("README.md")
 
 
 def test_there_is_something_to_run() -> None:

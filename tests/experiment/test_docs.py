@@ -1,15 +1,10 @@
 """The Python in docs/experiments.md runs as it stands, on each backend."""
 
-import re
-from pathlib import Path
-
 import pytest
 
-BLOCKS = re.findall(
-    r"```python\n(.*?)```",
-    (Path(__file__).parents[2] / "docs" / "experiments.md").read_text(),
-    flags=re.DOTALL,
-)
+from ..pages import blocks
+
+BLOCKS = blocks("docs/experiments.md")
 
 
 RUNS = [number for number, block in enumerate(BLOCKS) if "Experiment(" in block]

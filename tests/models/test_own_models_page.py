@@ -1,15 +1,15 @@
 """The Python in docs/own_models.md runs, each part where its framework is, and prints what it says."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 import trifolium as tri
 
-PAGE = (Path(__file__).parents[2] / "docs" / "own_models.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-PRINTED = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
+from ..pages import blocks
+
+BLOCKS = blocks("docs/own_models.md")
+PRINTED = blocks("docs/own_models.md", "text")
 
 
 def needed(block: str) -> str | None:

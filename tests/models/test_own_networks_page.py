@@ -1,14 +1,13 @@
 """The page on networks of one's own: its code runs, each framework's in the runs of that framework."""
 
-import re
-from pathlib import Path
+from ..pages import ROOT, blocks_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "own_networks.md"
+PAGE = ROOT / "docs" / "own_networks.md"
 
 
 def test_code_of_the_page_runs(learner):
     text = PAGE.read_text().split(f"\n## {learner.name}\n")[1].split("\n## ")[0]
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (code,) = blocks_of(text)
     names = {}
     exec(code, names)
     model = names["model"]

@@ -1,10 +1,8 @@
 """The Python in docs/worlds.md runs as it stands, on NumPy."""
 
-import re
-from pathlib import Path
+from ..pages import blocks
 
-PAGE = (Path(__file__).parents[2] / "docs" / "worlds.md").read_text()
-CORRIDOR, LOOP, VECTOR, GAME = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+CORRIDOR, LOOP, VECTOR, GAME = blocks("docs/worlds.md")
 
 
 def test_blocks_run():

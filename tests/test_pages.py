@@ -1,0 +1,37 @@
+"""The Python of pages that need no more than to run, each on the backend that it needs."""
+
+import pytest
+
+import trifolium as tri
+
+from .pages import blocks
+
+PAGES = ("buffer", "functional", "interop", "compiled_training")
+BLOCKS = {
+    f"{page}-{number}": block
+    for page in PAGES
+    for number, block in enumerate(blocks(f"docs/{page}.md"))
+}
+
+
+def needed(block: str) -> str | None:
+    """Return the backend whose framework a block needs."""
+    for name in ("torch", "jax"):
+        if f"import {name}" in block or f"trifolium_{name}" in block:
+            return name
+    return None
+
+
+def test_there_is_something_to_run() -> None:
+    found = [needed(block) for block in BLOCKS.values()]
+    assert (found.count("torch"), found.count("jax")) == (2, 4)
+
+
+CASES = [pytest.param(name, marks=[pytest.mark.slow] if "training" in name else []) for name in BLOCKS]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_block_runs(name: str, backend: tri.Backend) -> None:
+    if needed(BLOCKS[name]) not in (None, backend.name):
+        pytest.skip(f"runs where {needed(BLOCKS[name])} is")
+    exec(BLOCKS[name].replace('backend="numpy"', f'backend="{backend.name}"'), {})
