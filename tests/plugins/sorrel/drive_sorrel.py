@@ -1,5 +1,7 @@
 """The models in Sorrel itself: its treasure hunt, its agents, its loop. `nox -s sorrel` runs this."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sorrel.action.action_spec import ActionSpec
@@ -17,6 +19,17 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__")  # torch's, whe
 ENTITIES = ["EmptyEntity", "Wall", "Gem", "Bone", "Food", "TreasurehuntAgent"]
 TURNS = 40
 SHAPE = (len(ENTITIES) * 5 * 5,)
+PAGE = (Path(__file__).parents[3] / "docs" / "sorrel.md").read_text()
+
+
+def configured(epochs):
+    world = {"height": 9, "width": 9, "spawn_prob": 0.02}
+    values = {"gem_value": 10, "food_value": 5, "bone_value": -10}
+    return {
+        "experiment": {"epochs": epochs, "max_turns": TURNS, "record_period": 5},
+        "model": {"agent_vision_radius": 2, "epsilon_decay": 0.1, "save_weights": True},
+        "world": world | values,
+    }
 
 
 class Hunt(TreasurehuntEnv):
@@ -24,13 +37,7 @@ class Hunt(TreasurehuntEnv):
 
     def __init__(self, models, epochs):
         self.models = models
-        world = {"height": 9, "width": 9, "spawn_prob": 0.02}
-        values = {"gem_value": 10, "food_value": 5, "bone_value": -10}
-        config = {
-            "experiment": {"epochs": epochs, "max_turns": TURNS, "record_period": 5},
-            "model": {"agent_vision_radius": 2, "epsilon_decay": 0.1, "save_weights": True},
-            "world": world | values,
-        }
+        config = configured(epochs)
         super().__init__(TreasurehuntWorld(config, EmptyEntity()), config)
 
     def setup_agents(self):
@@ -93,3 +100,19 @@ def test_learning_earns_more_than_chance(tmp_path):
     random = rewards(models("numpy", tri.RandomModel), 120, tmp_path)
     print(learned.round(), random.round())
     assert learned[-40:].mean() > random[-40:].mean() + 40
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch", "jax"])
+def test_code_of_the_page_runs(backend, tmp_path):
+    block = PAGE.split("```python\n")[1].split("```")[0]
+    names = {}
+    exec(block.replace('backend="torch"', f'backend="{backend}"'), names)
+    epochs, config = 6, configured(6)
+    hunt = names["Hunt"](TreasurehuntWorld(config, EmptyEntity()), config)
+    logger = ConsoleLogger(epochs)
+    hunt.run_experiment(animate=False, logger=logger, output_dir=tmp_path)
+    assert np.isfinite(np.array(logger.losses, float)).all()
+    for agent in hunt.agents:
+        batch = agent.model.memory.sample(agent.model.memory.drawable)
+        # the last step of each epoch has no known successor
+        assert float(batch.valid.sum()) == (epochs + 1) * (TURNS - 1)
