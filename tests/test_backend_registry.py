@@ -147,6 +147,103 @@ def test_a_third_partys_hint_names_its_distribution(third_party: Path) -> None:
     assert "pip install 'clover-backend' brings it" in blocked
 
 
+ARRAYS = """
+import numpy as np
+from trifolium_strict import StrictBackend
+from trifolium.backend import Backend, Capabilities, Differentiable
+
+
+class Arrays:
+    "It inherits from nothing, and has what a replay memory needs."
+    name, version, xp, device, default_int = "{name}", "1", np, "cpu", "int64"
+    capabilities = Capabilities(compile=False, views=True, float64=True)
+    shares_host_memory = True
+
+    def __init__(self, device=None): pass
+    @staticmethod
+    def devices(): return ["cpu"]
+    def dtype(self, name): return np.dtype(name)
+    def zeros(self, shape, dtype): return np.zeros(shape, dtype)
+    def from_numpy(self, array): return array
+    def to_numpy(self, array): return np.array(array)
+    def is_array(self, value): return isinstance(value, np.ndarray)
+    def take(self, array, rows): return array[rows]
+    def put(self, array, rows, values, where=None):
+        where = np.ones(len(rows), bool) if where is None else where
+        array[rows[where]] = values[where]
+        return array
+    def compile(self, function, *, donate=(), use_slow_compiler=False): return function
+
+
+class Forgetful(Backend):
+    name, version, xp, device, default_int = "{name}", "1", np, "cpu", "int64"
+    def __init__(self, device=None): pass
+    @staticmethod
+    def devices(): return ["cpu"]
+
+
+class Halfway(StrictBackend, Differentiable):
+    def detach(self, array): return array
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> Path:
+    """Return a folder with three plug-ins: one for arrays alone, and two that lack members."""
+    for name in ("arrays", "forgetful", "halfway"):
+        (tmp_path / f"plugin_{name}.py").write_text(ARRAYS.replace("{name}", name))
+        info = tmp_path / f"{name}-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        entry = f"{name} = plugin_{name}:{name.title()}\n"
+        (info / "entry_points.txt").write_text(f"[trifolium.backends]\n{entry}")
+    return tmp_path
+
+
+def test_a_plug_in_for_arrays_has_nothing_to_write_for_learning(plugins: Path) -> None:
+    code = """
+import numpy as np
+import pickle
+backend = tri.get_backend("arrays")
+assert pickle.loads(pickle.dumps(backend)) is backend
+buffer = tri.Buffer(64, (2,), 3, backend=backend, n_step=2, seed=0, sampler=tri.Prioritized())
+twin = tri.Buffer(64, (2,), 3, backend="numpy", n_step=2, seed=0, sampler=tri.Prioritized())
+for step in range(100):
+    for each in (buffer, twin):
+        each.add([step, -step], step % 3, step, step % 7 == 6)
+for ours, theirs in zip(buffer.sample(16), twin.sample(16), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+state = buffer.state()
+tri.replay.sample(state, np.random.default_rng(0).integers(2**30, size=(8, 2)))
+tri.RandomModel(2, 2, 10, backend=backend).train_step()
+try:
+    tri.DDQN(2, 2, 1000, backend=backend)
+except tri.BackendError as error:
+    print(error)
+"""
+    said = python(code, path=plugins)
+    assert said.startswith("backend='arrays' takes no gradients, which DDQN needs: it lacks ")
+    assert all(name in said for name in ("value_and_grad", "detach", "convolve", "optimizer", "adopt"))
+
+
+def test_missing_members_are_named(plugins: Path) -> None:
+    forgetful = error_of("forgetful", path=plugins)
+    assert forgetful.startswith("BackendError backend='forgetful' (plugin_forgetful.Forgetful) lacks ")
+    for name in ("capabilities", "shares_host_memory", "dtype", "zeros", "take", "put", "compile"):
+        assert name in forgetful
+    assert "devices" not in forgetful
+    halfway = error_of("halfway", path=plugins)
+    assert "lacks value_and_grad, convolve, optimizer, adopt;" in halfway
+
+
+def test_members_missing_from_an_instance_are_named() -> None:
+    class Half:
+        name, version = "half", "1"
+
+    with pytest.raises(tri.BackendError, match=r"is a Half without xp, device.*put, compile"):
+        tri.Buffer(8, (2,), backend=Half())
+
+
 @pytest.mark.parametrize("name", ["jux", "thistle"])
 def test_a_test_run_for_a_backend_that_is_not_there_fails(third_party: Path, name: str) -> None:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--backend", name]

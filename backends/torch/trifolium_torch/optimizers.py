@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -101,8 +102,21 @@ class TorchOptimizer:
         self._optimizer: torch.optim.Optimizer | None = None
 
     def init(self, params: Params) -> dict[str, dict[str, Any]]:
-        """Return the state before the first step."""
-        return _state_of(self._make(list(params.values()), lr=0.0), params)
+        """Return the state before the first step.
+
+        Raises:
+            TypeError: the optimizer can't be made, or can't step on such parameters.
+        """
+        copies = {name: value.clone() for name, value in params.items()}
+        try:
+            made = self._make(list(copies.values()), lr=1.0)
+            state = copy.deepcopy(_state_of(made, copies))  # before a step that shows whether it can
+            for value in copies.values():
+                value.grad = torch.zeros_like(value)
+            made.step()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"optimizer={self._make!r:.80} can't be used: {error}") from error
+        return state
 
     def step(
         self, params: Params, grads: Params, state: dict[str, dict[str, Any]], learning_rate: Any
@@ -122,7 +136,7 @@ class TorchOptimizer:
         values = list(params.values())
         optimizer = self._optimizer
         if optimizer is None or any(a is not b for a, b in zip(self._params, values, strict=True)):
-            optimizer = self._make(values, lr=0.0)
+            optimizer = self._make(values, lr=1.0)
             self._params, self._optimizer = values, optimizer
         for name, value in params.items():
             optimizer.state[value] = state[name]
@@ -130,4 +144,4 @@ class TorchOptimizer:
 
 
 def _state_of(optimizer: torch.optim.Optimizer, params: Params) -> dict[str, dict[str, Any]]:
-    return {name: optimizer.state.get(value, {}) for name, value in params.items()}
+    return {name: dict(optimizer.state.get(value, {})) for name, value in params.items()}

@@ -297,7 +297,7 @@ class BaseModel(ABC):
         self.restore(state)
 
     def _check_shapes(self, path: str | os.PathLike[str], state: dict[str, np.ndarray]) -> None:
-        expected = self.state()
+        expected = self.expected_state(state)
         for name in sorted(expected.keys() | state.keys()):
             if name not in state and name.startswith(self.newer_state):
                 continue
@@ -305,6 +305,10 @@ class BaseModel(ABC):
             wanted = expected[name].shape if name in expected else "nothing"
             if found != wanted:
                 raise CheckpointError(f"{path} has {found} as {name!r}; this model has {wanted}")
+
+    def expected_state(self, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:  # noqa: ARG002
+        """Return arrays with the names and shapes that ``state``, from a file, must have."""
+        return self.state()
 
     def _memory_manifest(self) -> dict[str, Any]:
         memory: Any = self.memory

@@ -89,7 +89,7 @@ class DDQN(Learner):
         double: whether the network, not the target network, chooses the next action.
         huber_delta: where the loss turns from quadratic to linear; None for a quadratic loss.
         hidden, convolutions, input_scale, dueling, noisy, network, learning_rate, adam_epsilon,
-            max_grad_norm, batch_size, target_update, polyak, compile: as for
+            optimizer, max_grad_norm, batch_size, target_update, polyak, compile: as for
             :class:`~trifolium.Learner`.
         memory, backend, device, seed: as for :class:`~trifolium.Learner`.
         gamma, n_frames, obs_dtype, action_dtype, extras, n_streams, n_step, boundary, sampler: of the
@@ -124,6 +124,7 @@ class DDQN(Learner):
         network: Any = None,
         learning_rate: float | Schedule = 1e-3,
         adam_epsilon: float = 1e-8,
+        optimizer: Any = None,
         max_grad_norm: float | None = None,
         batch_size: int = 64,
         gamma: float = 0.99,
@@ -158,6 +159,7 @@ class DDQN(Learner):
             network=network,
             learning_rate=learning_rate,
             adam_epsilon=adam_epsilon,
+            optimizer=optimizer,
             max_grad_norm=max_grad_norm,
             batch_size=batch_size,
             gamma=gamma,

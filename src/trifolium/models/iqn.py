@@ -109,7 +109,7 @@ class IQN(Learner):
         kappa: where Huber's loss turns from quadratic to linear.
         double: whether the network, not the target network, chooses the next action.
         hidden, convolutions, input_scale, dueling, noisy, network, learning_rate, adam_epsilon,
-            max_grad_norm, batch_size, target_update, polyak, compile: as for
+            optimizer, max_grad_norm, batch_size, target_update, polyak, compile: as for
             :class:`~trifolium.Learner`.
         memory, backend, device, seed: as for :class:`~trifolium.Learner`.
         gamma, n_frames, obs_dtype, action_dtype, extras, n_streams, n_step, boundary, sampler: of the
@@ -151,6 +151,7 @@ class IQN(Learner):
         network: Any = None,
         learning_rate: float | Schedule = 1e-3,
         adam_epsilon: float = 1e-8,
+        optimizer: Any = None,
         max_grad_norm: float | None = None,
         batch_size: int = 64,
         gamma: float = 0.99,
@@ -189,6 +190,7 @@ class IQN(Learner):
             network=network,
             learning_rate=learning_rate,
             adam_epsilon=adam_epsilon,
+            optimizer=optimizer,
             max_grad_norm=max_grad_norm,
             batch_size=batch_size,
             gamma=gamma,

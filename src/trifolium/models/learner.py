@@ -12,7 +12,7 @@ import numpy as np
 from trifolium import _checks as checks
 from trifolium import files, saved_options, schedules
 from trifolium.backend import Array, Backend, Differentiable, Params, differentiable, get_backend
-from trifolium.models import layers, networks
+from trifolium.models import layers, nested, networks
 from trifolium.models.actor import Actor, epsilon_greedy
 from trifolium.models.algorithm import Algorithm, Randomness
 from trifolium.models.arguments import check_options, own_options
@@ -31,6 +31,7 @@ __all__ = ["Learner"]
 TARGET_UPDATE = 250
 """Updates between two copies into the target network, unless told otherwise."""
 
+_COUNTS = ("updates", "actions")
 _ASSIGNABLE = ("learning_rate", "batch_size", "target_update")
 _OPTIONS = (*_ASSIGNABLE, "adam_epsilon", "max_grad_norm", "polyak", "compile")
 _BUILT = frozenset({"update", "_actor", "_compiled", "_export"})  # made anew in a copy
@@ -63,6 +64,9 @@ class Learner(BaseModel):
             docs/own_networks.md for what each backend takes.
         learning_rate: of Adam; or a schedule of it, by the number of updates made.
         adam_epsilon: added to the denominator of Adam.
+        optimizer: in the place of Adam: a pair of functions (init, update), such as optax's, with a
+            learning rate of its own; or with torch a class of ``torch.optim``, which gets
+            ``learning_rate``. See docs/backends.md.
         max_grad_norm: longer gradients are scaled down to this norm; None to leave them.
         batch_size: rows of a minibatch.
         gamma: discount of one step.
@@ -118,6 +122,7 @@ class Learner(BaseModel):
         network: Any = None,
         learning_rate: float | Schedule = 1e-3,
         adam_epsilon: float = 1e-8,
+        optimizer: Any = None,
         max_grad_norm: float | None = None,
         batch_size: int = 64,
         gamma: float = 0.99,
@@ -184,9 +189,10 @@ class Learner(BaseModel):
         self._actions = 0
         self._updates = 0
         self._user_network = network
+        self._user_optimizer = optimizer
         params, statistics = self._build(self.rng)
-        optimizer = self.update.optimizer.init(params)
-        self._learned = Learned(params, self._copied(params), optimizer, statistics)
+        self._check_optimizer()
+        self._learned = Learned(params, self._copied(params), self._optimizer_state(params), statistics)
 
     update: Update
     noise_size: int
@@ -372,7 +378,7 @@ class Learner(BaseModel):
             backend,
             self.make_algorithm(trained),
             self.make_algorithm(training),
-            backend.optimizer(epsilon=self.adam_epsilon),
+            backend.optimizer(self._user_optimizer, epsilon=self.adam_epsilon),
             self.max_grad_norm,
             self.polyak,
         )
@@ -401,6 +407,33 @@ class Learner(BaseModel):
                 f"compile=True: backend={self.backend.name!r} has no compiler; expected False"
             )
 
+    def _check_optimizer(self) -> None:
+        """Raise ValueError if an option has no effect with the optimizer that was given."""
+        optimizer, defaults = self.update.optimizer, Learner.__init__.__kwdefaults__ or {}
+        unused = {"adam_epsilon"} if self._user_optimizer is not None else set()
+        unused |= {"learning_rate"} if optimizer.own_rate else set()
+        for name in sorted(unused):
+            value = getattr(self, name)
+            if value != defaults[name]:
+                raise ValueError(
+                    f"{name}={value!r} has no effect with optimizer={self._user_optimizer!r:.80}; "
+                    "set it in the optimizer"
+                )
+        if self.compile and not optimizer.traceable:
+            raise ValueError(
+                f"compile=True with optimizer={self._user_optimizer!r:.80}, which can't be compiled; "
+                "expected compile=False, or a pair of functions (init, update)"
+            )
+
+    def _optimizer_state(self, params: Params, *, steps: int = 0) -> Any:
+        """Return the optimizer's state after ``steps`` steps by nothing, 0 or 1."""
+        optimizer, copied = self.update.optimizer, self._copied(params)
+        state = optimizer.init(copied)
+        if steps:
+            zeros = {name: self.backend.xp.zeros_like(value) for name, value in params.items()}
+            _, state = optimizer.step(copied, zeros, state, 0.0)
+        return nested.mapped(lambda _, leaf: self._copy_of(leaf), state)
+
     def _check_actions(self, actions: np.ndarray) -> None:
         low, high = actions.min(), actions.max()
         if low < 0 or high >= self.action_space:
@@ -425,9 +458,13 @@ class Learner(BaseModel):
         counts = {"updates": np.array(self._updates), "actions": np.array(self._actions)}
         return self._learned.to_numpy(self.backend) | counts
 
+    def expected_state(self, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return arrays with the names and shapes that ``state`` must have."""
+        return self._like(state).to_numpy(self.backend) | {n: np.array(0) for n in _COUNTS}
+
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Restore what :meth:`state` returned, each array in the dtype that it has here."""
-        learned = self._learned.from_numpy(self.backend, state)
+        learned = self._like(state).from_numpy(self.backend, state)
         self.progress = LearnerState(learned, int(state["actions"]), int(state["updates"]))
 
     def options(self) -> dict[str, Any]:
@@ -438,6 +475,7 @@ class Learner(BaseModel):
         special = {
             "epsilon": self.epsilon_schedule,
             "network": self._user_network,
+            "optimizer": self._user_optimizer,
             "learning_rate": self.learning_rate if callable(self.learning_rate) else None,
         }
         return options | {
@@ -523,6 +561,24 @@ class Learner(BaseModel):
         self.__dict__.update(state)
         self._build(np.random.Generator(np.random.Philox(0)))  # its draws are not used
 
+    def _like(self, state: Mapping[str, np.ndarray]) -> Learned:
+        """Return what is learned, with an optimizer's state of the same structure as in ``state``.
+
+        Optimizers of torch have no state before their first step.
+        """
+        learned = self._learned
+        wanted = {name for name in state if name.startswith("optimizer.")}
+
+        def has_structure(optimizer: Any) -> bool:
+            return {name for name, _ in nested.leaves(optimizer, "optimizer")} == wanted
+
+        if not has_structure(learned.optimizer):
+            for steps in (0, 1):
+                other = self._optimizer_state(learned.params, steps=steps)
+                if has_structure(other):
+                    return learned._replace(optimizer=other)
+        return learned
+
     def _on_device(self, arrays: dict[str, np.ndarray]) -> Params:
         return {name: self.backend.from_numpy(array) for name, array in arrays.items()}
 
@@ -530,7 +586,10 @@ class Learner(BaseModel):
         return {name: self.backend.to_numpy(value) for name, value in params.items()}
 
     def _copied(self, params: Params) -> Params:
-        return {name: self.backend.xp.asarray(value, copy=True) for name, value in params.items()}
+        return {name: self._copy_of(value) for name, value in params.items()}
+
+    def _copy_of(self, value: Any) -> Any:
+        return self.backend.xp.asarray(value, copy=True) if self.backend.is_array(value) else value
 
 
 _OF_BUFFERS = frozenset({"capacity", "obs_shape", "action_shape"})  # a learner has names of its own

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trifolium.backend import Array, Backend, Differentiable, Optimizer, Params
-from trifolium.models import losses
+from trifolium.models import losses, nested
 from trifolium.models.algorithm import Algorithm, Randomness
 from trifolium.replay import Batch
 
@@ -24,22 +24,21 @@ class Learned(NamedTuple):
     Attributes:
         params: the network's.
         target: the target network's.
-        optimizer: the optimizer's state.
+        optimizer: the optimizer's state: arrays and numbers in nested dicts, tuples and lists.
         statistics: what the network keeps besides its parameters, such as the running means of a
             normalisation; the target network has no others. Empty for trifolium's own networks.
     """
 
     params: Params
     target: Params
-    optimizer: Params
+    optimizer: Any
     statistics: Params
 
     def to_numpy(self, backend: Backend) -> dict[str, np.ndarray]:
         """Return all arrays on the host, named ``<group>.<name>``."""
         return {
-            f"{group}.{name}": backend.to_numpy(value)
-            for group, params in self._asdict().items()
-            for name, value in params.items()
+            name: backend.to_numpy(leaf) if backend.is_array(leaf) else np.asarray(leaf)
+            for name, leaf in nested.leaves(self)
         }
 
     def from_numpy(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> Learned:
@@ -48,18 +47,15 @@ class Learned(NamedTuple):
         Statistics that ``arrays`` lacks stay as they are: files of earlier versions have none.
         """
 
-        def on_device(group: str, name: str, value: Array) -> Array:
-            key = f"{group}.{name}"
-            if group == _KEPT and key not in arrays:
-                return value
-            return backend.xp.astype(backend.from_numpy(arrays[key]), value.dtype)
+        def on_device(name: str, leaf: Any) -> Any:
+            if name.startswith(f"{_KEPT}.") and name not in arrays:
+                return leaf
+            if not backend.is_array(leaf):
+                return type(leaf)(arrays[name].item())
+            return backend.xp.astype(backend.from_numpy(arrays[name]), leaf.dtype)
 
-        return Learned(
-            *(
-                {name: on_device(group, name, value) for name, value in params.items()}
-                for group, params in self._asdict().items()
-            )
-        )
+        learned: Learned = nested.mapped(on_device, self)
+        return learned
 
 
 class LearnerState(NamedTuple):
