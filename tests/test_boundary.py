@@ -17,7 +17,7 @@ FRAMEWORKS = {"torch", "jax", "jaxlib", "optax", "flax", "equinox"}
 ON_FRAMEWORKS = {"gymnax", "tensordict"}  # packages that import one
 SLOW_TO_IMPORT = FRAMEWORKS | {"autograd", "gymnasium", "matplotlib", "pytest", "rich", "safetensors"}
 ASKS = r"is_(numpy|torch|jax|cupy|dask|ndonnx|pydata_sparse)_(array|namespace)"
-OWN_FRAMEWORKS = {"numpy": set(), "torch": {"torch"}, "jax": {"jax", "jaxlib", "optax"}}
+OWN_FRAMEWORKS = {"numpy": set(), "torch": {"torch"}, "jax": {"jax", "jaxlib"}}
 
 
 def imported_names(path: Path) -> Iterator[str]:

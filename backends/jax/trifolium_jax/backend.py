@@ -96,8 +96,8 @@ class JaxBackend(Differentiable):
         return jax.jit(on_device, donate_argnums=tuple(donate), in_shardings=placement)
 
     def _placed(self, value: Any) -> Any:
-        """Return a host array on the device; under jit there is none."""
-        return self.from_numpy(value) if isinstance(value, np.ndarray) else value
+        """Return a host array on the device, in the dtype that jit gives it; under jit there is none."""
+        return jax.device_put(value, self.device) if isinstance(value, np.ndarray) else value
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
         differentiated = jax.value_and_grad(partial(function, namespace), has_aux=True)
