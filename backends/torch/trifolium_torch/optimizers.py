@@ -126,7 +126,7 @@ class TorchOptimizer:
         for group in optimizer.param_groups:
             group["lr"] = float(learning_rate)
         for name, value in params.items():
-            value.grad = grads[name]
+            value.grad = grads[name].contiguous()
         optimizer.step()
         optimizer.zero_grad()
         return params, _state_of(optimizer, params)
