@@ -2,9 +2,9 @@
 
 Needs: pip install 'trifolium[torch,train]'
 
-The network, the loss and the loop are the project's own. What was a deque and a function that stacks
-its tuples to tensors is the lines marked ``# trifolium``. Besides being shorter, it bootstraps right
-at time limits: a step that was cut off is followed by its own last observation.
+The network, the loss and the loop are the project's own. The lines marked ``# trifolium`` replace a
+deque and a function that stacks its tuples to tensors. They also bootstrap correctly at time limits: a
+truncated step is followed by its own last observation.
 
 Exits with an error if the agent does not learn to balance the pole.
 """
