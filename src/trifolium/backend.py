@@ -37,6 +37,7 @@ __all__ = [
     "as_numpy",
     "backend_of",
     "backends",
+    "conversion",
     "device_of",
     "differentiable",
     "get_backend",
@@ -500,6 +501,26 @@ def backend_of(array: Array) -> Backend | None:
     if isinstance(array, np.ndarray | np.generic):
         return get_backend("numpy")
     return _owner(array)
+
+
+def conversion(name: str) -> Callable[[Any], Any]:
+    """Return the function of that name that converts a batch to a type of another package.
+
+    Raises:
+        ImportError: no installed package makes it, or the package is not installed.
+    """
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="trifolium.conversions", name=name):
+        try:
+            found: Callable[[Any], Any] = point.load()
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"{name} needs the package {error.name!r}, which is not installed; "
+                f"pip install 'trifolium[{error.name}]' brings it"
+            ) from error
+        return found
+    raise ImportError(f"{name} is provided by no installed package; reinstall trifolium")
 
 
 def _owner(value: Any) -> Backend | None:

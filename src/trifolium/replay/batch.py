@@ -1,12 +1,10 @@
 """The minibatch that a buffer returns."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from trifolium.backend import Array, as_numpy, backend_of, get_backend
+from trifolium.backend import Array, backend_of, conversion, get_backend
 
 __all__ = ["Batch", "map_tree"]
 
@@ -127,22 +125,7 @@ class Batch:
         Raises:
             ImportError: the package ``tensordict`` is not installed.
         """
-        try:
-            from tensordict import TensorDict
-        except ModuleNotFoundError as error:
-            raise ImportError(
-                "to_tensordict needs the package 'tensordict', which is not installed; "
-                "pip install 'trifolium[tensordict]' brings it"
-            ) from error
-        torch = get_backend("torch")
-
-        def tensor(array: Array) -> Array:
-            return array if torch.is_array(array) else torch.from_numpy(np.array(as_numpy(array)))
-
-        named: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        extras = {name: tensor(array) for name, array in named.pop("extras").items()}
-        tensors = {name: tensor(array) for name, array in named.items()}
-        return TensorDict({**tensors, "extras": extras}, batch_size=[self.batch_size])
+        return conversion("to_tensordict")(self)
 
 
 def map_tree(function: Callable[[Array], Array], tree: Any) -> Any:

@@ -165,12 +165,18 @@ def _with_goals(
     for leaf, array in zip(spec.leaves, frames, strict=True):
         if leaf.column == DESIRED:
             each = array.shape[0] // count
-            spread = xp.tile if spec.n_frames == 1 else xp.repeat  # all states first, or row by row
-            given, rows = (spread(part, each) for part in plan.goals)
+            given, rows = (_spread(xp, part, spec, each) for part in plan.goals)
             given = xp.reshape(given, (-1, *(1,) * (array.ndim - 1)))
             array = xp.where(given, take(columns[ACHIEVED], rows), array)
         found.append(array)
     return tuple(found)
+
+
+def _spread(xp: Any, values: Array, spec: BufferSpec, each: int) -> Array:
+    """Return a value of every row for ``each`` of its frames: of all states first, or row by row."""
+    if spec.n_frames == 1:
+        return xp.tile(values, (each,))
+    return xp.repeat(values, each)
 
 
 def _kept_frames(

@@ -16,6 +16,9 @@ from trifolium.errors import BackendError
 __all__ = ["StrictBackend"]
 
 
+DEVICE = xp.Device("CPU_DEVICE")
+
+
 class StrictBackend(Backend):
     """Arrays are ``array_api_strict.Array``; storage is replaced, never written in place."""
 
@@ -27,9 +30,9 @@ class StrictBackend(Backend):
     shares_host_memory = False  # so that tests cover storage on a device where there is none
 
     def __init__(self, device: Any = None) -> None:
-        if device not in (None, "cpu"):
+        if device not in (None, "cpu", DEVICE):
             raise BackendError(f"device={device!r} is not known; there is only 'cpu'")
-        self.device = "cpu"
+        self.device = DEVICE
 
     @staticmethod
     def devices() -> list[str]:
