@@ -517,7 +517,7 @@ def conversion(name: str) -> Callable[[Any], Any]:
         except ModuleNotFoundError as error:
             raise ImportError(
                 f"{name} needs the package {error.name!r}, which is not installed; "
-                f"pip install 'trifolium[{error.name}]' brings it"
+                f"pip install 'trifolium[{name.removeprefix('to_')}]' brings it"
             ) from error
         return found
     raise ImportError(f"{name} is provided by no installed package; reinstall trifolium")

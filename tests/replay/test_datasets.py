@@ -64,6 +64,7 @@ def test_tensordict_that_is_missing_is_named(
     backend: tri.Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensordict", None)
+    monkeypatch.delitem(sys.modules, "trifolium_torch.tensordicts", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'trifolium\[tensordict\]'"):
         filled(backend).sample(2).to_tensordict()
 

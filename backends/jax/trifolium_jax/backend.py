@@ -96,7 +96,7 @@ class JaxBackend(Differentiable):
         return jax.jit(on_device, donate_argnums=tuple(donate), in_shardings=placement)
 
     def _placed(self, value: Any) -> Any:
-        """Return a host array on the device, in the dtype that jit gives it; under jit there is none."""
+        """Return a host array on the device, in the dtype that jit gives it."""
         return jax.device_put(value, self.device) if isinstance(value, np.ndarray) else value
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
