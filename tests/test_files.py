@@ -127,9 +127,9 @@ def test_a_file_of_another_format(path: Path, content: bytes) -> None:
 
 def test_a_safetensors_file_of_somebody_else(path: Path) -> None:
     path.write_bytes(safetensors.numpy.save({"a": np.zeros(3)}, metadata={"format": "pt"}))
-    assert_refused(path, "not one of trifolium's")
+    assert_refused(path, "was not written by trifolium")
     path.write_bytes(safetensors.numpy.save({"a": np.zeros(3)}))
-    assert_refused(path, "not one of trifolium's")
+    assert_refused(path, "was not written by trifolium")
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "F7"])

@@ -1,4 +1,4 @@
-"""Checks of arguments: each returns what it was given in its final type, or raises naming it."""
+"""Checks of arguments: each returns the value in its final type, or raises an error that names it."""
 
 import math
 import operator
@@ -58,7 +58,7 @@ def fraction(name: str, value: Any) -> float:
 
 
 def optional(check: Callable[[str, Any], float], name: str, value: Any) -> float | None:
-    """Return None as it is, and anything else checked."""
+    """Return None, or any other value after the check."""
     return None if value is None else check(name, value)
 
 
@@ -79,7 +79,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def is_single_flag(value: Any) -> bool:
-    """Return whether ``value`` is a truth value by type, as opposed to an array of some."""
+    """Return whether ``value`` is a bool by type, as opposed to an array of bools."""
     return isinstance(value, bool | np.bool)
 
 
@@ -107,7 +107,7 @@ def shape(name: str, value: Any) -> tuple[int, ...]:
 
 def dtype_name(name: str, value: Any) -> str:
     """Return the name of a dtype that NumPy has, given as a name or as any framework's dtype."""
-    # torch.uint8 is nothing that NumPy knows, but prints as "torch.uint8"
+    # NumPy does not accept torch.uint8, but its repr "torch.uint8" has the name
     for kind in (value, str(value).rpartition(".")[2]):
         try:
             found = np.dtype(kind)
@@ -125,7 +125,7 @@ def vector(name: str, value: Any, dtype: str) -> np.ndarray:
         array = array[:, 0]
     if array.ndim != 1:
         raise ValueError(f"{name} has shape {array.shape}; expected [N] or [N, 1]")
-    if not len(array):  # NumPy takes an empty list for one of floats
+    if not len(array):  # NumPy makes an empty list an array of floats
         return np.zeros(0, dtype)
     return Field(name, (), dtype).rows(array, len(array))
 
@@ -134,7 +134,7 @@ def _as_array(name: str, value: Any) -> np.ndarray:
     try:
         return as_numpy(value)
     except ValueError as error:  # a ragged list
-        raise ValueError(f"{name} can't be made an array: {error}") from None
+        raise ValueError(f"{name} can't be converted to an array: {error}") from None
 
 
 class ColumnOptions(NamedTuple):
@@ -173,7 +173,7 @@ class ColumnOptions(NamedTuple):
 
 
 class Field:
-    """What one column of a buffer takes: checks and converts values for it.
+    """One column of a buffer: checks and converts its values.
 
     Args:
         name: the argument that errors name.
@@ -239,18 +239,18 @@ class Field:
         return array
 
     def named(self, name: str) -> "Field":
-        """Return the same field under the name of another argument."""
+        """Return the same field for an argument with another name."""
         return Field(name, self.shape, self.dtype.name, self.options)
 
     def shape_error(
         self, found: tuple[int, ...], expected: tuple[int, ...], n_streams: int = 1
     ) -> ValueError:
-        """Return the error of a value of the shape ``found``; it names the options that set another.
+        """Return the error for a value of shape ``found``; it names the options that change the shape.
 
         Args:
-            found: the shape that came.
-            expected: the shape that was expected.
-            n_streams: streams that the value has an axis for; 1: it has no such axis.
+            found: the shape of the value.
+            expected: the expected shape.
+            n_streams: number of streams on the value's axis of streams; 1 if it has no such axis.
         """
         reasons = []
         if self.options is not None:
@@ -263,11 +263,11 @@ class Field:
         )
 
     def dtype_error(self, found: Any) -> TypeError:
-        """Return the error of a value of the dtype ``found``; it names the option that stores it."""
+        """Return the error for a value of dtype ``found``; it names the option that stores it."""
         other = str(found).rpartition(".")[2]  # torch's is "torch.uint8"
         option = ""
         if self.options is not None:
-            # float32 is what networks take, also where the values are float64
+            # float32 is the input of networks, also where the values are float64
             wider = "float32" if other == "float64" else other
             option = self.options.for_dtype(self.shape, wider)
         return TypeError(
@@ -284,7 +284,7 @@ class Field:
                 f"of shape {expected} and dtype {self.dtype}"
             )
         if self.shape[1:] == (1,) and array.shape[-1:] != (1,):
-            array = array[..., np.newaxis]  # a column vector [N, 1] may come as [N]
+            array = array[..., np.newaxis]  # a column vector [N, 1] may be given as [N]
         if array.shape != expected:
             extra = array.ndim - len(expected)
             if extra < 0 or array.shape[extra:] != expected or array.shape[:extra] != (1,) * extra:

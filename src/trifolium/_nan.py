@@ -26,7 +26,7 @@ def check_observation(who: str, observation: np.ndarray) -> None:
 
 
 def check_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Raise NanError if one of the ``arrays`` that the model ``name`` has learned holds NaN."""
+    """Raise NanError if one of the learned ``arrays`` of the model ``name`` holds NaN."""
     for array_name, array in arrays.items():
         if array.dtype.kind == "f" and np.isnan(array).any():
             raise NanError(f"the weights {array_name!r} of the model {name!r} hold NaN")

@@ -1,4 +1,4 @@
-"""The command line: ``trifolium train`` and its companions."""
+"""The command line: ``trifolium train``, ``evaluate``, ``play`` and the other commands."""
 
 import argparse
 import inspect
@@ -26,7 +26,7 @@ __all__ = ["main"]
 FAILED = 1
 USAGE_ERROR = 2
 INTERRUPTED = 130
-EXTRAS = {  # of the packages that extras bring, by the names that they are imported by
+EXTRAS = {  # extras by the import names of the packages that they install
     "gymnasium": "train",
     "rich": "train",
     "matplotlib": "train",
@@ -42,17 +42,18 @@ SHELLS = ("bash", "zsh", "tcsh")
 
 
 class _Mistake(Exception):
-    """A user's mistake."""
+    """An error in the arguments or files of the user."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    A user's mistake is one line on standard error and exit code 2. A run that stops because of NaN has
-    exit code 1. An error of an environment or a model during a run has a traceback.
+    An error in the user's arguments or files prints one line to standard error; the exit code is 2. A
+    run that stops because of NaN has exit code 1. An error of an environment or a model during a run
+    shows a traceback.
 
     Args:
-        arguments: without the program's name; None for those of the process.
+        arguments: the arguments, without the program's name; None for those of the process.
     """
     try:
         options = _parsed(arguments)
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return _failed(
             f"this command needs the package {package!r}, which is not installed; "
-            f"pip install 'trifolium[{extra}]' brings it"
+            f"pip install 'trifolium[{extra}]' installs it"
         )
     except NanError as error:
         return _failed(str(error), FAILED)
@@ -81,9 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _mistakes() -> Iterator[None]:
-    """Take errors in the arguments and files that are given for the user's mistakes.
+    """Convert ValueError and OSError to errors of one line, without a traceback.
 
-    Around the making of a run only: once it goes on, such an error belongs to the environment.
+    Used only while a run is created: later such an error comes from the environment.
     """
     try:
         yield
@@ -103,7 +104,7 @@ def _tell(message: str) -> None:
 
 
 def printable(text: str) -> str:
-    r"""Return ``text`` with its control characters escaped: those of a file must not reach a terminal.
+    r"""Return ``text`` with control characters escaped, so that a file cannot control the terminal.
 
     >>> printable("a\x1b[31mb")
     'a\\x1b[31mb'
@@ -122,10 +123,10 @@ def _extras() -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, as all others are."""
+    """A parser whose errors are one line, as the errors of the commands are."""
 
     def error(self, message: str) -> NoReturn:
-        sys.exit(_failed(f"{message}{_of_choices(message)} ({self.prog} --help tells more)"))
+        sys.exit(_failed(f"{message}{_of_choices(message)} (see {self.prog} --help)"))
 
     def options(self) -> list[str]:
         """Return the options by their long names."""
@@ -133,7 +134,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _of_choices(message: str) -> str:
-    """Return a question whether another choice was meant, or nothing."""
+    """Return a suggestion of the nearest choice, or an empty string."""
     from difflib import get_close_matches
 
     wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
@@ -150,7 +151,7 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _nearest(unknown: Sequence[str], options: argparse.Namespace) -> str:
-    """Return a question whether another option was meant, or nothing."""
+    """Return a suggestion of the nearest option, or an empty string."""
     from difflib import get_close_matches
 
     wrong = next((each.partition("=")[0] for each in unknown if each.startswith("--")), "")
@@ -168,10 +169,10 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run, takes_anything=False, parser=added)
         return added
 
-    train = command("train", _train, "train a model in an environment, or go on with a run")
+    train = command("train", _train, "train a model in an environment, or resume a run")
     _add_options(train, "options", "TrainOptions")
     _add_train_options(train)
-    evaluate = command("evaluate", _evaluate, "play a trained model, without exploring")
+    evaluate = command("evaluate", _evaluate, "evaluate a trained model, without exploration")
     _add_run(evaluate)
     evaluate.add_argument("--episodes", type=int, metavar="N", help="episodes (default: the run's)")
     watch = command("watch", _watch, "show a trained model at play, in a window or as text")
@@ -202,7 +203,7 @@ def _add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="let a file name the module of an environment, as in module:Id, which is imported",
+        help="allow a file to name a module to import for an environment, as in module:Id",
     )
 
 
@@ -212,7 +213,7 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--config", metavar="FILE", help="TOML file with any of these options")
     parser.add_argument(
-        "--resume", metavar="DIR", help="go on with the run in this folder; --steps may be given too"
+        "--resume", metavar="DIR", help="resume the run in this folder; --steps may be given too"
     )
     _add_trust(parser)
 
@@ -220,13 +221,13 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
 def _add_options(parser: argparse.ArgumentParser, module: str, name: str) -> None:
     """Add an option for each field of a data class in experiment/, with the help of its docstring.
 
-    What is not given leaves no trace, so that a file may say it.
+    Options that are not given are not set, so that a file can set them.
     """
     try:
         options = getattr(import_module(f"trifolium.experiment.{module}"), name)
     except ModuleNotFoundError:
         parser.set_defaults(takes_anything=True)
-        return  # the command will say what is missing
+        return  # the command reports missing options
     helps, types = _attribute_docs(options), get_type_hints(options)
     for field in fields(options):
         text = helps[field.name]
@@ -294,12 +295,12 @@ def _or_none(number: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _given(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
-    """Return those of the arguments that were given."""
+    """Return the arguments that were given."""
     return {name: getattr(arguments, name) for name in names if hasattr(arguments, name)}
 
 
 def _attribute_docs(documented: type) -> dict[str, str]:
-    """Return what the Attributes section of a class docstring says of each attribute."""
+    """Return the description of each attribute from the Attributes section of a class docstring."""
     text = (inspect.getdoc(documented) or "").partition("Attributes:\n")[2].partition("\n\n")[0]
     helps = {}
     for entry in re.split(r"\n(?=    \S)", text):
@@ -317,7 +318,7 @@ def _train(arguments: argparse.Namespace) -> None:
             experiment.train(on_progress=show)
     except (KeyboardInterrupt, SystemExit):
         _tell(
-            f"interrupted; trifolium train --resume {experiment.out} goes on "
+            f"interrupted; trifolium train --resume {experiment.out} continues "
             f"from step {experiment.saved_step}"
         )
         raise
@@ -326,7 +327,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _experiment(arguments: argparse.Namespace) -> "Experiment":
-    """Return the run that the arguments of ``train`` ask for: a new one, or one that goes on."""
+    """Return the run for the arguments of ``train``: a new run, or a resumed one."""
     from trifolium.experiment import Experiment, TrainOptions
 
     names = [*(field.name for field in fields(TrainOptions)), "out"]
@@ -338,7 +339,9 @@ def _experiment(arguments: argparse.Namespace) -> "Experiment":
             options, out = _train_options(arguments, given)
             return Experiment(options, out)
         if given.keys() - {"steps"} or arguments.config:
-            raise ValueError("--resume goes on with the options of the run; give no others but --steps")
+            raise ValueError(
+                "--resume continues with the options of the run; give no other option than --steps"
+            )
         return Experiment.resume(arguments.resume, steps=given.get("steps"), trust=arguments.trust)
 
 
@@ -358,7 +361,7 @@ def _train_options(
     out = str(options.pop("out"))
     try:
         checked = TrainOptions(**options)
-    except TypeError as error:  # a value of the wrong type, from a file
+    except TypeError as error:  # a value of the wrong type in a file
         raise ValueError(str(error)) from error
     if "env" not in given and not arguments.trust:
         check_names_no_code(checked.env, path)

@@ -3,22 +3,22 @@
 ::
 
     TrifoliumError
-    ├── BackendError              a backend can't do what was asked (a device, a dtype)
+    ├── BackendError              a backend lacks what was requested (a device, a dtype)
     │   ├── UnknownBackend        no plug-in has that name
     │   └── BackendNotInstalled   the plug-in is there, its framework is not
-    ├── NotEnoughTransitions      more rows asked for than can be drawn
-    ├── LossTypeError             train_step returned something that is no loss
+    ├── NotEnoughTransitions      more rows requested than can be drawn
+    ├── LossTypeError             train_step returned an object that is not a loss
     ├── CheckpointError           a file is damaged, foreign or from a newer version
     ├── WorldError                an environment that trifolium can't drive
-    ├── NanError                  a number of a run became NaN, and the run stops
-    ├── SaveError                 a run can't write its files: a full disk, say
+    ├── NanError                  a number of a run became NaN; the run stops
+    ├── SaveError                 a run can't write its files: for example on a full disk
     ├── FolderInUse               another process trains in the folder
-    └── HumanQuit                 the person who is asked for actions stops playing
+    └── HumanQuit                 the player of a HumanModel quit
 
 Each also derives from the built-in exception that a caller would expect (``ValueError``,
-``ImportError``, ``TypeError``, ``OSError``), so code that knows nothing of trifolium can catch it.
-Plain ``TypeError`` and ``ValueError`` are raised for bad arguments; they name the argument, what came
-and what was expected.
+``ImportError``, ``TypeError``, ``OSError``), so code that does not import trifolium can catch it.
+Plain ``TypeError`` and ``ValueError`` are raised for bad arguments; they name the argument, the value
+and the expected values.
 
 >>> issubclass(NotEnoughTransitions, ValueError)
 True
@@ -45,11 +45,11 @@ class TrifoliumError(Exception):
 
 
 class BackendError(TrifoliumError, ValueError):
-    """A backend can't do what was asked of it."""
+    """A backend does not support what was requested, such as a device or a dtype."""
 
 
 class UnknownBackend(BackendError, LookupError):
-    """No backend is registered under the name that was asked for."""
+    """No backend is registered under the requested name."""
 
 
 class BackendNotInstalled(BackendError, ImportError):
@@ -57,10 +57,10 @@ class BackendNotInstalled(BackendError, ImportError):
 
 
 class NotEnoughTransitions(TrifoliumError, ValueError):
-    """More rows were asked for than can be drawn.
+    """More rows were requested than can be drawn.
 
     Attributes:
-        requested: rows (or sequences) asked for.
+        requested: requested rows (or sequences).
         available: rows (or sequences) that can be drawn now.
     """
 
@@ -90,7 +90,7 @@ class NanError(TrifoliumError, FloatingPointError):
 
 
 class SaveError(TrifoliumError, OSError):
-    """A run can't write its files; the last checkpoint is whole."""
+    """A run can't write its files; the last checkpoint is intact."""
 
 
 class FolderInUse(TrifoliumError, BlockingIOError):
@@ -98,4 +98,4 @@ class FolderInUse(TrifoliumError, BlockingIOError):
 
 
 class HumanQuit(TrifoliumError, EOFError):
-    """The person at the keys of a HumanModel quit, or its input has ended; a loop that plays ends."""
+    """The player of a HumanModel quit, or its input ended. Loops that play end."""

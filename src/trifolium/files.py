@@ -1,4 +1,4 @@
-"""Named arrays and a manifest in one safetensors file, written so that it is whole or not there.
+"""Named arrays and a manifest in one safetensors file, which is written atomically.
 
 The manifest is JSON in the file's metadata. Nothing is pickled, so loading runs no code.
 """
@@ -28,17 +28,17 @@ def write(
     """Write ``arrays`` and ``manifest`` to ``path``, atomically.
 
     Args:
-        path: the file; its folder is made if it is missing.
+        path: the file; its folder is created if it is missing.
         kind: what the file holds ("model", "buffer"), checked when it is read.
-        manifest: anything that JSON can hold.
+        manifest: any value that JSON can represent.
         arrays: name to host array.
     """
-    import json  # here, as NumPy does without: who stores nothing need not wait for it
+    import json  # imported here: most programs never write a file, and the import takes time
 
     from safetensors.numpy import save
 
     document = {"format": FORMAT, "kind": kind, **manifest}
-    # safetensors writes the memory of a strided array as it lies, in silence
+    # safetensors writes the memory of a strided array in its order in memory, without an error
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     contiguous = {name: array.reshape(shapes[name]) for name, array in contiguous.items()}
@@ -56,7 +56,7 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
 
     from safetensors import SafetensorError, safe_open
 
-    # AttributeError: a dtype that NumPy lacks; RecursionError: JSON that is nested to be a nuisance
+    # AttributeError: a dtype that NumPy lacks; RecursionError: JSON nested too deeply
     unreadable = (SafetensorError, ValueError, TypeError, AttributeError, RecursionError, OSError)
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -68,9 +68,11 @@ def read(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], dict[
         manifest = json.loads(metadata[_KEY])
         found, version = manifest["kind"], manifest["format"]
     except KeyError as error:
-        raise CheckpointError(f"{path} is a safetensors file, but not one of trifolium's") from error
+        raise CheckpointError(
+            f"{path} is a safetensors file, but was not written by trifolium"
+        ) from error
     except unreadable as error:
-        raise CheckpointError(f"{path} is damaged or no safetensors file: {error}") from error
+        raise CheckpointError(f"{path} is damaged or not a safetensors file: {error}") from error
     if found != kind:
         raise CheckpointError(f"{path} holds a {found}; expected a {kind}")
     if type(version) is not int or not 1 <= version <= FORMAT:
@@ -92,18 +94,17 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 
 
 def _replace(path: str, content: bytes) -> None:
-    folder, name = os.path.split(
-        path
-    )  # by os, as pathlib takes a tenth of the time that NumPy loads in
+    # os, not pathlib, whose import takes a tenth as long as that of NumPy
+    folder, name = os.path.split(path)
     os.makedirs(folder or os.curdir, exist_ok=True)
-    beside = os.path.join(folder, f".{name}.{os.getpid()}-{time.monotonic_ns()}")
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}-{time.monotonic_ns()}")
     try:
-        with open(beside, "xb") as file:
+        with open(temporary, "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except BaseException:
         with suppress(FileNotFoundError):
-            os.unlink(beside)
+            os.unlink(temporary)
         raise

@@ -1,4 +1,4 @@
-"""Options of learners in files: schedules in JSON, and options that no file can hold."""
+"""Options of learners in files: schedules in JSON, and options that cannot be saved."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ _MISSING, _LINEAR = "of your own", "linear"
 
 
 def to_json(value: Any) -> dict[str, Any]:
-    """Return a schedule or a network in JSON's types: the repr of one that JSON can't hold."""
+    """Return a schedule or a network in JSON's types: its repr if JSON can't represent it."""
     return {_LINEAR: asdict(value)} if isinstance(value, Linear) else {_MISSING: repr(value)}
 
 
 def from_json(value: Any) -> Any:
-    """Return what :func:`to_json` was given, if it was a Linear; other values as they are."""
+    """Return the Linear schedule that :func:`to_json` converted; other values as they are."""
     return Linear(**value[_LINEAR]) if isinstance(value, dict) and _LINEAR in value else value
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether ``value`` stands for an option that JSON can't hold."""
+    """Return whether ``value`` is the placeholder of an option that JSON can't represent."""
     return isinstance(value, dict) and _MISSING in value
 
 
 def required(path: str | os.PathLike[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``options`` with their schedules, or raise ValueError if one has to be given again."""
+    """Return ``options`` with their schedules; ValueError if one is missing from the file."""
     for name, value in options.items():
         if is_missing(value):
             raise ValueError(f"{path} was saved with {name}={value[_MISSING]}; give {name}= again")

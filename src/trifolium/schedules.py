@@ -1,4 +1,4 @@
-"""Schedules: numbers that change as training goes on."""
+"""Schedules: numbers that change during training."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from trifolium import _checks as checks
 __all__ = ["Linear", "Schedule", "checked", "line"]
 
 Schedule: TypeAlias = Callable[[int], float]
-"""What a model asks for the value at a count: of the actions taken, or of the updates made."""
+"""A function of a count, which is the number of actions taken or of updates made."""
 
 
 @dataclass(frozen=True)
 class Linear:
-    """Moves in a straight line from ``start`` to ``end`` over ``steps``, and stays there.
+    """Interpolates linearly from ``start`` to ``end`` over ``steps``, then stays at ``end``.
 
     Args:
         start: value at 0.
@@ -39,16 +39,17 @@ class Linear:
 
 
 def line(start: float, end: float, steps: float, count: Any) -> Any:
-    """Return where a straight line from ``start`` to ``end`` over ``steps`` is at ``count``.
+    """Return the linear interpolation from ``start`` to ``end`` over ``steps`` at ``count``.
 
-    It stays at its end, and is there at once if ``steps`` is 0. ``count`` may be an array, and traced.
+    It stays at ``end`` afterwards, and is ``end`` if ``steps`` is 0. ``count`` may be an array, also a
+    traced one.
     """
     left = 1.0 - count / steps if steps else 0.0
     return end + (start - end) * (left * (left > 0))
 
 
 def checked(check: Callable[[str, Any], float], name: str, value: Any) -> "float | Schedule":
-    """Return a schedule as it is, once its first value passed ``check``; and a number checked."""
+    """Return a schedule after a check of its first value, or a checked number."""
     if callable(value):
         check(f"{name}(0)", value(0))
         scheduled: Schedule = value

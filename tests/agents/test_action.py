@@ -69,7 +69,7 @@ def test_too_many_combinations_are_refused():
         (
             lambda: ActionSpec(2).index("up"),
             ValueError,
-            "name='up' is no action; the actions are: 0, 1",
+            "name='up' is not an action; expected one of: 0, 1",
         ),
     ],
 )

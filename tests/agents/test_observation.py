@@ -140,7 +140,7 @@ def test_a_spec_of_ones_own():
         (spaces.Text(5), "no array of a fixed shape; expected Box, Discrete"),
         (spaces.Sequence(spaces.Discrete(2)), "no array of a fixed shape"),
         (spaces.Dict({"a": spaces.Sequence(spaces.Discrete(2))}), "no array of a fixed shape"),
-        (spaces.Dict({"a": spaces.Text(3)}), "no part that is made of numbers"),
+        (spaces.Dict({"a": spaces.Text(3)}), "no numeric part"),
     ],
 )
 def test_spaces_without_an_array_are_refused(space, message):

@@ -170,7 +170,10 @@ MISTAKES = {
         ["steps='many'", "expected an integer"],
     ),
     "no TOML file": (("train", "--config", "nowhere.toml", "--out", "x"), ["nowhere.toml"]),
-    "resume with options": (("train", "--resume", "runs/short", "--seed", "9"), ["give no others"]),
+    "resume with options": (
+        ("train", "--resume", "runs/short", "--seed", "9"),
+        ["give no other option"],
+    ),
     "resume with fewer steps": (
         ("train", "--resume", "runs/short", "--steps", "9"),
         ["steps=9", "has taken 300 already"],

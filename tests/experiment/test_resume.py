@@ -222,7 +222,7 @@ def test_process_that_is_interrupted_and_resumed(command, steps, tmp_path, numbe
     _, errors = process.communicate(timeout=120)
     assert process.returncode == code, errors
     step = json.loads((broken / "checkpoint" / "manifest.json").read_text())["counters"]["step"]
-    assert f"trifolium train --resume broken goes on from step {step}" in errors
+    assert f"trifolium train --resume broken continues from step {step}" in errors
     assert "Traceback" not in errors
     assert 0 < step < steps
     for arguments in (

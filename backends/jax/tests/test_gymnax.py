@@ -104,7 +104,7 @@ def test_steps_that_are_no_rounds_are_refused(tmp_path: Path) -> None:
     ("env", "message"),
     [
         ("gymnax:CartPole-v9", "CartPole-v9.*Known are: CartPole-v1, "),
-        ("gymnax:Pendulum-v1", "env='gymnax:Pendulum-v1' can't be acted in: the action space Box"),
+        ("gymnax:Pendulum-v1", "env='gymnax:Pendulum-v1' is not supported: the action space Box"),
     ],
 )
 def test_environments_that_cannot_be_had(env: str, message: str, tmp_path: Path) -> None:

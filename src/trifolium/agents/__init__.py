@@ -1,4 +1,4 @@
-"""Agents: what a model sees of a world, what it can do there, and the step that joins both."""
+"""Agents: the observations and actions of a model in a world, and the step that connects both."""
 
 from trifolium.agents.action import ActionSpec
 from trifolium.agents.agent import Agent

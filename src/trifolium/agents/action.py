@@ -1,4 +1,4 @@
-"""ActionSpec: the actions of a model, and what a world calls them."""
+"""ActionSpec: the actions of a model, and their names and values in a world."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ LARGEST_PRODUCT = 1024
 
 
 class ActionSpec:
-    """The actions of a model, 0 to n - 1: the name of each, and the value that a world takes for it.
+    """The actions of a model, 0 to n - 1, each with a name and the value that the world takes for it.
 
     Args:
-        names: a name for each action, all different; or their number, and the numbers are the names.
-        values: what a world takes for each action: numbers, or arrays of one shape; None for the
-            actions themselves.
+        names: a unique name for each action; or the number of actions, which are then named by number.
+        values: the value that the world takes for each action: numbers, or arrays of one shape; None
+            for the action itself.
 
     Attributes:
-        n: number of actions; what a model takes as ``action_space``.
+        n: number of actions; the ``action_space`` of a model.
         names: their names.
 
     Raises:
-        ValueError, TypeError: no names, the same twice, or another number of values.
+        ValueError, TypeError: ``names`` is empty or has duplicates, or ``values`` has another length.
 
     >>> spec = ActionSpec(["left", "right"], values=[-1, 1])
     >>> spec.n, spec.name(1), spec.index("left"), spec.value(0)
@@ -60,15 +60,15 @@ class ActionSpec:
     def from_space(space: gym.Space[Any], names: Sequence[str] | None = None) -> ActionSpec:
         """Return the spec for a Gymnasium action space: Discrete, MultiDiscrete or MultiBinary.
 
-        The actions of the last two are all their combinations, in the order of counting.
+        For the last two, each combination is one action; the last part varies fastest.
 
         Args:
             space: the action space.
             names: a name for each action; None for its value.
 
         Raises:
-            WorldError: the space is continuous, say, or has too many combinations; the message tells
-                which spaces work.
+            WorldError: the space is not supported, such as a continuous one, or has too many
+                combinations; the message lists the supported spaces.
 
         >>> import gymnasium as gym
         >>> ActionSpec.from_space(gym.spaces.MultiDiscrete([2, 2])).names
@@ -81,22 +81,24 @@ class ActionSpec:
         return self.names[self._checked(action)]
 
     def index(self, name: str) -> int:
-        """Return the action of that name.
+        """Return the action with this name.
 
         Raises:
-            ValueError: there is none; the message lists the names.
+            ValueError: no action has this name; the message lists the names.
         """
         if name not in self.names:
-            raise ValueError(f"name={name!r} is no action; the actions are: {', '.join(self.names)}")
+            raise ValueError(
+                f"name={name!r} is not an action; expected one of: {', '.join(self.names)}"
+            )
         return self.names.index(name)
 
     def value(self, action: int) -> Any:
-        """Return what the world takes for ``action``: an int or a float, or an array."""
+        """Return the value that the world takes for ``action``: an int, a float or an array."""
         value = self._values[self._checked(action)]
         return value.copy() if value.ndim else value.item()
 
     def values(self, actions: np.ndarray) -> np.ndarray:
-        """Return what a vector environment takes for ``actions`` [N]."""
+        """Return the values that a vector environment takes for ``actions`` [N]."""
         return self._values[actions]
 
     def _checked(self, action: int) -> int:
@@ -110,7 +112,7 @@ class ActionSpec:
 
 
 def _of_space(space: gym.Space[Any], names: Sequence[str] | None) -> ActionSpec:
-    import gymnasium as gym  # here, as a world of your own needs no gymnasium
+    import gymnasium as gym  # imported here: custom worlds do not need gymnasium
 
     match space:
         case gym.spaces.Discrete():

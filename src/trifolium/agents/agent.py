@@ -17,25 +17,25 @@ __all__ = ["Agent", "as_reward", "check_fit"]
 
 
 class Agent:
-    """A model, what it sees of a world, and what it can do there.
+    """A model with the specs of its observations and actions in a world.
 
     Args:
-        name: what the world calls it.
-        model: what acts, and remembers.
-        observation_spec: turns what the world shows into what the model takes; None for observations
-            that are such arrays already.
-        action_spec: turns actions into what the world takes; None for a world that takes 0 to n - 1.
-        stream: of the model's memory, where several agents share one.
+        name: the agent's name in the world.
+        model: chooses the actions and stores the steps in its memory.
+        observation_spec: converts the world's observations to the model's input; None if they are
+            arrays of the right shape already.
+        action_spec: converts actions to the world's values; None for a world that takes 0 to n - 1.
+        stream: the agent's stream in the model's memory, if several agents share the model.
         check_nan: whether NaN in an observation or a reward is an error.
 
     Attributes:
-        observation: the newest, as an array.
-        episode_return: rewards of the episode so far.
-        length: steps of it that are finished.
+        observation: the newest observation, as an array.
+        episode_return: sum of the rewards of the episode so far.
+        length: number of finished steps of the episode.
         is_over: whether the episode is over; the next look begins another.
 
     Raises:
-        ValueError: the model is not one for such observations, or has another number of actions.
+        ValueError: ``input_size`` or ``action_space`` of the model differs from the specs.
 
     >>> import gymnasium, trifolium as tri
     >>> from trifolium.worlds import GymWorld
@@ -71,7 +71,7 @@ class Agent:
         self.begin()
 
     def begin(self) -> None:
-        """Begin an episode: forget where the last one was."""
+        """Begin an episode: discard the state of the last one."""
         self.observation: np.ndarray | None = None
         self.episode_return = 0.0
         self.length = 0
@@ -80,10 +80,10 @@ class Agent:
         self._action: int | None = None
 
     def transition(self, world: World, *, remember: bool = True) -> bool:
-        """Make one step: look, remember what came of the last action, and act unless that was the end.
+        """Make one step: observe, store the result of the last action; act unless the episode ended.
 
         Args:
-            world: where to look and to act.
+            world: the world to observe and to act in.
             remember: as for :meth:`look`.
 
         Returns:
@@ -94,18 +94,18 @@ class Agent:
         return self.is_over
 
     def look(self, world: World, *, remember: bool = True, last: bool = False) -> bool:
-        """See what came of the last action, and remember it.
+        """Observe the result of the last action and store it in the memory.
 
         Args:
-            world: where to look.
-            remember: whether the step that this finishes goes into the memory.
-            last: whether the episode is cut off here, although the world would go on.
+            world: the world to observe.
+            remember: whether the finished step is stored in the memory.
+            last: whether the episode is truncated here, although it continues in the world.
 
         Returns:
             Whether the episode is over.
 
         Raises:
-            WorldError: the world shows no turn, or an observation of another kind.
+            WorldError: the world does not return a Turn, or the observation does not fit the spec.
             NanError: an observation or a reward is NaN.
         """
         if self.is_over:
@@ -127,11 +127,11 @@ class Agent:
         return self.is_over
 
     def act(self, world: World, action: int | None = None) -> int:
-        """Act on what was seen; return the action.
+        """Act on the newest observation; return the action.
 
         Args:
-            world: where to act.
-            action: what to do; None for what the model decides.
+            world: the world to act in.
+            action: the action to take; None to let the model choose it.
         """
         if action is None:
             action = int(self.model.take_action(self._state))
@@ -140,7 +140,7 @@ class Agent:
         return action
 
     def cut(self, *, remember: bool = True) -> None:
-        """End an episode whose world says nothing more: its last step has no known successor."""
+        """End an episode without a further turn: the successor of its last step is unknown."""
         self.is_over = True
         if self._action is not None:
             self._finish(0.0, False, True, None, remember)
@@ -198,10 +198,10 @@ class Agent:
 
 
 def as_reward(reward: Any, source: Any) -> float:
-    """Return a reward, a number or an array of one number, as a float; ``source`` gave it.
+    """Return a reward, a number or an array of one number, as a float; errors name ``source``.
 
     Raises:
-        WorldError: it is something else.
+        WorldError: it is neither.
 
     >>> as_reward(np.array([1.5]), "the environment")
     1.5
@@ -219,7 +219,7 @@ def as_reward(reward: Any, source: Any) -> float:
 def check_fit(
     who: str, model: BaseModel, observation_spec: ObservationSpec, action_spec: ActionSpec
 ) -> None:
-    """Raise ValueError unless ``model`` takes such observations and has that many actions."""
+    """Raise ValueError unless ``model`` fits the observations and the number of actions."""
     wanted, found = observation_spec.shape, model.memory.obs_shape
     if wanted != found:
         raise ValueError(

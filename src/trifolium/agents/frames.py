@@ -1,4 +1,4 @@
-"""FrameStacks: the observations that make up states while episodes are played."""
+"""FrameStacks: stacks the newest observations to states while episodes are played."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ __all__ = ["FrameStacks"]
 class FrameStacks:
     """The newest ``n_frames`` observations of each of ``count`` episodes; zeros before its first.
 
-    That is what a memory with ``boundary="pad"`` hands back for the same step.
+    A memory with ``boundary="pad"`` returns the same states for these steps.
 
     Args:
         n_frames: observations in a state.
-        count: episodes that are played side by side.
+        count: number of episodes that are played at the same time.
 
     >>> stacks = FrameStacks(2, count=1)
     >>> stacks.push(np.array([[1.0]]), first=np.array([True])).tolist()
@@ -27,7 +27,7 @@ class FrameStacks:
         self._states: np.ndarray | None = None
 
     def push(self, obs: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """Take in the next observations and return the states: [count, n_frames, *obs_shape].
+        """Add the next observations and return the states: [count, n_frames, *obs_shape].
 
         Args:
             obs: [count, *obs_shape].
@@ -36,7 +36,7 @@ class FrameStacks:
         newest = obs[:, None]
         if self._states is None:
             self._states = np.zeros((self.count, self.n_frames, *obs.shape[1:]), obs.dtype)
-        # a new array each time: a model may keep the states that it was shown
+        # a new array each time: a model may keep a reference to its states
         self._states = np.concatenate((self._states[:, 1:], newest), axis=1)
         if self.n_frames > 1:
             self._states[first, :-1] = 0

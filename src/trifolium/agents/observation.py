@@ -1,4 +1,4 @@
-"""ObservationSpec: the array that a model is given for what a world shows."""
+"""ObservationSpec: converts the observations of a world to the arrays that a model takes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Flat", "Image", "Joined", "ObservationSpec", "OneHot", "Passthrough"
 
 
 class ObservationSpec(ABC):
-    """Turns observations into arrays of one shape and dtype.
+    """Converts observations to arrays of one shape and dtype.
 
-    A spec of your own has :meth:`observe`; :meth:`observe_each` follows from it.
+    A subclass implements :meth:`observe`; :meth:`observe_each` calls it for each observation.
 
     Args:
-        shape: of one array; what a model takes as ``input_size``.
-        dtype: of the arrays; what a model takes as ``obs_dtype``.
+        shape: shape of one array; the ``input_size`` of a model.
+        dtype: dtype of the arrays; the ``obs_dtype`` of a model.
     """
 
     def __init__(self, shape: int | Sequence[int], dtype: str = "float32") -> None:
@@ -38,7 +38,7 @@ class ObservationSpec(ABC):
         """Return ``observation`` as a host array [*shape].
 
         Raises:
-            ValueError, TypeError: it is not what this spec is for.
+            ValueError, TypeError: the observation does not fit this spec.
         """
 
     def observe_each(self, observations: Any, count: int) -> np.ndarray:
@@ -57,12 +57,12 @@ class ObservationSpec(ABC):
         Discrete               :class:`OneHot` [n]
         MultiDiscrete          the one-hots of its numbers, one after another: float32 [sum(nvec)]
         MultiBinary            flat, float32
-        Dict, Tuple            the arrays of its parts, flat, one after another, in the space's order:
+        Dict, Tuple            the arrays of its parts, flattened and concatenated in the space's order:
                                float32. Parts that are text are left out.
         =====================  =======================================================================
 
         Raises:
-            WorldError: there is no array for such a space; the message says for which there is.
+            WorldError: the space is not supported; the message lists the supported spaces.
 
         >>> import gymnasium as gym
         >>> ObservationSpec.from_space(gym.spaces.Discrete(4)).observe(2).tolist()
@@ -75,7 +75,7 @@ class ObservationSpec(ABC):
 
 
 class _Batchwise(ObservationSpec):
-    """A spec that turns many observations at a time."""
+    """A spec that converts a batch of observations at once."""
 
     @abstractmethod
     def _encoded(self, observations: Any, count: int | None) -> np.ndarray:
@@ -91,11 +91,11 @@ class _Batchwise(ObservationSpec):
 
 
 class Passthrough(_Batchwise):
-    """Observations that are arrays of the right shape already; they are copied.
+    """Observations that are arrays of the right shape already. They are copied.
 
     Args:
         shape: of one observation.
-        dtype: what they are converted to, if that loses nothing but precision.
+        dtype: dtype of the result; conversions that lose more than precision are errors.
 
     >>> Passthrough((2,)).observe([1, 2])
     array([1., 2.], dtype=float32)
@@ -110,7 +110,7 @@ class Passthrough(_Batchwise):
 
 
 class Flat(_Batchwise):
-    """Observations that are arrays, as one axis: [prod(shape)].
+    """Arrays flattened to one axis: [prod(shape)].
 
     Args:
         shape: of one observation; () for a number.
@@ -130,7 +130,7 @@ class Flat(_Batchwise):
 
 
 class Image(Passthrough):
-    """Pictures of uint8, which stay uint8: [height, width, channels].
+    """Images of dtype uint8, which stay uint8: [height, width, channels].
 
     Args:
         shape: (height, width, channels), or (height, width) for one channel.
@@ -151,7 +151,7 @@ class Image(Passthrough):
 
 
 class OneHot(_Batchwise):
-    """Observations of whole numbers, of which each becomes a row of zeros with a single one.
+    """Observations of integers, each of which is one-hot encoded.
 
     Args:
         classes: how many values a number can take; or a count for each number along the last axis,
@@ -206,11 +206,11 @@ class OneHot(_Batchwise):
 
 
 class Joined(_Batchwise):
-    """Parts of a mapping or a sequence, flat, one after another, in float32.
+    """Parts of a mapping or a sequence, flattened and concatenated, in float32.
 
     Args:
         parts: key to the spec of that part, or specs by position; they are read in this order, and
-            what has no spec here is left out.
+            parts without a spec are ignored.
 
     >>> spec = Joined({"place": OneHot(3), "speed": Flat((2,))})
     >>> spec.observe({"place": 1, "speed": [0.5, 2.0], "name": "ignored"}).tolist()
@@ -249,7 +249,7 @@ def _lead(count: int | None) -> tuple[int, ...]:
 
 
 def _array(field: Field, observations: Any, count: int | None) -> np.ndarray:
-    """Return a copy of what came, checked: environments may write into their arrays later."""
+    """Return a checked copy: environments may write to their arrays later."""
     found = field.row(observations) if count is None else field.rows(observations, count)
     return np.array(found, field.dtype)
 
@@ -290,7 +290,7 @@ def _of_box(space: gym.spaces.Box) -> ObservationSpec:
 def _of_parts(space: gym.Space[Any], parts: Mapping[Any, gym.Space[Any]]) -> ObservationSpec:
     specs = {key: _of_space(part) for key, part in parts.items() if not _is_text(part)}
     if not specs:
-        raise WorldError(f"the observation space {space} has no part that is made of numbers")
+        raise WorldError(f"the observation space {space} has no numeric part")
     return Joined(specs)
 
 

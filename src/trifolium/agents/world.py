@@ -1,4 +1,4 @@
-"""World: what agents act in, and what one of them learns when it looks."""
+"""World: the protocol of worlds that agents act in, and Turn, the result of an observation."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
@@ -7,15 +7,15 @@ __all__ = ["Turn", "World"]
 
 
 class Turn(NamedTuple):
-    """What an agent learns when it looks.
+    """The observation, the reward and the end flags that an agent gets at its turn.
 
     Attributes:
-        observation: what it sees, as its :class:`~trifolium.agents.ObservationSpec` takes it. Where its
+        observation: the input of the agent's :class:`~trifolium.agents.ObservationSpec`. Where its
             episode was truncated, this is the true successor of its last step; None if that is not
-            known. Where it was terminated, it means nothing.
-        reward: what it earned since its last action; 0.0 if it hasn't acted.
-        terminated: whether its episode has come to its own end.
-        truncated: whether its episode was cut off, by a time limit say.
+            known. Where it was terminated, it is ignored.
+        reward: sum of its rewards since its last action; 0.0 if it hasn't acted.
+        terminated: whether its episode reached a terminal state.
+        truncated: whether its episode was cut off, for example by a time limit.
     """
 
     observation: Any
@@ -25,22 +25,23 @@ class Turn(NamedTuple):
 
 
 class World(Protocol):
-    """What agents act in, one after another or all at once: three methods, and whose turn it is.
+    """The protocol of worlds, in which agents act one after another or all at once.
 
-    An agent whose turn it is looks; if that did not tell it of its end, it acts then. One whose episode
-    is over may stay in ``agents`` and is not asked again; one that leaves ``agents`` and comes back
-    begins a new episode. The episode of the world is over when no other agent is left there.
+    At its turn an agent calls ``turn``, and then ``act`` unless its episode ended. An agent whose
+    episode is over may stay in ``agents``; it gets no further turn. An agent that leaves ``agents`` and
+    comes back begins a new episode. The episode of the world is over when no other agent is left in
+    ``agents``.
 
-    Two more methods are used where there are some: ``observation_spec(agent)`` and
-    ``action_spec(agent)``, the specs of an agent that was given none.
+    Two more methods are optional: ``observation_spec(agent)`` and ``action_spec(agent)`` return the
+    specs of an agent that is created without specs.
 
     """
 
     @property
     def agents(self) -> Sequence[str]:
-        """Names of those whose turn it is, in the order in which they are to act.
+        """Names of the agents whose turn it is, in the order in which they act.
 
-        Before the first :meth:`reset` it may be missing.
+        The attribute may be missing before the first :meth:`reset`.
         """
         ...
 
@@ -49,9 +50,9 @@ class World(Protocol):
         ...
 
     def turn(self, agent: str) -> Turn:
-        """Return what ``agent`` sees now. A turn that tells of the end is its last."""
+        """Return the current turn of ``agent``. A turn that ends its episode is its last."""
         ...
 
     def act(self, agent: str, action: Any) -> None:
-        """Do what ``agent`` has decided on: an int, or the value that its ActionSpec has for it."""
+        """Apply the action of ``agent``: an int, or the value that its ActionSpec has for it."""
         ...

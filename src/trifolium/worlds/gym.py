@@ -1,4 +1,4 @@
-"""Gymnasium environments: made, and checked for what trifolium's models can act in."""
+"""Make Gymnasium environments, and check that trifolium's models can act in them."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ __all__ = ["make", "make_vector", "sizes"]
 
 
 def make(name: str, **options: Any) -> gym.Env[Any, Any]:
-    """Return the Gymnasium environment of that name.
+    """Return the Gymnasium environment with this id.
 
     Args:
         name: its id, such as "CartPole-v1".
         **options: passed on to ``gymnasium.make``.
 
     Raises:
-        WorldError: there is none of that name, what it needs is missing, or its spaces are ones that
-            trifolium can't act in.
+        WorldError: the id is unknown, a package that it needs is missing, or its spaces are not
+            supported.
 
     >>> make("CartPole-v1").spec.id
     'CartPole-v1'
@@ -42,14 +42,14 @@ def make(name: str, **options: Any) -> gym.Env[Any, Any]:
 def make_vector(
     name: str, count: int, *, processes: bool | str = False, **options: Any
 ) -> gym.vector.VectorEnv[Any, Any, Any]:
-    """Return ``count`` environments of that name that step together, and that the caller resets.
+    """Return a vector of ``count`` environments with this id, without automatic resets.
 
     Args:
         name: the id of each, such as "CartPole-v1".
         count: how many.
-        processes: whether each runs in a process of its own, which pays for slow environments; or how
-            these are started, "forkserver" for one, which is safe next to JAX, and needs a script whose
-            work is under ``if __name__ == "__main__"``.
+        processes: whether each environment runs in its own process, which is faster for slow
+            environments; or the start method of the processes, such as "forkserver", which is safe
+            with JAX and needs a script with an ``if __name__ == "__main__"`` guard.
         **options: passed on to ``gymnasium.make``.
 
     Raises:
@@ -58,7 +58,7 @@ def make_vector(
     >>> make_vector("CartPole-v1", 3).num_envs
     3
     """
-    make(name, **options).close()  # its errors say more than those of a process
+    make(name, **options).close()  # its errors are clearer than those of a subprocess
     makers = [lambda: gym.make(name, **options)] * checks.integer("count", count, 1)
     mode = gym.vector.AutoresetMode.DISABLED
     if not processes:
@@ -68,10 +68,10 @@ def make_vector(
 
 
 def sizes(env: gym.Env[Any, Any], name: str | None = None) -> tuple[tuple[int, ...], int]:
-    """Return (shape of one observation as a model takes it, number of actions), or raise WorldError."""
+    """Return (shape of a model's observations, number of actions), or raise WorldError."""
     name = name or (env.spec.id if env.spec else type(env).__name__)
     try:
         observations = ObservationSpec.from_space(env.observation_space)
         return observations.shape, ActionSpec.from_space(env.action_space).n
     except WorldError as error:
-        raise WorldError(f"env={name!r} can't be acted in: {error}") from None
+        raise WorldError(f"env={name!r} is not supported: {error}") from None

@@ -17,7 +17,7 @@ __all__ = ["GymWorld", "action_names"]
 
 
 def action_names(env: gym.Env[Any, Any]) -> list[str] | None:
-    """Return what ``env`` calls its actions, or None: Atari's and MiniGrid's have names.
+    """Return the names of the actions of ``env``, which Atari and MiniGrid have, or None.
 
     >>> import gymnasium, minigrid
     >>> action_names(gymnasium.make("MiniGrid-Empty-5x5-v0"))[:3]
@@ -59,7 +59,7 @@ class GymWorld:
         self._turn = Turn(self.env.reset(seed=seed)[0], 0.0, False, False)
 
     def turn(self, agent: str) -> Turn:  # noqa: ARG002 (there is one)
-        """Return what the last step led to."""
+        """Return the result of the last step."""
         return self._turn
 
     def act(self, agent: str, action: Any) -> None:  # noqa: ARG002
@@ -72,7 +72,7 @@ class GymWorld:
         return ObservationSpec.from_space(self.env.observation_space)
 
     def action_spec(self, agent: str) -> ActionSpec:  # noqa: ARG002
-        """Return the spec of the action space, with the environment's names where it has some."""
+        """Return the spec of the action space, with the environment's action names, if it has any."""
         return ActionSpec.from_space(self.env.action_space, action_names(self.env))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""PettingZoo's environments as worlds: parallel ones, and those in which agents take turns."""
+"""PettingZoo's environments as worlds: ParallelWorld, and AECWorld, in which agents take turns."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["AECWorld", "ParallelWorld", "as_world", "make"]
 
 
 def make(name: str, **options: Any) -> ParallelWorld | AECWorld:
-    """Return the PettingZoo environment of that name as a world; a parallel one if there is one.
+    """Return the PettingZoo environment with this id as a world, if possible a parallel one.
 
     Args:
         name: its id, such as "classic/rps-v2".
         **options: passed on to ``pettingzoo.make``.
 
     Raises:
-        WorldError: there is none of that name, or what it needs is missing.
+        WorldError: the id is unknown, or a package that it needs is missing.
 
     >>> make("classic/tictactoe-v3").possible_agents
     ('player_1', 'player_2')
@@ -42,7 +42,7 @@ def make(name: str, **options: Any) -> ParallelWorld | AECWorld:
 
 
 def as_world(env: Any) -> ParallelWorld | AECWorld | None:
-    """Return an environment of PettingZoo as a world; None if it is not one.
+    """Return a PettingZoo environment as a world; None for other objects.
 
     >>> import pettingzoo
     >>> type(as_world(pettingzoo.make("aec", "classic/rps-v2"))).__name__
@@ -54,7 +54,7 @@ def as_world(env: Any) -> ParallelWorld | AECWorld | None:
 
 
 class _PettingZooWorld:
-    """What both kinds share: the names, the spaces, the end."""
+    """Base of ParallelWorld and AECWorld: names, specs and closing."""
 
     def __init__(self, env: Any) -> None:
         if hasattr(env, "last") != self._takes_turns or not callable(
@@ -71,7 +71,7 @@ class _PettingZooWorld:
 
     @property
     def possible_agents(self) -> tuple[str, ...]:
-        """Names of all agents that may appear; () if the environment does not tell."""
+        """Names of all agents that may appear; () if the environment has no ``possible_agents``."""
         return tuple(getattr(self.env, "possible_agents", ()))
 
     def observation_spec(self, agent: str) -> ObservationSpec:
@@ -90,10 +90,10 @@ class _PettingZooWorld:
 class ParallelWorld(_PettingZooWorld):
     """A PettingZoo environment in which all agents act at the same time.
 
-    It makes a step once each living agent has acted. Agents may die and appear.
+    It makes a step once each live agent has acted. Agents may leave and appear.
 
     Args:
-        env: a parallel environment: what ``pettingzoo.make("parallel", ...)`` returns.
+        env: a parallel environment, such as ``pettingzoo.make("parallel", ...)`` returns.
 
     Raises:
         WorldError: it is none.
@@ -117,7 +117,7 @@ class ParallelWorld(_PettingZooWorld):
 
     @property
     def agents(self) -> Sequence[str]:
-        """Those that are to see their end, and the living that haven't acted yet."""
+        """The agents that have not seen their end, and the live agents that haven't acted yet."""
         waiting = (agent for agent in self._turns if agent not in self._actions)
         return (*self._last_turns, *waiting)
 
@@ -128,13 +128,13 @@ class ParallelWorld(_PettingZooWorld):
         self._last_turns, self._actions = {}, {}
 
     def turn(self, agent: str) -> Turn:
-        """Return what the last step led to for ``agent``."""
+        """Return the result of the last step for ``agent``."""
         if agent in self._last_turns:
             return self._last_turns.pop(agent)
         return self._turns[agent]
 
     def act(self, agent: str, action: Any) -> None:
-        """Take note of what ``agent`` does; the last of them makes the step."""
+        """Keep the action of ``agent``; the action of the last agent makes the step."""
         self._actions[agent] = action
         if self._actions.keys() >= self._turns.keys():
             self._step()
@@ -145,7 +145,7 @@ class ParallelWorld(_PettingZooWorld):
         living = self.env.agents
         for agent in dict.fromkeys((*actors, *living)):
             terminated = bool(terminations.get(agent, False))
-            # one that vanished without a word has no successor, but is over
+            # an agent that disappeared without a flag: its episode is over, its successor unknown
             truncated = bool(truncations.get(agent, agent not in living and not terminated))
             reward = as_reward(rewards.get(agent, 0.0), self.env)
             turn = Turn(observations.get(agent), reward, terminated, truncated)
@@ -155,10 +155,10 @@ class ParallelWorld(_PettingZooWorld):
 class AECWorld(_PettingZooWorld):
     """A PettingZoo environment in which agents take turns.
 
-    Where an illegal move loses the game, as in PettingZoo's classic ones, it does so quietly.
+    Warnings about illegal moves, which lose the game in PettingZoo's classic games, are not logged.
 
     Args:
-        env: an AEC environment: what ``pettingzoo.make("aec", ...)`` returns.
+        env: an AEC environment, such as ``pettingzoo.make("aec", ...)`` returns.
 
     Raises:
         WorldError: it is none.
@@ -179,7 +179,7 @@ class AECWorld(_PettingZooWorld):
 
     @property
     def agents(self) -> Sequence[str]:
-        """The one whose turn it is; none when all are done."""
+        """The agent whose turn it is; empty when all are done."""
         return (self.env.agent_selection,) if self.env.agents else ()
 
     def reset(self, seed: int | None = None) -> None:
@@ -187,10 +187,10 @@ class AECWorld(_PettingZooWorld):
         self.env.reset(seed=seed)
 
     def turn(self, agent: str) -> Turn:  # noqa: ARG002 (it is the one that is selected)
-        """Return what has come of the last action of ``agent`` until now."""
+        """Return the result of the last action of ``agent`` up to now."""
         observation, reward, terminated, truncated, _ = self.env.last()
         if terminated or truncated:
-            self.env.step(None)  # goes on without it
+            self.env.step(None)  # removes the agent
         earned = as_reward(reward, self.env)
         return Turn(observation, earned, bool(terminated), bool(truncated))
 
@@ -200,5 +200,5 @@ class AECWorld(_PettingZooWorld):
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Return whether PettingZoo is to log this: not each illegal move, of which learners make many."""
+    """Return whether PettingZoo may log this: illegal moves are not logged, learners make many."""
     return "Illegal move" not in record.getMessage()
