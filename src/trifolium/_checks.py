@@ -238,6 +238,17 @@ class Field:
             )
         return array
 
+    def host_copy(self, value: Any) -> np.ndarray:
+        """Return a copy of ``value``, of any shape, in this dtype; integers that don't fit wrap around.
+
+        The copy is contiguous, writable and in the native byte order.
+        """
+        array = self.numbers(value)
+        kinds = {"b": "b", "i": "biu", "u": "biu", "f": "biuf", "c": "biufc"}
+        if array.dtype.kind not in kinds[self.dtype.kind]:
+            raise self.dtype_error(array.dtype)
+        return np.array(array, self.dtype, order="C")
+
     def named(self, name: str) -> "Field":
         """Return the same field for an argument with another name."""
         return Field(name, self.shape, self.dtype.name, self.options)

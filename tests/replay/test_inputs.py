@@ -1,12 +1,14 @@
 """What may be given to a buffer: arrays of any framework, in any form; and they are copied."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import pytest
 
 import trifolium as tri
+from trifolium import replay
 
 pytestmark = pytest.mark.interop
 
@@ -96,6 +98,46 @@ def test_inputs_of_the_backend(backend: tri.Backend) -> None:
     plain.add(**values(1, lambda value: value))
     native.add(**values(1, lambda value: backend.from_numpy(value.copy())))
     assert stored(native) == stored(plain)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_inputs_of_any_framework_in_the_functional_form(backend: tri.Backend, framework: str) -> None:
+    """Also what torch and JAX don't take themselves: negative strides, read-only, big-endian."""
+
+    def added(convert: Convert) -> list[bytes]:
+        state = replay.init(4, (2,), backend=backend, extras={"tag": "int32"})
+        state = replay.add(state, **values(1, convert))
+        columns = [state.columns["obs"], state.columns["tag"], state.actions, state.rewards]
+        return [backend.to_numpy(column).tobytes() for column in (*columns, state.marks)]
+
+    expected = added(lambda value: value)
+    for form, convert in FRAMEWORKS[framework]().items():
+        assert added(convert) == expected, form
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_errors_of_any_framework_in_the_functional_form(backend: tri.Backend, framework: str) -> None:
+    state = replay.init(4, (2,), backend=backend, sampler=tri.Prioritized())
+    state = replay.add(state, np.ones((3, 2)), [0] * 3, [1.0] * 3, [False] * 3)
+    errors = np.array([0.5, -3.0], np.float32)
+
+    def largest(convert: Convert) -> float:
+        indices = np.arange(2, dtype=backend.default_int)
+        updated = replay.update_priorities(deepcopy(state), indices, convert(errors))
+        return float(updated.priorities.largest[0])
+
+    for form, convert in FRAMEWORKS[framework]().items():
+        if "of 1" not in form:
+            assert largest(convert) == pytest.approx(3.0, abs=0.01), form
+
+
+def test_lists_of_float64_are_stored_whole(backend: tri.Backend) -> None:
+    if not backend.capabilities.float64:
+        pytest.skip("the backend has no float64")
+    state = replay.init(4, (2,), backend=backend, obs_dtype="float64", extras={"tag": "float64"})
+    state = replay.add(state, [0.1, 0.2], 0, 1.0, False, tag=0.3)
+    assert backend.to_numpy(state.columns["obs"])[0].tolist() == [0.1, 0.2]
+    assert backend.to_numpy(state.columns["tag"])[0] == 0.3
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -222,4 +222,4 @@ def test_update_is_compiled_once():
     for step in range(300):  # through every fill level, and round the ring
         model.memory.add([step] * 4, 0, 1.0, step % 9 == 8)
         model.train_step()
-    assert model._compiled._cache_size() == 1
+    assert model._compiled.__wrapped__._cache_size() == 1

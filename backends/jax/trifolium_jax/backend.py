@@ -1,12 +1,14 @@
 """The JAX backend: arrays on any device, compiled writes and updates with donated memory."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from jax._src.core import trace_state_clean  # no public function says it in less than 10 us
 
 import trifolium_jax.pytrees  # noqa: F401  (so that JAX sees into states and batches)
 from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer, Params
@@ -63,9 +65,16 @@ class JaxBackend(Differentiable):
 
     def from_numpy(self, array: np.ndarray) -> Array:
         self.dtype(array.dtype.name)
-        return jax.device_put(array, self.device)
+        found = jax.device_put(array, self.device)
+        if isinstance(found, jax.core.Tracer):
+            raise _in_compiled_code(f"a host array of shape {array.shape}")
+        return found
 
     def to_numpy(self, array: Array) -> np.ndarray:
+        if isinstance(array, jax.core.Tracer):
+            raise _in_compiled_code(
+                f"a method that needs the values of a traced array of shape {array.shape}"
+            )
         host = np.array(array)
         return host.astype(np.float32) if host.dtype == jnp.bfloat16 else host
 
@@ -93,7 +102,15 @@ class JaxBackend(Differentiable):
                 return function(*jax.tree.map(self._placed, args))
 
         placement = jax.sharding.SingleDeviceSharding(self.device)
-        return jax.jit(on_device, donate_argnums=tuple(donate), in_shardings=placement)
+        compiled = jax.jit(on_device, donate_argnums=tuple(donate), in_shardings=placement)
+
+        @wraps(compiled)
+        def checked(*args: Any) -> Any:
+            if not trace_state_clean() and _is_recording() and _holds_host_arrays(args):
+                raise _in_compiled_code("a method of Buffer or of a model")
+            return compiled(*args)
+
+        return checked
 
     def _placed(self, value: Any) -> Any:
         """Return a host array on the device, in the dtype that jit gives it."""
@@ -126,6 +143,25 @@ class JaxBackend(Differentiable):
     def adopt(self, network: Any, inputs: Sequence[np.ndarray], rng: np.random.Generator) -> Adopted:
         with jax.default_device(self.device):
             return adopt(network, inputs, jax.random.key(int(rng.integers(2**31))))
+
+
+def _is_recording() -> bool:
+    """Return whether JAX records what runs now, to compile it; under ``jax.grad`` alone it does not."""
+    return isinstance(jax.device_put(0), jax.core.Tracer)
+
+
+def _holds_host_arrays(args: Any) -> bool:
+    return any(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(args))
+
+
+def _in_compiled_code(what: str) -> BackendError:
+    return BackendError(
+        f"{what} is used inside a function that JAX compiles (jax.jit, lax.scan). Methods of Buffer and "
+        "of models keep their data on the host: they would run once, while JAX traces the function, "
+        "and their results would be constants of the compiled code. Use the functions of "
+        "trifolium.replay, which take a state and return one, or trifolium_jax.CompiledTraining. For a "
+        "constant array use jax.numpy.asarray"
+    )
 
 
 def _has_64_bits() -> bool:

@@ -215,3 +215,64 @@ def storage(state: replay.State) -> list[torch.Tensor]:
     tree = [] if state.priorities is None else [state.priorities.tree]
     cursors = [state.written, state.sizes]
     return [*state.columns.values(), state.actions, state.rewards, state.marks, *cursors, *tree]
+
+
+def test_a_state_keeps_no_graph_alive() -> None:
+    """Whatever was given to it: observations, rewards, extras, errors or beta."""
+
+    def given(*shape: int) -> torch.Tensor:
+        return torch.ones(shape, requires_grad=True) * 2
+
+    state = replay.init(16, (2,), backend="torch", sampler=tri.Prioritized(), extras={"tag": "float32"})
+    for lead in ((), (), (3,)):
+        flags = torch.zeros(lead, dtype=torch.bool)
+        state = replay.add(
+            state, given(*lead, 2), flags.long(), given(*lead), flags,
+            next_obs=given(*lead, 2) + 1, tag=given(*lead),
+        )  # fmt: skip
+    bits = torch.randint(2**30, (3, 2))
+    batch = replay.sample(state, bits)
+    state = replay.update_priorities(state, batch.indices, given(3))
+    batch = replay.sample(state, bits, beta=given())
+    assert not any(leaf.requires_grad for leaf in _pytree.tree_leaves((state, batch)))
+
+
+def test_lists_and_numpy_arrays_are_added_in_one_graph() -> None:
+    state = replay.init(8, (2,), backend="torch")
+    run = compiled(lambda state, obs: replay.add(state, obs, 0, 1.0, False))
+    state = run(state, np.array([1.0, 2.0]))
+    state = run(state, [3.0, 4.0])
+    assert state.columns["obs"][:2].tolist() == [[1.0, 2.0], [3.0, 4.0]]
+
+
+STRUCTURED = {"camera": ((4, 4, 1), "uint8"), "body": {"pos": (3,)}}
+
+
+def test_structured_states_compile_to_one_graph() -> None:
+    def step(state: replay.State, number: torch.Tensor, bits: torch.Tensor) -> Any:
+        camera = (torch.zeros(4, 4, 1) + number).to(torch.uint8)
+        obs = {"camera": camera, "body": {"pos": torch.zeros(3) + number}}
+        state = replay.add(state, obs, 0, number, number == 7)
+        return state, replay.sample(state, bits, flatten=False)
+
+    run = compiled(step)
+    ours, theirs = (replay.init(16, STRUCTURED, {"camera": 3}, backend="torch") for _ in range(2))
+    assert all(isinstance(leaf, torch.Tensor) for leaf in _pytree.tree_leaves(ours))
+    for number in range(20):
+        bits = torch.randint(2**30, (6, 2))
+        ours, batch = run(ours, torch.tensor(float(number)), bits)
+        theirs, expected = step(theirs, torch.tensor(float(number)), bits)
+        for leaf, other in zip(*map(_pytree.tree_leaves, (batch, expected)), strict=True):
+            torch.testing.assert_close(leaf, other)
+    assert batch.states["camera"].shape == (6, 3, 4, 4, 1)
+
+
+def test_batches_of_a_buffer_are_mapped() -> None:
+    """All leaves are tensors, the indices too, and update_priorities takes them."""
+    buffer = tri.Buffer(16, (2,), backend="torch", seed=0, sampler=tri.Prioritized())
+    for number in range(8):
+        buffer.add([number, 0.0], 0, 1.0, False)
+    batch = buffer.sample(3)
+    moved = _pytree.tree_map(lambda tensor: tensor.to("cpu", copy=True), batch)
+    assert moved.indices.tolist() == batch.indices.tolist()
+    buffer.update_priorities(moved.indices, torch.ones(3))

@@ -3,6 +3,8 @@
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+import torch
 from torch.utils import _pytree
 
 from trifolium.replay import Batch, State
@@ -16,7 +18,7 @@ def _register(kind: type[Any]) -> None:
 
     def flatten(value: Any) -> tuple[list[Any], Any]:
         constants = tuple((name, getattr(value, name)) for name in static)
-        return [getattr(value, name) for name in data], constants
+        return [_leaf(getattr(value, name)) for name in data], constants
 
     def flatten_with_keys(value: Any) -> tuple[list[Any], Any]:
         leaves, constants = flatten(value)
@@ -33,6 +35,11 @@ def _register(kind: type[Any]) -> None:
         serialized_type_name=f"{kind.__module__}.{kind.__qualname__}",
         flatten_with_keys_fn=flatten_with_keys,
     )
+
+
+def _leaf(value: Any) -> Any:
+    """Return host indices of a batch as a tensor, so that every leaf is one; all else as it is."""
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
 
 
 _register(State)

@@ -17,6 +17,7 @@ True
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trifolium._checks import Field
 from trifolium.backend import Array, Backend, device_of, get_backend
 from trifolium.replay.batch import Batch
 from trifolium.replay.graph import widetree
@@ -26,10 +27,11 @@ from trifolium.replay.graph.state import (
     State,
     check_capacity,
     counts,
+    native,
     numbers,
     of_age,
 )
-from trifolium.replay.graph.write import checked_steps, with_errors, with_steps
+from trifolium.replay.graph.write import checked_steps, converted, with_errors, with_steps
 from trifolium.replay.host.prioritized import Prioritized
 from trifolium.replay.rules.ordinals import DRAWS
 from trifolium.replay.rules.ring import continues
@@ -139,6 +141,7 @@ def add(
     >>> state.sizes.tolist()
     [5, 5]
     """
+    state = native(state)
     streams, steps = checked_steps(
         state,
         stream,
@@ -183,11 +186,14 @@ def sample(
     Raises:
         ValueError, TypeError: ``bits`` is no such array, or there is no such draw.
     """
+    state = native(state)
     bits = checked_bits(state, bits)
     if draw not in DRAWS:
         raise ValueError(f"draw={draw!r}; expected one of {', '.join(DRAWS)}")
     if state.priorities is None:
         return batch_of(state, drawn_uniformly(state, bits, DRAWS[draw]), flatten)
+    if beta is not None:
+        beta = converted(state, Field("beta", (), "float32"), beta)
     return batch_of(state, drawn_by_priority(state, bits, beta), flatten)
 
 
@@ -207,21 +213,24 @@ def update_priorities(state: State, indices: Array, td: Array) -> State:
     """
     if state.priorities is None:
         raise TypeError("update_priorities: this memory draws uniformly; give init Prioritized()")
+    state = native(state)
+    cursors = "int32" if state.backend.xp.iinfo(state.written.dtype).bits == 32 else "int64"
+    indices = converted(state, Field("indices", (), cursors), indices)
+    errors = converted(state, Field("td", (), "float32"), td)
     count = indices.shape[0]
-    if tuple(indices.shape) != (count,) or tuple(td.shape) not in ((count,), (count, 1)):
+    if tuple(indices.shape) != (count,) or tuple(errors.shape) not in ((count,), (count, 1)):
         raise ValueError(
-            f"indices has shape {tuple(indices.shape)} and td {tuple(td.shape)}; "
+            f"indices has shape {tuple(indices.shape)} and td {tuple(errors.shape)}; "
             "expected [B], and [B] or [B, 1]"
         )
     if not count:
         return state
-    xp = state.backend.xp
-    errors = xp.astype(xp.reshape(td, (-1,)), state.backend.dtype("float32"), copy=False)
-    return with_errors(state, xp.astype(indices, state.written.dtype, copy=False), errors)
+    return with_errors(state, indices, state.backend.xp.reshape(errors, (-1,)))
 
 
 def drawable(state: State) -> Array:
     """Return [] int, how many rows can be drawn now, valid or not."""
+    state = native(state)
     return state.backend.xp.sum(counts(state), dtype=state.sizes.dtype)
 
 
@@ -231,6 +240,7 @@ def current_state(state: State) -> Any:
     With several streams: [n_streams, n_frames - 1, *obs_shape]. Frames of earlier episodes are zero. A
     mapping of such arrays where observations are structured.
     """
+    state = native(state)
     xp, spec = state.backend.xp, state.spec
     count, streams = spec.n_frames - 1, spec.n_streams
     if count:

@@ -3,7 +3,7 @@
 The age of a row is the number of rows written to its stream since: the newest row has age 0.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from trifolium.backend import Array, Backend, Params, device_of
@@ -18,6 +18,7 @@ __all__ = [
     "State",
     "check_capacity",
     "counts",
+    "native",
     "numbers",
     "of_age",
     "older_than",
@@ -89,9 +90,40 @@ class State:
 
         There are so many that no integer overflows, and no number is used twice within 2**29 rows.
         """
-        bits = 30 if self.backend.default_int == "int32" else 62
+        # the dtype of the cursors, as the default integer may have changed since (JAX's x64)
+        bits = self.backend.xp.iinfo(self.written.dtype).bits - 2
         length = self.spec.window.length
         return (1 << bits) // self.spec.capacity * length
+
+
+def native(state: State) -> State:
+    """Return ``state`` with arrays of its backend, where they are host arrays: a copy of these.
+
+    ``jax.device_get`` and the like leave host arrays.
+
+    Raises:
+        BackendError: the backend lacks the dtype of the cursors now: JAX without x64 lacks int64.
+    """
+    backend = state.backend
+    if backend.default_int == "int32" and backend.xp.iinfo(state.written.dtype).bits == 64:
+        backend.dtype("int64")  # raises
+    if backend.is_array(state.written):
+        return state
+
+    def moved(array: Any) -> Array:
+        return backend.xp.asarray(array, device=backend.device, copy=True)
+
+    def moved_all(columns: Params) -> Params:
+        return {name: moved(column) for name, column in columns.items()}
+
+    arrays = ("actions", "rewards", "marks", "written", "sizes", "has_successor")
+    return replace(
+        state,
+        columns=moved_all(state.columns),
+        successors=moved_all(state.successors),
+        priorities=None if state.priorities is None else Priorities(*map(moved, state.priorities)),
+        **{name: moved(getattr(state, name)) for name in arrays},
+    )
 
 
 def check_capacity(spec: BufferSpec) -> None:

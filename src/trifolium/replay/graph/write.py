@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from trifolium._checks import Field
-from trifolium.backend import Array, device_of
+from trifolium.backend import Array, Backend, device_of
 from trifolium.replay.graph import widetree
 from trifolium.replay.graph.state import Priorities, State, numbers, of_age, valid_of_age
 from trifolium.replay.rules.chunk import (
@@ -22,7 +24,7 @@ from trifolium.replay.rules.marks import TERMINATED, TRUNCATED, ends_episode
 from trifolium.replay.rules.priorities import LARGEST_PRIORITY, mass, raw_priority
 from trifolium.replay.rules.steps import Chunk, StepFields
 
-__all__ = ["checked_steps", "with_errors", "with_steps"]
+__all__ = ["checked_steps", "converted", "with_errors", "with_steps"]
 
 
 def checked_steps(
@@ -32,7 +34,7 @@ def checked_steps(
     streams = _streams(state, stream)
     fields = StepFields(state.spec)
     chunk = fields.chunk(
-        lambda field, value: _converted(state, field, value),
+        lambda field, value: converted(state, field, value),
         streams.shape[0],
         state.backend.xp,
         extras=extras,
@@ -215,20 +217,43 @@ def _streams(state: State, stream: Any) -> Array:
     return xp.reshape(xp.asarray(stream, dtype=dtype, device=device_of(state.written)), (1,))
 
 
-def _converted(state: State, field: Field, value: Any) -> Array:
-    """Return ``value`` as an array of the dtype of ``field``, on the device."""
-    xp = state.backend.xp
-    wanted = state.backend.dtype(field.dtype.name)
+def converted(state: State, field: Field, value: Any) -> Array:
+    """Return ``value`` as an array of the dtype of ``field``, on the device, detached from gradients.
+
+    It may be what :meth:`trifolium.Buffer.add` accepts, and lists of traced arrays as well. Integers
+    that don't fit in the dtype wrap around.
+    """
+    backend, xp = state.backend, state.backend.xp
+    wanted = backend.dtype(field.dtype.name)
+    if backend.is_array(value):
+        detach = getattr(backend, "detach", None)  # a backend that takes no gradients has none
+        value = value if detach is None else detach(value)
+    elif isinstance(value, np.ndarray):
+        # The caller may write to it before a device has read it. Torch takes no negative strides.
+        value = np.array(value)
+    elif _has_native(backend, value):
+        return xp.stack([converted(state, field, item) for item in value])
+    elif not isinstance(value, (bool, int, float, complex, list, tuple)):
+        value = field.host_copy(value)  # another framework's array, or a NumPy scalar
+    device = device_of(state.marks)
     try:
-        array = xp.asarray(value, device=device_of(state.marks))
-        is_number = xp.isdtype(array.dtype, ("bool", "numeric"))
-    except (TypeError, ValueError, RuntimeError):
+        array = xp.asarray(value, device=device)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        # another byte order, float16 or a list of arrays: NumPy takes them
+        array = xp.asarray(field.host_copy(value), device=device)
+    if not xp.isdtype(array.dtype, ("bool", "numeric")):
         field.numbers(value)  # raises an error that names the argument
-        raise
-    if not is_number:
-        field.numbers(value)
     kinds = {"u": ("bool", "integral"), "f": ("bool", "integral", "real floating")}
     kinds |= {"i": kinds["u"], "b": ("bool",), "c": ("bool", "numeric")}
     if array.dtype != wanted and not xp.isdtype(array.dtype, kinds[field.dtype.kind]):
         raise field.dtype_error(array.dtype)
+    if field.dtype.name == "float64" and isinstance(value, (float, list, tuple)):
+        return xp.asarray(value, dtype=wanted, device=device)  # torch made it float32
     return xp.astype(array, wanted, copy=False)
+
+
+def _has_native(backend: Backend, value: Any) -> bool:
+    """Return whether ``value`` is a list that has an array of the backend in it, perhaps in inner ones."""
+    if not isinstance(value, (list, tuple)):
+        return False
+    return any(backend.is_array(item) or _has_native(backend, item) for item in value)

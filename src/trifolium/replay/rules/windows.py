@@ -210,7 +210,7 @@ def _summed_rewards(xp: Any, rewards: Array, steps: Tail, powers: Array) -> Arra
     found = xp.reshape(xp.take(rewards, xp.reshape(steps.rows, (-1,)), axis=0), steps.rows.shape)
     if steps.rows.shape[1] == 1:
         return found[:, 0]
-    discounted = found * powers
+    discounted = found * powers[None, :]
     return xp.sum(xp.where(steps.summed, discounted, xp.zeros_like(discounted)), axis=1)
 
 
