@@ -94,7 +94,7 @@ def test_a_state_made_without_x64_goes_on_with_it() -> None:
         assert held(grown(state, 0, 11)) == expected
         bits = np.random.default_rng(0).integers(2**30, size=(4, 2))
         batch = replay.sample(grown(state, 0, 11), bits)
-    assert sorted(set(batch.states[:, 0].tolist())) <= [3.0 + row for row in range(8)]
+    assert set(batch.states[:, 0].tolist()) <= {3.0 + row for row in range(8)}
     assert batch.valid.all()
 
 
@@ -107,7 +107,7 @@ def test_a_state_made_with_x64_asks_for_it() -> None:
             use(state)
 
 
-@pytest.mark.parametrize("sampler", [None, tri.Prioritized()])
+@pytest.mark.parametrize("sampler", [None, pytest.param(tri.Prioritized(), marks=pytest.mark.slow)])
 def test_a_state_on_the_host_goes_on(sampler: Any) -> None:
     state = replay.init(8, (2,), backend="jax", sampler=sampler)
     state = grown(state, 0, 3)
@@ -137,6 +137,7 @@ EVERYTHING: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
 def test_the_functions_run_under_checks_of_jax(
     check: Callable[[], AbstractContextManager[Any]],

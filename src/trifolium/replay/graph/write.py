@@ -253,7 +253,7 @@ def converted(state: State, field: Field, value: Any) -> Array:
 
 
 def _has_native(backend: Backend, value: Any) -> bool:
-    """Return whether ``value`` is a list that has an array of the backend in it, perhaps in inner ones."""
+    """Return whether ``value`` is a list, perhaps of lists, with an array of the backend in it."""
     if not isinstance(value, (list, tuple)):
         return False
     return any(backend.is_array(item) or _has_native(backend, item) for item in value)
