@@ -144,7 +144,7 @@ def test_a_third_partys_hint_names_its_distribution(third_party: Path) -> None:
     assert "pip install 'thistle-backend[thistle]'" in message
     assert "clover" in message.partition("Ready now: ")[2]
     blocked = error_of("clover", path=third_party, missing="trifolium_numpy")
-    assert "pip install 'clover-backend' brings it" in blocked
+    assert "pip install 'clover-backend' installs it" in blocked
 
 
 ARRAYS = """

@@ -403,7 +403,7 @@ def _hint(point: EntryPoint) -> str:
         return f"install what {point.module!r} needs"
     extras = point.dist.metadata.get_all("Provides-Extra") or []
     extra = f"[{point.name}]" if point.name in extras else ""
-    return f"pip install '{point.dist.name}{extra}' brings it"
+    return f"pip install '{point.dist.name}{extra}' installs it"
 
 
 def _ready(points: Mapping[str, EntryPoint]) -> list[str]:
@@ -517,7 +517,7 @@ def conversion(name: str) -> Callable[[Any], Any]:
         except ModuleNotFoundError as error:
             raise ImportError(
                 f"{name} needs the package {error.name!r}, which is not installed; "
-                f"pip install 'trifolium[{name.removeprefix('to_')}]' brings it"
+                f"pip install 'trifolium[{name.removeprefix('to_')}]' installs it"
             ) from error
         return found
     raise ImportError(f"{name} is provided by no installed package; reinstall trifolium")

@@ -1,4 +1,4 @@
-"""Actor: action values outside of updates."""
+"""Actor: evaluates a network for acting, outside of updates."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Actor:
     """Evaluates a network for a few states at a time.
 
     trifolium's own networks are written once, so they are evaluated on the host, which is fastest for
-    few states whatever the backend; a user's own network is evaluated where it lives.
+    few states on every backend; a user's own network is evaluated on its device.
 
     Args:
-        backend: whose parameters they are.
+        backend: the backend of the parameters.
         values: the pure function to evaluate.
         on_host: whether ``values`` takes NumPy arrays.
     """
@@ -39,8 +39,9 @@ class Actor:
         """Return the action values [B, A] of ``states`` [B, n] on the host.
 
         Args:
-            params: the backend's; they are taken to be those of the last call until :meth:`forget`.
-            statistics: what the network keeps besides, on the backend too.
+            params: arrays of the backend. They are read at the first call, and again after
+                :meth:`forget`.
+            statistics: the network's statistics other than parameters, on the backend too.
             noise: [size], or None.
             states: [B, n] float32.
         """
@@ -71,7 +72,7 @@ def epsilon_greedy(
     """Return an action for each row, [B] int64: a random one with probability ``epsilon``, or the best.
 
     Args:
-        rng: draws which rows explore, and what they do.
+        rng: draws which rows explore, and their actions.
         epsilon: probability of a random action.
         values: returns the action values [B, A]; it is called only if a row does not explore.
         shape: (B, A).

@@ -1,4 +1,4 @@
-"""Algorithm: what a learner minimises, as pure functions over the array API."""
+"""Algorithm: the loss of a learner, as pure functions over the array API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Randomness(NamedTuple):
 
 
 class Algorithm(Protocol):
-    """What a learner minimises: pure functions over the array API, around a network.
+    """The targets and the loss of a learner, as pure functions over the array API.
 
     They may be traced and compiled, so they compute with ``xp`` alone and have no effects. B is the
     batch size, A the number of actions. ``params`` are those of the network; a batch has states and
@@ -52,7 +52,7 @@ class Algorithm(Protocol):
         ...
 
     def draw(self, rng: Random, batch_size: int) -> tuple[Array, ...]:
-        """Draw the random numbers of one update but for noise; ``()`` if there are none."""
+        """Draw the random numbers of one update, without noise; ``()`` if there are none."""
         ...
 
     def action_values(self, xp: Any, params: Params, noise: Array | None, states: Array) -> Array:
@@ -62,7 +62,7 @@ class Algorithm(Protocol):
     def targets(
         self, xp: Any, params: Params, target_params: Params, batch: Batch, random: Randomness
     ) -> Array:
-        """Return what the network is to learn, of any shape [B, ...]; its gradient is not taken."""
+        """Return the targets of the network, of any shape [B, ...]; no gradient is taken of them."""
         ...
 
     def losses(

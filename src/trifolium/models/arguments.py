@@ -1,4 +1,4 @@
-"""Names of a constructor's options: which there are, and what a wrong one may stand for."""
+"""Names of a constructor's options, and suggestions for wrong ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trifolium.replay import Buffer
 
 __all__ = ["accepted_options", "check_action_space", "check_options", "own_options"]
 
-_OTHER_NAMES = {  # what other libraries call the same option
+_OTHER_NAMES = {  # names of the same option in other libraries
     "alpha": "learning_rate",
     "buffer_size": "memory_size",
     "capacity": "memory_size",
@@ -94,7 +94,7 @@ def _hint(name: str, accepted: tuple[str, ...]) -> str:
 
 
 def check_action_space(cls: type, value: Any) -> int:
-    """Return the number of actions, or raise an error that says how to get it from a space."""
+    """Return the number of actions, or raise an error that shows how to get it from a space."""
     try:
         return checks.integer("action_space", value, 1)
     except TypeError as error:

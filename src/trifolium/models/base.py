@@ -1,4 +1,4 @@
-"""BaseModel: anything that chooses actions, with a replay memory."""
+"""BaseModel: base class of all models, which choose actions and have a replay memory."""
 
 import copy
 import math
@@ -31,27 +31,27 @@ _STATE, _MEMORY = "model.", "memory."
 
 
 class BaseModel(ABC):
-    """Wraps anything that chooses actions: a network, a fixed rule, a person.
+    """Base class of models, which choose actions: a network, a fixed rule or a person.
 
     A subclass must have :meth:`take_action`. One that learns overrides :meth:`train_step` too.
 
     Args:
-        input_size: shape of one observation; an int n stands for (n,).
+        input_size: shape of one observation; an int n means (n,).
         action_space: number of actions, which are 0 to action_space - 1.
         memory_size: capacity of the replay memory.
-        epsilon: probability of a random action, in [0, 1]; it is up to the model to use it.
+        epsilon: probability of a random action, in [0, 1], for models that use it.
         backend: name of a backend, or a Backend; None for that of ``memory``, or "numpy".
-        device: where arrays lie, such as "cuda:0"; None for the backend's default.
-        seed: of all of the model's randomness, its memory's included; None for a random one.
+        device: device of the arrays, such as "cuda:0"; None for the backend's default.
+        seed: seed of the model's random numbers and its memory's; None for a random seed.
         n_frames: observations stacked to a state.
         memory: an existing memory to use, of the model's sizes; None for a new one.
         **memory_options: further options of :class:`~trifolium.Buffer`, for a new memory.
 
     Attributes:
         memory: the replay memory: a :class:`~trifolium.Buffer`, unless another was given.
-        exploring: whether it may explore; False within :meth:`greedy`.
+        exploring: whether the model may explore; False within :meth:`greedy`.
         loss_names: names of the last losses, where train_step returned a mapping.
-        rng: the host generator that all of the model's own randomness comes from.
+        rng: the host generator of all of the model's random numbers.
 
     >>> class Left(BaseModel):
     ...     def take_action(self, state):
@@ -132,8 +132,8 @@ class BaseModel(ABC):
                 spaces.
 
         Raises:
-            WorldError: the model can't take such observations or actions; the message says what can be
-                done.
+            WorldError: the model does not support these observations or actions; the message
+                suggests a solution.
             TypeError: ``env`` has no spaces.
 
         >>> import gymnasium, trifolium as tri
@@ -215,9 +215,9 @@ class BaseModel(ABC):
     def start_epoch_action(self, **kwargs: Any) -> None:  # noqa: ARG002 (a subclass may look at it)
         """Run before each epoch; an experiment passes ``epoch=``.
 
-        The episode that is still open in the memory ends there; the successor of its last step is
-        unknown. So nothing joins two epochs, even where a loop never says that an episode is over. A
-        memory of several streams is left alone: their episodes end at different times.
+        An episode that is still open in the memory ends; the successor of its last step is unknown. So
+        no episode spans two epochs, even if a loop never passes ``done``. A memory of several streams
+        does not change, since their episodes end at different times.
         """
         if self.memory.n_streams == 1:
             self.memory.end_episode()
@@ -267,15 +267,15 @@ class BaseModel(ABC):
         files.write(path, "model", manifest, arrays)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Restore what :meth:`save` wrote, from whatever backend.
+        """Restore a model that :meth:`save` wrote on any backend.
 
-        The model goes on as the saved one would have: epsilon, and whatever else can be assigned after
-        a model is made, come from the file. The memory is replaced if the file holds its rows, and is
-        left as it is if not.
+        The model continues as the saved one would have: epsilon, and the other options that can be
+        assigned later, come from the file. The memory is replaced if the file holds its rows; else it
+        does not change.
 
         Raises:
             CheckpointError: the file is damaged, holds another kind of model, or one of other sizes;
-                the model is as it was before.
+                the model does not change.
             FileNotFoundError: there is no such file.
         """
         manifest, arrays = files.read(path, "model")
@@ -353,22 +353,22 @@ class BaseModel(ABC):
         return memory
 
     newer_state: tuple[str, ...] = ()
-    """Beginnings of names in :meth:`state` that files of earlier versions may lack."""
+    """Prefixes of names in :meth:`state` that files of earlier versions may lack."""
 
     def options(self) -> dict[str, Any]:
-        """Return what :meth:`save` writes of the constructor's arguments, in JSON's types."""
+        """Return the constructor's arguments that :meth:`save` writes, in JSON's types."""
         return {"action_space": self.action_space}
 
     def checked_options(self, options: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        """Return those of the saved ``options`` that :meth:`load` shall assign to attributes."""
+        """Return the saved ``options`` that :meth:`load` assigns to attributes."""
         return {}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return all that the model has learned, as named host arrays: what :meth:`save` writes."""
+        """Return the learned state as named host arrays, which :meth:`save` writes."""
         return {}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Restore what :meth:`state` returned: the same names, each of the same shape."""
+        """Restore the arrays that :meth:`state` returned: the same names, each of the same shape."""
 
     # For subclasses
 
@@ -426,6 +426,6 @@ def _shapes_of_a_state(n_frames: int, obs_shape: tuple[int, ...]) -> frozenset[t
 
 
 def _on_any_backend(spec: BufferSpec) -> BufferSpec:
-    """Return ``spec`` without what a backend decides: the default dtype of actions."""
+    """Return ``spec`` without the default dtype of actions, which depends on the backend."""
     is_default = spec.action_dtype in ("int32", "int64")
     return replace(spec, action_dtype="int" if is_default else spec.action_dtype)

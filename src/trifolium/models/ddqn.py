@@ -78,11 +78,11 @@ class DDQN(Learner):
     ``r + gamma * Q_target(s', argmax_a Q(s', a))`` by one Adam step. With ``double=False``, which is
     DQN, the target is ``r + gamma * max_a Q_target(s', a)``.
 
-    All randomness comes from one host generator, so a seed gives the same weights, the same minibatches
+    All random numbers come from one host generator: a seed gives the same weights, minibatches
     and, up to rounding, the same losses on every backend. Acting evaluates the network on the host.
 
     Args:
-        input_size: shape of one observation; an int n stands for (n,).
+        input_size: shape of one observation; an int n means (n,).
         action_space: number of actions.
         memory_size: capacity of the replay memory.
         epsilon: probability of a random action, or a schedule of it.

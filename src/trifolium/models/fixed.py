@@ -10,7 +10,7 @@ __all__ = ["Fixed"]
 
 
 class Fixed(Generic[T]):
-    """An option that is compiled into a model: a later assignment is an error, and not ignored.
+    """An option that is compiled into a model: a later assignment raises an error.
 
     >>> class Model:
     ...     kappa = Fixed[float]()

@@ -78,7 +78,7 @@ class QuantileRegression:
     def losses(
         self, xp: Any, params: Params, batch: Batch, targets: Array, random: Randomness
     ) -> tuple[Array, Array]:
-        """Return the quantile Huber losses [B, 1], twice: they stand for the errors too."""
+        """Return the quantile Huber losses [B, 1], twice: the losses are also the errors."""
         fractions = random.drawn[0]
         values = self.network.apply(xp, params, random.noise_of(0), batch.states, fractions)
         quantiles = losses.chosen_quantiles(xp, values, batch.actions)
@@ -98,7 +98,7 @@ class IQN(Learner):
     same state gives the same action.
 
     Args:
-        input_size: shape of one observation; an int n stands for (n,).
+        input_size: shape of one observation; an int n means (n,).
         action_space: number of actions.
         memory_size: capacity of the replay memory.
         epsilon: probability of a random action, or a schedule of it.

@@ -32,7 +32,7 @@ WEIGHT_NOISE, BIAS_NOISE = ".weight_noise", ".bias_noise"
 
 
 class Random(Protocol):
-    """What draws random numbers: ``numpy.random.Generator``, or what stands in for it in a graph."""
+    """A generator of random numbers: ``numpy.random.Generator``, or its replacement in a graph."""
 
     def random(self, size: Any, dtype: Any) -> Array:
         """Draw from [0, 1)."""
@@ -165,7 +165,7 @@ def init_noise(params: dict[str, np.ndarray], sigma: float) -> dict[str, np.ndar
 
 
 def noise_size(params: Params) -> int:
-    """Return how many numbers the noise of one evaluation is; 0 if no layer is noisy."""
+    """Return the size of the noise of one evaluation; 0 if no layer is noisy."""
     return sum(sum(params[layer + WEIGHT_NOISE].shape) for layer in _noisy_layers(params))
 
 
@@ -184,7 +184,7 @@ def draw_noise(rng: Random, shape: tuple[int, ...], xp: Any = np) -> Array:
 
 
 def with_noise(params: Params, noise: Array | None) -> Params:
-    """Return the parameters that ``noise`` [size] makes of ``params``; None leaves the means.
+    """Return ``params`` with ``noise`` [size] added; None for no noise.
 
     A noisy layer gets ``weight + weight_noise * f(x_in) f(x_out)`` and
     ``bias + bias_noise * f(x_out)``.

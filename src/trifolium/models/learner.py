@@ -1,4 +1,4 @@
-"""Learner: a model that learns action values; DDQN, IQN and algorithms of your own derive from it."""
+"""Learner: base class of models that learn action values, such as DDQN, IQN and custom algorithms."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Learner(BaseModel):
     it trains, by :meth:`make_network`. This class does the rest: one compiled update with Adam, the
     target network, priorities, epsilon-greedy acting, and files. docs/own_algorithms.md shows how.
 
-    A subclass with further options takes ``*args`` and ``**options`` besides and passes them on. Each
+    A subclass with further options also takes ``*args`` and ``**options`` and passes them on. Each
     of its own options must be an attribute of the same name, set before ``super().__init__``; files
     then hold it too.
 
     Args:
-        input_size: shape of one observation; an int n stands for (n,).
+        input_size: shape of one observation; an int n means (n,).
         action_space: number of actions.
         memory_size: capacity of the replay memory.
         epsilon: probability of a random action; or a schedule of it, by the number of actions taken.
@@ -60,7 +60,7 @@ class Learner(BaseModel):
         dueling: whether the state's value and the actions' advantages have streams of their own
             (Wang et al. 2016).
         noisy: whether the layers behind the torso are noisy (Fortunato et al. 2018).
-        network: a network of your own in the place of the one that the options before describe; see
+        network: a custom network, which replaces the one that the options above describe; see
             docs/own_networks.md for what each backend takes.
         learning_rate: of Adam; or a schedule of it, by the number of updates made.
         adam_epsilon: added to the denominator of Adam.
@@ -74,13 +74,13 @@ class Learner(BaseModel):
             copies with ``polyak``.
         polyak: instead of copies, the part by which the target network moves towards the network
             with every update; None for copies.
-        compile: whether the update goes through a compiler that takes its time, ``torch.compile``;
+        compile: whether the update is compiled with ``torch.compile``, which takes a while at first;
             JAX always compiles.
         memory: an existing memory, of the model's sizes; None for a new one. Its options are then the
             memory's.
         backend: name of a backend, or a Backend; None for that of ``memory``, or "numpy".
-        device: where arrays lie, such as "cuda:0"; None for the backend's default.
-        seed: of all of the model's randomness, a new memory's included; None for a random one.
+        device: device of the arrays, such as "cuda:0"; None for the backend's default.
+        seed: seed of the model's random numbers and a new memory's; None for a random seed.
         n_frames, obs_dtype, action_dtype, extras, n_streams, n_step, boundary, sampler: of a new
             memory, see :class:`~trifolium.Buffer`.
 
@@ -89,7 +89,7 @@ class Learner(BaseModel):
             options are attributes by their own names; learning_rate, batch_size and target_update may
             be assigned later.
         update: the update as a pure function, for code that is compiled.
-        noise_size: how many numbers the noise of one evaluation is; 0 without noisy layers.
+        noise_size: size of the noise of one evaluation; 0 without noisy layers.
         epsilon_schedule: the schedule of epsilon; None without one. An assignment to epsilon ends it.
 
     Raises:
@@ -514,7 +514,7 @@ class Learner(BaseModel):
             path: the file.
             backend: another backend than it was saved from; None for the same.
             device: as for the constructor.
-            **changes: options in the place of the saved ones. A network, a schedule or a sampler of
+            **changes: options that replace the saved ones. A network, a schedule or a sampler of
                 your own is in no file, and has to be given here.
 
         Raises:

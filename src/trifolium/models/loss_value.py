@@ -1,4 +1,4 @@
-"""Losses of any type, brought into one."""
+"""Convert losses of any type to an array of the backend."""
 
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence, ValuesView
 from typing import Any
@@ -15,19 +15,19 @@ def normalised_loss(loss: Any, backend: Backend) -> tuple[Array, tuple[str, ...]
     """Return ``loss`` as a floating array of ``backend``, and the names of its parts.
 
     The array is detached, of shape () where there is one loss and (k,) where there are several, in the
-    order in which they came. Arrays that are the backend's own stay on its device all the way.
+    same order. Arrays of the backend stay on its device.
 
     Args:
         loss: None (which is 0), a number, an array of any framework, dtype and shape, or a sequence,
-            iterator or mapping of such, nested as you like.
-        backend: owner of the array returned.
+            iterator or mapping of these, nested to any depth.
+        backend: the backend of the returned array.
 
     Returns:
         The array, and a name for each of its elements if the losses came in a mapping, else no names.
         Nested names are joined by dots, and elements of an array counted: "critic.0".
 
     Raises:
-        LossTypeError: something in it is no loss.
+        LossTypeError: a part of it is not a loss.
 
     >>> from trifolium import get_backend
     >>> normalised_loss({"actor": 1.0, "critic": [2, 3]}, get_backend("numpy"))
@@ -35,7 +35,7 @@ def normalised_loss(loss: Any, backend: Backend) -> tuple[Array, tuple[str, ...]
     """
     xp = backend.xp
     if backend.is_array(loss) and loss.shape == ():
-        return _floating(loss, backend), ()  # the usual case, without a detour
+        return _floating(loss, backend), ()  # fast path of the usual case
     parts: list[Array] = []
     names: list[str] = []
     for name, part in _leaves("", loss):
@@ -106,7 +106,7 @@ def _host_numbers(part: Any) -> np.ndarray:
         raise LossTypeError(
             f"train_step returned a {type(part).__name__} of dtype {array.dtype}; expected real numbers"
         )
-    with np.errstate(over="ignore"):  # infinity is reported by whoever logs it
+    with np.errstate(over="ignore"):  # logs report infinity
         return array.astype(np.float32)
 
 

@@ -1,6 +1,6 @@
 """Targets and losses as pure functions in the array API.
 
-Names follow the time of things: ``q_tm1`` are the action values of the state acted in, ``q_t`` those of
+Suffixes give the time: ``q_tm1`` are the action values of the state acted in, ``q_t`` those of
 the state that followed, ``r_t`` the reward between them. B is the batch size, A the number of actions;
 columns are [B, 1]. Quantile losses have N quantiles of the return, and N' samples of the target's.
 """
@@ -72,7 +72,7 @@ def quantile_huber(xp: Any, quantiles: Array, fractions: Array, target: Array, k
     Args:
         xp: array namespace.
         quantiles: [B, N], of the action taken.
-        fractions: [B, N], the tau that each was asked for.
+        fractions: [B, N], the tau of each quantile.
         target: [B, N'], samples of the return.
         kappa: where Huber's loss turns from quadratic to linear.
     """

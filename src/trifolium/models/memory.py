@@ -1,4 +1,4 @@
-"""ReplayMemory: what a model asks of its memory, and checks of a memory that is given to a model."""
+"""ReplayMemory: the protocol of a model's memory, and checks of a memory that is passed to a model."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ __all__ = ["ReplayMemory", "check_fills", "checked_memory"]
 
 @runtime_checkable
 class ReplayMemory(Protocol):
-    """What a model asks of a memory: :class:`~trifolium.Buffer` has all of it.
+    """The protocol of a model's memory, which :class:`~trifolium.Buffer` implements.
 
-    ``DDQN(..., memory=)`` takes any object with these members, such as one whose rows lie in other
-    processes.
+    ``DDQN(..., memory=)`` takes any object with these members, such as one that stores its rows in
+    other processes.
 
     Attributes:
-        backend: whose arrays the batches are.
+        backend: the backend of the batches.
         spec: the options of the memory.
         sampler: how rows are drawn. The errors of an update are given to :meth:`update_priorities`
             unless it is :class:`~trifolium.Uniform`.
@@ -56,11 +56,11 @@ class ReplayMemory(Protocol):
         ...
 
     def draw(self, batch_size: int) -> tuple[Any, Any, np.ndarray]:
-        """Draw what a minibatch is made of, as :meth:`trifolium.Buffer.draw`."""
+        """Draw the rows of a minibatch, as :meth:`trifolium.Buffer.draw`."""
         ...
 
     def assembler(self) -> Callable[[Any, Any], Batch]:
-        """Return what makes a batch of what was drawn, as :meth:`trifolium.Buffer.assembler`."""
+        """Return a function from drawn rows to a batch, as :meth:`trifolium.Buffer.assembler`."""
         ...
 
     def update_priorities(self, indices: Any, td: Any) -> None:
@@ -82,7 +82,7 @@ def checked_memory(
     """Return ``memory``, or raise an error that names what does not fit the model.
 
     Args:
-        memory: what the model was given.
+        memory: the memory that was passed to the model.
         backend: the model's.
         capacity: the model's ``memory_size``.
         obs_shape: the model's ``input_size``.
@@ -92,7 +92,7 @@ def checked_memory(
     if missing:
         raise TypeError(
             f"memory={memory!r:.80} is a {type(memory).__name__} without {', '.join(missing)}; "
-            "expected a Buffer, or what has the members of trifolium.ReplayMemory"
+            "expected a Buffer, or an object with the members of trifolium.ReplayMemory"
         )
     if memory.backend is not backend:
         raise ValueError(
@@ -107,7 +107,7 @@ def checked_memory(
         if _plain(name, value) != theirs:
             raise ValueError(
                 f"{name}={value!r}, but memory has {theirs!r}; expected the memory's"
-                + ("" if name in found else ", or no such option beside memory=")
+                + ("" if name in found else ", or memory= without this option")
             )
     return memory
 

@@ -1,7 +1,7 @@
-"""Networks that a learner trains: what each takes and gives, written once in the array API.
+"""Networks that a learner trains, with their inputs and outputs, written once in the array API.
 
 A network is a function of parameters. The parameters are one flat dict of arrays, whose first values it
-draws itself; the function computes with whatever array namespace it is handed.
+draws itself; the function takes the array namespace as an argument.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PRESETS = {
 """Convolutions by name: those of Mnih et al. (2015), and of Young and Tian (2019)."""
 
 SIGMA = 0.5
-"""Noise of noisy layers at first, times 1 / sqrt(in) (Fortunato et al. 2018, section 3.2)."""
+"""Initial noise of noisy layers, times 1 / sqrt(in) (Fortunato et al. 2018, section 3.2)."""
 
 
 def checked_convolutions(value: Any, obs_shape: tuple[int, ...]) -> tuple[Convolution, ...]:
@@ -111,7 +111,7 @@ class UserNetwork:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """What a default network is made of.
+    """The options of a default network, in their final types.
 
     ``hidden``, ``convolutions``, ``input_scale``, ``dueling`` and ``noisy`` are options of
     :class:`~trifolium.Learner`; the others follow from its memory and its actions.
@@ -157,7 +157,7 @@ class Design:
         return {name: getattr(self, name) for name in names}
 
     def check_is_plain(self) -> None:
-        """Raise ValueError if something was asked for that only a default network can have."""
+        """Raise ValueError for options that only a default network has."""
         for name in ("convolutions", "dueling", "noisy"):
             value = getattr(self, name)
             if value:
@@ -194,7 +194,7 @@ class Torso:
         obs_shape: shape of a frame; [height, width] or [height, width, channels] for convolutions.
         convolutions: the layers that see images, perhaps none.
         hidden: sizes of the dense layers, perhaps none.
-        scale: what states are multiplied by.
+        scale: factor of the states.
         convolve: a backend's convolution.
     """
 
@@ -304,7 +304,7 @@ class QNetwork:
         return self.torso.init(rng) | self.head.init(rng, self.torso.size)
 
     def apply(self, xp: Any, params: Params, noise: Array | None, states: Array) -> Array:
-        """Return what the head makes of the features of ``states``."""
+        """Return the outputs of the head for the features of ``states``."""
         params = layers.with_noise(params, noise)
         return self.head.apply(xp, params, self.torso.apply(xp, params, states))
 

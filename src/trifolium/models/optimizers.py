@@ -18,7 +18,7 @@ def optimizer(xp: Any, wanted: Any, epsilon: float, *, accepts: str = "") -> Opt
         xp: array namespace of the parameters.
         wanted: None for Adam, or a pair (init, update).
         epsilon: added to the denominator of Adam.
-        accepts: what the backend accepts besides, for the message of the error.
+        accepts: what else the backend accepts, for the error message.
 
     Raises:
         TypeError: ``wanted`` is neither.

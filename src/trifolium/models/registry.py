@@ -1,6 +1,6 @@
 """Models by name: those of the entry-point group ``trifolium.models``.
 
-A package that brings a model names it in its own pyproject.toml::
+A package registers its model in its own pyproject.toml::
 
     [project.entry-points."trifolium.models"]
     qr_dqn = "my_package:QRDQN"
@@ -25,7 +25,7 @@ GROUP = "trifolium.models"
 
 
 def model_names() -> tuple[str, ...]:
-    """Return the names of all models that are installed; nothing is imported.
+    """Return the names of all installed models, without importing them.
 
     >>> [name for name in ("ddqn", "iqn", "random") if name in model_names()]
     ['ddqn', 'iqn', 'random']
@@ -37,8 +37,8 @@ def get_model(name: str) -> type[BaseModel]:
     """Return the class of the model that is registered as ``name``.
 
     Raises:
-        ValueError: there is none of that name; the message lists those that there are.
-        TypeError: what is registered is no model.
+        ValueError: the name is unknown; the message lists the known names.
+        TypeError: the registered object is not a model.
 
     >>> get_model("iqn").__name__
     'IQN'

@@ -18,7 +18,7 @@ def sizes_of(env: Any) -> dict[str, Any]:
             of the memory.
 
     Raises:
-        WorldError: the observations are no array, or the actions not 0 to n - 1.
+        WorldError: the observations are not arrays, or the actions are not 0 to n - 1.
         TypeError: ``env`` has no spaces.
     """
     vector = hasattr(env, "single_observation_space")
@@ -36,7 +36,7 @@ def sizes_of(env: Any) -> dict[str, Any]:
 
 
 def convolutions_for(shape: tuple[int, ...], dtype: str) -> str | None:
-    """Return the name of the convolutions for observations of this kind, or None if they are no images.
+    """Return the name of the convolutions for such observations, or None if they are not images.
 
     Images are arrays of three axes, and of two if they are bytes. Those of at least 36 by 36 pixels
     get "nature", smaller ones "minatar".

@@ -1,4 +1,4 @@
-"""A train_step that normalises losses, around whatever a class has under that name."""
+"""Wrap the train_step of a class, so that it returns losses of one type."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from trifolium.models.loss_value import normalised_loss
 __all__ = ["NO_LOSS", "normalise_train_step", "normalising"]
 
 NO_LOSS = object()
-"""What a model holds as its last loss before there was one; no train_step can return it."""
+"""The last loss of a model before its first one; no train_step can return it."""
 
 
 def normalising(train_step: Any) -> Callable[..., Array]:
-    """Return a train_step that brings whatever ``train_step`` returns into one type.
+    """Return a train_step that converts the result of ``train_step`` to one type.
 
     Args:
         train_step: a function of the model, or any other descriptor or callable of a class.
@@ -28,7 +28,9 @@ def normalising(train_step: Any) -> Callable[..., Array]:
         bind = getattr(type(train_step), "__get__", None)
         bound = bind(train_step, self, type(self)) if bind else train_step
         loss = bound(*args, **kwargs)
-        if loss is not self._loss:  # else it is what super().train_step() returned, names and all
+        if (
+            loss is not self._loss
+        ):  # else it is the result of super().train_step(), whose names are kept
             self._loss, self.loss_names = normalised_loss(loss, self.backend)
         return self._loss
 
@@ -37,7 +39,7 @@ def normalising(train_step: Any) -> Callable[..., Array]:
 
 
 def normalise_train_step(cls: Any) -> None:
-    """Let what ``cls`` has as train_step normalise losses, wherever the class has it from."""
+    """Wrap the train_step of ``cls``, also an inherited one, so that it converts losses."""
     train_step = inspect.getattr_static(cls, "train_step")
     if getattr(train_step, "_normalises", None) is not train_step:  # a decorator may have copied it
         cls.train_step = normalising(train_step)

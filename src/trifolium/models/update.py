@@ -19,13 +19,13 @@ _KEPT = "statistics"
 
 
 class Learned(NamedTuple):
-    """All that an update changes.
+    """The arrays that an update changes.
 
     Attributes:
         params: the network's.
         target: the target network's.
         optimizer: the optimizer's state: arrays and numbers in nested dicts, tuples and lists.
-        statistics: what the network keeps besides its parameters, such as the running means of a
+        statistics: arrays of the network other than parameters, such as the running means of a
             normalisation; the target network has no others. Empty for trifolium's own networks.
     """
 
@@ -42,7 +42,7 @@ class Learned(NamedTuple):
         }
 
     def from_numpy(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> Learned:
-        """Return what :meth:`to_numpy` returned on the device, each array in the dtype it has here.
+        """Convert the arrays that :meth:`to_numpy` returned to the device, in the dtypes of this state.
 
         Statistics that ``arrays`` lacks stay as they are: files of earlier versions have none.
         """
@@ -59,7 +59,7 @@ class Learned(NamedTuple):
 
 
 class LearnerState(NamedTuple):
-    """All of a learner that changes with its updates and actions.
+    """The state of a learner that changes with its updates and actions.
 
     Attributes:
         learned: the arrays that updates change.
@@ -77,8 +77,8 @@ class Update:
     """The update of ``algorithm`` on ``backend``; it can be traced.
 
     Attributes:
-        backend: whose arrays it works on.
-        algorithm: what is minimised, around the network as it is evaluated for acting and targets.
+        backend: the backend of the arrays.
+        algorithm: the algorithm, with the network in evaluation mode, for acting and targets.
         training: the same around the network as it is trained: with dropout, and with running
             statistics that follow the minibatches, if it has such layers.
         optimizer: how gradients change parameters.
@@ -97,9 +97,9 @@ class Update:
     def __call__(
         self, learned: Learned, batch: Batch, random: Randomness, learning_rate: Any
     ) -> tuple[Learned, Array, Array]:
-        """Return what is learned then, the loss [], and the temporal-difference errors [B, 1].
+        """Return the new state, the loss [], and the temporal-difference errors [B, 1].
 
-        What was given as ``learned`` must not be used again: a backend may update it in place.
+        ``learned`` must not be used again: a backend may update it in place.
         """
         backend = self.backend
         params, target, optimizer, statistics = learned

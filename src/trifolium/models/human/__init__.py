@@ -1,4 +1,4 @@
-"""A person as a model: what is shown, what can be typed, and how it is asked."""
+"""HumanModel: a person chooses the actions; its display, its keys and its input."""
 
 from trifolium.models.human.model import HumanModel
 

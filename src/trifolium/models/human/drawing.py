@@ -1,4 +1,4 @@
-"""What a world shows, drawn as text: text as it is, vectors as numbers, images in blocks of colour."""
+"""Observations as text: text as it is, vectors as numbers, images as blocks of colour."""
 
 import colorsys
 from typing import Any, TextIO
@@ -11,7 +11,7 @@ SMALLEST_IMAGE = 8
 """Arrays with fewer rows or columns are easier to read as numbers."""
 
 LINES_BELOW = 8
-"""Lines of the terminal that are left for what is asked below an image."""
+"""Lines of the terminal reserved for the prompt below an image."""
 
 WIDEST_ENLARGED = 40
 """Small images are enlarged up to that many dots."""
@@ -69,7 +69,7 @@ def picture(array: np.ndarray) -> np.ndarray:
         array: [N], a row of dots; [H, W] in shades of grey; [H, W, 1] grey; [H, W, 3] coloured;
             [H, W, C] with other C, layers of which each gets a colour of its own and later ones cover
             earlier ones; [3, H, W] coloured; [frames, H, W] grey, of which the last is drawn. Bytes run
-            to 255, truth values and whatever lies in [0, 1] to 1; other numbers are scaled to fit.
+            to 255, bools and values in [0, 1] to 1; other numbers are scaled to fit.
 
     Raises:
         ValueError: it has more axes.
@@ -95,8 +95,8 @@ def picture(array: np.ndarray) -> np.ndarray:
 def draw_picture(dots: np.ndarray, output: TextIO) -> None:
     """Write a picture [H, W, 3] to ``output``, no larger than the terminal.
 
-    On a terminal with colours, two dots share a character; that takes the package rich. Elsewhere
-    characters stand for shades.
+    On a terminal with colours, two dots share a character; this needs the package rich. Elsewhere
+    characters represent shades.
     """
     console = _colour_console(output)
     columns, lines = _terminal_size()
@@ -108,7 +108,7 @@ def draw_picture(dots: np.ndarray, output: TextIO) -> None:
 
 
 def _terminal_size() -> tuple[int, int]:
-    import shutil  # here, not above: it imports the compression libraries
+    import shutil  # imported here, since it imports the compression libraries
 
     return shutil.get_terminal_size()
 
@@ -124,7 +124,7 @@ def _from_0_to_1(array: np.ndarray) -> np.ndarray:
 
 
 def _coloured(layers: np.ndarray) -> np.ndarray:
-    """Return layers [H, W, C] as [H, W, 3]; what is not 0 covers the layers before."""
+    """Return layers [H, W, C] as [H, W, 3]; nonzero elements cover earlier layers."""
     count = layers.shape[-1]
     dots = np.zeros((*layers.shape[:2], 3), np.float32)
     for index in range(count):

@@ -1,4 +1,4 @@
-"""What can be typed to choose an action."""
+"""Keys: the keys and names that choose an action."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -23,11 +23,11 @@ PRESSED = {
 
 
 class Keys:
-    """Tells which action a typed line stands for, and lists what can be typed.
+    """Maps a typed line to an action, and lists the accepted keys.
 
     Args:
         action_space: number of actions.
-        names: what the actions are called, in order; None if they have no names.
+        names: names of the actions, in order; None if they have no names.
         keys: as for :class:`~trifolium.HumanModel`.
 
     Raises:
@@ -58,7 +58,7 @@ class Keys:
             raise ValueError(f"keys={keys!r} leaves nothing to type for the actions {sorted(hidden)}")
 
     def action(self, typed: str) -> int | None:
-        """Return the action that a line stands for, None if there is none.
+        """Return the action of a line, None if it has none.
 
         Case need not match, unless two actions differ by case alone.
         """
@@ -69,7 +69,7 @@ class Keys:
         return meant.pop() if len(meant) == 1 else None
 
     def is_quit(self, typed: str) -> bool:
-        """Return whether a line that stands for no action asks to stop."""
+        """Return whether a line without an action is a request to quit."""
         return _key(typed).lower() in self._quits
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""HumanModel: a person at the keys."""
+"""HumanModel: a person chooses the actions with the keyboard."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -21,32 +21,32 @@ DRAW = ("auto", "numbers", "image", "window", "nothing")
 class HumanModel(BaseModel):
     r"""Asks a person for every action: shows the state and the keys, and reads a line.
 
-    An action is chosen by its number, by its key or by its name. Whatever else is typed is asked again
-    with a list of what can be. ``quit`` and the end of the input raise :class:`~trifolium.HumanQuit`;
-    Ctrl-C interrupts, as everywhere.
+    An action is chosen by its number, by its key or by its name. After any other input the prompt is
+    repeated with a list of the keys. ``quit`` and the end of the input raise
+    :class:`~trifolium.HumanQuit`; Ctrl-C interrupts, as everywhere.
 
     Args:
-        input_size: shape of one observation; an int n stands for (n,).
+        input_size: shape of one observation; an int n means (n,).
         action_space: number of actions.
-        memory_size: capacity of the replay memory; one that has no room for a state and its successor
-            is raised to the least that has.
+        memory_size: capacity of the replay memory; it is raised to the least that holds a state and its
+            successor.
         epsilon: kept, but not used.
-        action_names: what each action is called, in order.
-        keys: keys besides the numbers: one for each action in order, as in ``"wasd"``, or a mapping
-            from keys to actions, which are numbers or names. A key is whatever can be typed in a line;
+        action_names: name of each action, in order.
+        keys: keys in addition to the numbers: one for each action in order, as in ``"wasd"``, or a
+            mapping from keys to actions, which are numbers or names. A key is any text of one line;
             ``"up"``, ``"down"``, ``"left"``, ``"right"`` are the arrows too, ``"space"`` is the space
             bar, and ``"enter"`` an empty line. A key that is a number hides the action of that number.
         draw: how the state is shown: ``"auto"`` for text as it is, images as images and all else as
             numbers; ``"numbers"`` or ``"image"`` for that; ``"window"`` for images in a window, which
-            takes matplotlib; ``"nothing"`` where the world shows itself.
-        view: what is shown in place of the state, as a function of it: text, or an array, or None for
-            nothing. ``lambda state: env.render()`` shows what a Gymnasium environment draws.
+            takes matplotlib; ``"nothing"`` if the world renders itself.
+        view: a function of the state that returns what to show instead: text, an array, or None for
+            nothing. ``lambda state: env.render()`` shows the rendering of a Gymnasium environment.
         input: text stream to read from; None for standard input.
         output: text stream to write to; None for standard output.
         **options: as for :class:`~trifolium.BaseModel`.
 
     Raises:
-        TypeError, ValueError: an option is none of these, or keys and actions don't fit together.
+        TypeError, ValueError: an option has another value, or keys and actions don't fit together.
 
     >>> import io
     >>> person = HumanModel(2, 2, 100, keys="ad", input=io.StringIO("d\n"))
@@ -93,10 +93,10 @@ class HumanModel(BaseModel):
 
         Args:
             state: the stacked observations, oldest first: rows of numbers are shown all, of images the
-                newest. It need not fit ``input_size``: text, and arrays of any shape, are shown too.
+                newest. It need not fit ``input_size``: text and arrays of any shape are shown too.
 
         Raises:
-            HumanQuit: they typed ``quit``, or there is nothing more to read.
+            HumanQuit: the person typed ``quit``, or the input ended.
         """
         output = self._output or sys.stdout
         self._show(state, output)
@@ -119,10 +119,10 @@ class HumanModel(BaseModel):
         except UnicodeDecodeError as error:
             return str(error.object)  # which is no key, and is asked again
         except (OSError, ValueError) as error:  # a terminal that hung up, a stream that is closed
-            raise HumanQuit(f"nobody is at the keys: {error}") from error
+            raise HumanQuit(f"the input can't be read: {error}") from error
         if not line:
             output.write("\n")
-            raise HumanQuit("nobody is at the keys: the input has ended")
+            raise HumanQuit("the input has ended")
         return line.rstrip("\r\n")
 
     def _show(self, state: Any, output: TextIO) -> None:
@@ -141,7 +141,7 @@ class HumanModel(BaseModel):
             output.write(f"{drawing.numbers(frames if len(frames) > 1 else newest)}\n")
 
     def _frames(self, array: np.ndarray) -> np.ndarray:
-        """Return a state as [n_frames, *obs_shape]; whatever is none gets an axis of one frame."""
+        """Return a state as [n_frames, *obs_shape]; other arrays get an axis of one frame."""
         is_state = array.size == self.state_size and not drawing.is_text(array)
         if self.view is None and is_state:
             return array.reshape(self.memory.n_frames, *self.memory.obs_shape)

@@ -11,7 +11,7 @@ class Window:
     """Shows one picture at a time; it opens with the first, and again if it was closed.
 
     Args:
-        title: what stands above it.
+        title: title of the window.
     """
 
     def __init__(self, title: str) -> None:
@@ -22,7 +22,7 @@ class Window:
         """Show a picture [H, W, 3].
 
         Raises:
-            ImportError: there is no matplotlib; ``pip install 'trifolium[train]'`` brings it.
+            ImportError: matplotlib is not installed; ``pip install 'trifolium[train]'`` installs it.
             RuntimeError: matplotlib can't open a window here.
         """
         from matplotlib import pyplot
