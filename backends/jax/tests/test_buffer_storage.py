@@ -1,5 +1,6 @@
 """On a device with a memory of its own storage stays where it is: no write may copy all of it."""
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.replay.host.columns import DeviceColumns
+from trifolium.replay.host.columns import DeviceColumns, HostColumns
 from trifolium.testing import Twin
 from trifolium.testing.cases import OPTIONS, fill, made, on_host
 from trifolium.testing.history import HISTORIES, wander
@@ -35,6 +36,37 @@ def test_a_device_does_what_the_reference_does(device: JaxBackend, options: Any)
     twin = Twin(device, options, seed=0)
     assert isinstance(twin.buffer._store.columns, DeviceColumns)
     wander(twin, 0, 60, Twin.check_all)
+
+
+@pytest.mark.parametrize("options", [{}, {"n_frames": 3, "boundary": "pad"}], ids=str)
+def test_rows_in_a_folder_come_to_the_device(
+    device: JaxBackend, tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """Mapped rows stay on the host, and batches are the device's arrays, as those of device columns."""
+    common = {"capacity": 20, "obs_shape": (2,), "backend": device, "seed": 0, **options}
+    mapped, there = tri.Buffer(**common, path=tmp_path / "rows"), tri.Buffer(**common)
+    for step in range(40):
+        for buffer in (mapped, there):
+            buffer.add([step, step], step, step, done=step % 7 == 6)
+    assert isinstance(mapped._store.columns, HostColumns)
+    for _ in range(3):
+        mine, other = mapped.sample(5), there.sample(5)
+        for here, expected in zip(mine, other, strict=True):
+            assert isinstance(here, jax.Array)
+            assert here.devices() == {device.device}
+            assert here.tolist() == expected.tolist()
+
+
+def test_a_device_learns_from_rows_in_a_folder(device: JaxBackend, tmp_path: Path) -> None:
+    losses: list[list[float]] = []
+    for path in (tmp_path / "rows", None):
+        memory = tri.Buffer(200, (4,), backend=device, seed=0, path=path)
+        model = tri.DDQN(4, 2, 200, backend=device, batch_size=16, seed=0, memory=memory)
+        rng = np.random.default_rng(0)
+        for step in range(150):
+            memory.add(rng.normal(size=4).astype(np.float32), step % 2, 1.0, step % 20 == 19)
+        losses.append([float(model.train_step()) for _ in range(10)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 @pytest.mark.parametrize(

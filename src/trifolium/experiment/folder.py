@@ -1,13 +1,11 @@
 """RunFolder: the files of a run, and the lock that keeps a second process out."""
 
-import errno
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from trifolium.errors import FolderInUse
+from trifolium._locks import lock_folder
 
 __all__ = ["RunFolder"]
 
@@ -21,7 +19,6 @@ NAMES = (
     "learning_curve.png",
 )
 MODELS = ("model.safetensors", "model-*.safetensors")
-IN_USE = (errno.EWOULDBLOCK, errno.EACCES)
 
 
 class RunFolder:
@@ -77,29 +74,9 @@ class RunFolder:
             FolderInUse: another process trains there.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        if os.name != "posix":  # Windows locks no folders
-            yield
-            return
-        folder = os.open(self.path, os.O_RDONLY)
+        folder = lock_folder(str(self.path), "trains in", "wait for it, or give another folder")
         try:
-            self._lock(folder)
             yield
         finally:
-            os.close(folder)
-
-    def _lock(self, folder: int) -> None:
-        import fcntl  # which Windows lacks
-
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in IN_USE:
-                raise FolderInUse(
-                    f"another process trains in {str(self.path)!r}; wait for it, or give another folder"
-                ) from None
-            warnings.warn(
-                f"the file system of {str(self.path)!r} has no locks ({error.strerror}): make sure "
-                "that no other process trains there",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            if folder is not None:
+                os.close(folder)

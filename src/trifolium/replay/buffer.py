@@ -27,6 +27,8 @@ from trifolium.replay.host.samplers import (
 )
 from trifolium.replay.host.store import Store
 from trifolium.replay.io import convert, file
+from trifolium.replay.io.folder import BufferFolder
+from trifolium.replay.io.mapped import MappedStore
 from trifolium.replay.io.recordings import (
     EpisodeSource,
     episodes,
@@ -71,6 +73,9 @@ class Buffer:
         boundary: what is done with a stack that would hold frames of an earlier episode: "mask" makes
             the row invalid, "pad" replaces these frames by zeros.
         sampler: how rows are drawn; None for `Uniform()`.
+        path: a new or empty folder, for memory-mapped rows: there may be more than fit in memory. See
+            :meth:`flush` and :meth:`open`. Rows are on the host then, and each batch is copied to the
+            device.
 
     Attributes:
         backend: the Backend.
@@ -81,6 +86,9 @@ class Buffer:
     Raises:
         ValueError, TypeError: an argument is wrong; the message names it.
         BackendError: the backend is unknown or missing, or lacks the device or a dtype.
+        FileExistsError: ``path`` holds a buffer or other files.
+        FolderInUse: another buffer or process uses ``path``.
+        OSError: the disk has no room for ``capacity`` rows.
 
     >>> buffer = Buffer(100, (2,), seed=0)
     >>> for step in range(10):
@@ -108,6 +116,7 @@ class Buffer:
         gamma: float = 0.99,
         boundary: str = "mask",
         sampler: Sampler | None = None,
+        path: str | os.PathLike[str] | BufferFolder | None = None,
     ) -> None:
         self.backend = get_backend(backend, device=device)
         self.spec = BufferSpec.checked(
@@ -129,7 +138,15 @@ class Buffer:
             self.sampler.check(self.spec)
         self.rng = np.random.Generator(np.random.Philox(checks.seed(seed)))
         self._fields = StepFields(self.spec)
-        self._store = Store(self.backend, self.spec)
+        if path is None:
+            self._store = Store(self.backend, self.spec)
+            return
+        folder = path if isinstance(path, BufferFolder) else BufferFolder.create(path)
+        with folder.abandoned_on_error():
+            self._store = MappedStore(self.backend, self.spec, folder, self.flush)
+            if folder is not path:
+                self.flush()
+                folder.tidy()
 
     # Writing
 
@@ -612,6 +629,77 @@ class Buffer:
             file.restore(buffer._store, buffer.sampler, buffer.rng, manifest, arrays)
         return buffer
 
+    def flush(self) -> None:
+        """Make the rows in the folder of ``path`` durable, with the sampler and the generator.
+
+        After a kill at any moment, :meth:`open` finds the rows of the last flush, except those that
+        later rows were written over. Rows added since are gone, and no half-written row is found. If
+        the machine fails, not the process alone, up to half of a full ring may have to be dropped too:
+        the oldest rows. When half of the flushed rows were overwritten, the buffer flushes by itself.
+        :meth:`clear` is durable after a flush, as rows are.
+
+        The cost is that of writing what changed to the disk, and 16 bytes for each row of the capacity
+        with :class:`Prioritized`. Flush every few thousand rows, or with each checkpoint.
+
+        Raises:
+            ValueError: the buffer has no ``path``.
+            OSError: the disk is full, for example; the last flush still holds.
+
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     buffer = Buffer(100, (2,), path=folder)
+        ...     buffer.add([0.0, 1.0], 1, 0.5, done=True)
+        ...     buffer.flush()
+        ...     del buffer  # one buffer at a time uses a folder
+        ...     len(Buffer.open(folder))
+        1
+        """
+        if not isinstance(self._store, MappedStore):
+            raise ValueError(
+                "flush: this buffer has no path= and its rows are in memory; create it with "
+                "path='folder', or write a copy with save(path)"
+            )
+        manifest = file.manifest_of(self.spec, self.backend, self.sampler, self.rng)
+        self._store.commit(manifest, self.sampler.state())
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        backend: str | Backend | None = None,
+        device: Any = None,
+        sampler: Sampler | None = None,
+    ) -> Self:
+        """Return the buffer of ``Buffer(..., path=path)`` as :meth:`flush` describes it.
+
+        It draws what the flushed one would have drawn next. The folder is locked until the buffer is
+        deleted or the process ends.
+
+        Args:
+            path: the folder.
+            backend: another backend than the last one; None for the same. If it lacks the integers of
+                the actions, they are converted, in the folder too.
+            device: as for the constructor.
+            sampler: needed for a buffer with a sampler of your own.
+
+        Raises:
+            FileNotFoundError: there is no such folder.
+            CheckpointError: the folder holds no buffer, a damaged one, or one of a newer version.
+            FolderInUse: another buffer or process uses the folder.
+        """
+        folder, manifest, arrays = BufferFolder.open(path)
+        with folder.abandoned_on_error(), file.sound(path, "buffer"):
+            chosen = get_backend(
+                str(manifest["backend"]) if backend is None else backend, device=device
+            )
+            options = file.buffer_options(manifest, chosen, sampler)
+            dtype, new_dtype = manifest["spec"]["action_dtype"], options["action_dtype"]
+            folder.new = {("actions", new_dtype)} if new_dtype != dtype else set()
+            buffer = cls(**options, backend=chosen, path=folder)
+            buffer._recover(manifest, arrays, dtype)
+        return buffer
+
     # Compiled code
 
     def state(self) -> State:
@@ -804,6 +892,20 @@ class Buffer:
         if len(beyond):
             raise IndexError(f"index={beyond[0]} is out of range: {count} rows are stored")
         return places
+
+    def _recover(
+        self, manifest: Mapping[str, Any], arrays: dict[str, np.ndarray], action_dtype: str
+    ) -> None:
+        """Set what the last flush of a folder found; nothing in the folder changes if it is unsound."""
+        store = self._store
+        assert isinstance(store, MappedStore)
+        is_changed = store.recover(file.below("rows.", arrays), action_dtype)
+        self.sampler.restore(store, file.below("sampler.", arrays))
+        file.restore_generator(self.rng, manifest["generator"])
+        if is_changed:
+            self.flush()
+        store.folder.tidy()
+        store.settle()
 
     def _is_taken(self, where: Any) -> bool:
         """Return ``where`` of a single stream as a bool."""

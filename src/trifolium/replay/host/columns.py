@@ -9,6 +9,7 @@ import numpy as np
 
 from trifolium.backend import Array, Backend, Params, get_backend
 from trifolium.replay.batch import Batch
+from trifolium.replay.host.memory import Memory, zeros
 from trifolium.replay.rules.assemble import Packed, Plan, assemble, assembler, gather
 from trifolium.replay.schema import BufferSpec
 
@@ -62,13 +63,17 @@ class HostColumns:
     NumPy gathers small rows faster than any framework starts to, and writes them in place.
 
     Args:
-        backend: of the arrays that are returned.
+        backend: of the arrays that are returned; batches are copied to its device.
         spec: of the buffer.
+        memory: makes the columns.
     """
 
-    def __init__(self, backend: Backend, spec: BufferSpec) -> None:
+    def __init__(self, backend: Backend, spec: BufferSpec, memory: Memory = zeros) -> None:
         self._backend, self._host, self._spec = backend, get_backend("numpy"), spec
-        self._columns = {f.name: np.zeros((spec.capacity, *f.shape), f.dtype) for f in spec.columns}
+        self._columns = {
+            field.name: memory(f"column-{number}", (spec.capacity, *field.shape), field.dtype.name)
+            for number, field in enumerate(spec.columns)
+        }
         self._width = len(self._columns)
         self._take = _take_aligned if _has_large_rows(spec) else _take
 
@@ -220,9 +225,11 @@ class DeviceColumns:
         self._arrays = _writer(backend)(self._arrays, index, tuple(longer))
 
 
-def make_columns(backend: Backend, spec: BufferSpec) -> Columns:
-    """Return zero rows where the backend's arrays are."""
-    return HostColumns(backend, spec) if backend.shares_host_memory else DeviceColumns(backend, spec)
+def make_columns(backend: Backend, spec: BufferSpec, memory: Memory = zeros) -> Columns:
+    """Return columns where the backend's arrays are, or in ``memory`` if that is not ``zeros``."""
+    if backend.shares_host_memory or memory is not zeros:
+        return HostColumns(backend, spec, memory)
+    return DeviceColumns(backend, spec)
 
 
 def _has_large_rows(spec: BufferSpec) -> bool:

@@ -4,10 +4,14 @@ A buffer of ``capacity`` rows is cut into ``n_streams`` rings of equal length: s
 ``s * length`` to ``(s + 1) * length - 1``. Every row ever written to a stream has a serial number,
 counted from 0. The row lies at ``serial % length`` of its ring until a row one length newer overwrites
 it. Serial numbers order the rows of a stream by age.
+
+A row is claimed, by raising ``written``, before anything of it is written: where both are in mapped
+files, whoever opens them after a kill knows which rows may be half written.
 """
 
 import numpy as np
 
+from trifolium.replay.host.memory import Memory, zeros
 from trifolium.replay.rules.marks import (
     BLANK,
     BOUNDARY,
@@ -34,6 +38,7 @@ class Ring:
         n_streams: rings that the rows are cut into.
         n_frames: frames in a stack.
         pad: whether a stack may begin before the first row of an episode.
+        memory: makes the arrays that a mapped buffer keeps in files.
 
     Attributes:
         length: rows in each ring.
@@ -54,15 +59,21 @@ class Ring:
     """
 
     def __init__(
-        self, capacity: int, n_streams: int = 1, n_frames: int = 1, *, pad: bool = False
+        self,
+        capacity: int,
+        n_streams: int = 1,
+        n_frames: int = 1,
+        *,
+        pad: bool = False,
+        memory: Memory = zeros,
     ) -> None:
         self.capacity = capacity
         self.n_streams = n_streams
         self.length = capacity // n_streams
         self.skipped = skipped_rows(n_frames, pad=pad)
         self.breakable = n_frames - 1 - self.skipped
-        self.marks = np.zeros(capacity, np.uint8)
-        self.written = np.zeros(n_streams, np.int64)
+        self.marks = memory("marks", (capacity,), "uint8")
+        self.written = memory("written", (n_streams,), "int64")
         self.sizes = np.zeros(n_streams, np.int64)
         self._starts = np.arange(n_streams) * self.length
         self._newest = np.full(n_streams, ENDED, np.uint8)  # marks; ENDED where nothing is stored
@@ -74,8 +85,8 @@ class Ring:
         row = stream * self.length + written % self.length
         if mark != BOUNDARY:
             mark |= _FIRST_AFTER[self._newest.item(stream)]
-        self.marks[row] = self._newest[stream] = mark
         self.written[stream] = written + 1
+        self.marks[row] = self._newest[stream] = mark
         if size < self.length:
             self.sizes[stream] = size + 1
         return row
@@ -84,8 +95,8 @@ class Ring:
         """Claim the next row of every stream, with these ``marks`` [n_streams], and return them."""
         rows = self.written % self.length
         rows += self._starts
-        self.marks[rows] = self._newest = marks | FIRST_AFTER.take(self._newest)
         self.written += 1
+        self.marks[rows] = self._newest = marks | FIRST_AFTER.take(self._newest)
         if not self._is_full:
             np.minimum(self.sizes + 1, self.length, out=self.sizes)
             self._is_full = bool((self.sizes == self.length).all())
@@ -95,8 +106,8 @@ class Ring:
         """Claim the next row of ``streams`` [N], all different, and return the rows [N]."""
         rows = self._starts[streams] + self.written[streams] % self.length
         first = np.where(marks == BOUNDARY, 0, FIRST_AFTER.take(self._newest[streams]))
-        self.marks[rows] = self._newest[streams] = marks | first
         self.written[streams] += 1
+        self.marks[rows] = self._newest[streams] = marks | first
         self.sizes[streams] = np.minimum(self.sizes[streams] + 1, self.length)
         return rows
 
@@ -123,9 +134,9 @@ class Ring:
         """Claim rows with exactly these ``marks`` [N <= length], and return their numbers [N]."""
         written = int(self.written[stream])
         rows = self.rows(stream, np.arange(written, written + len(marks)))
+        self.written[stream] += len(marks)
         self.marks[rows] = marks
         self._newest[stream] = marks[-1]
-        self.written[stream] += len(marks)
         self.sizes[stream] = min(int(self.sizes[stream]) + len(marks), self.length)
         return rows
 

@@ -9,6 +9,7 @@ import numpy as np
 from trifolium._checks import Field
 from trifolium.backend import Backend, Params
 from trifolium.replay.host.columns import make_columns
+from trifolium.replay.host.memory import Memory, zeros
 from trifolium.replay.host.ring import Ring
 from trifolium.replay.rules.assemble import Plan
 from trifolium.replay.rules.chunk import (
@@ -51,6 +52,8 @@ class Store:
     Args:
         backend: where the large columns lie.
         spec: the buffer's options.
+        memory: makes the arrays with a row for each row of the buffer; if it is not ``zeros``, large
+            columns too are on the host.
 
     Attributes:
         ring: cursors and marks.
@@ -62,13 +65,15 @@ class Store:
         has_successor: [n_streams] bool, whether that step waits for a row to compare it with.
     """
 
-    def __init__(self, backend: Backend, spec: BufferSpec) -> None:
+    def __init__(self, backend: Backend, spec: BufferSpec, memory: Memory = zeros) -> None:
         self.spec = spec
         self.window = spec.window
-        self.ring = Ring(spec.capacity, spec.n_streams, spec.n_frames, pad=self.window.pad)
-        self.columns = make_columns(backend, spec)
-        self.actions = np.zeros((spec.capacity, *spec.action_shape), spec.action_dtype)
-        self.rewards = np.zeros(spec.capacity, np.float32)
+        self.ring = Ring(
+            spec.capacity, spec.n_streams, spec.n_frames, pad=self.window.pad, memory=memory
+        )
+        self.columns = make_columns(backend, spec, memory)
+        self.actions = memory("actions", (spec.capacity, *spec.action_shape), spec.action_dtype)
+        self.rewards = memory("rewards", (spec.capacity,), "float32")
         self.successors = {
             leaf.column: np.zeros((spec.n_streams, *leaf.shape), leaf.dtype) for leaf in spec.leaves
         }
@@ -164,11 +169,11 @@ class Store:
             new_marks = marks.reshape(-1)[newest]
         serials = (ring.written[streams] + offsets).reshape(-1)[written]
         rows = ring.rows(np.tile(streams, len(offsets))[written], serials)
+        ring.advance(streams, counts)
         self.columns.put_many(rows, {name: held(name, each) for name, each in steps.columns.items()})
         self.actions[rows] = held("", steps.actions)
         self.rewards[rows] = held("", steps.rewards)
         ring.marks[rows] = new_marks
-        ring.advance(streams, counts)
         ring.find_newest()
         self.has_successor[streams] = False
         if steps.following is not None:
@@ -385,12 +390,13 @@ class Store:
         self.rewards[rows] = found["rewards"]
         ring.mark_all(found["marks"])
         if "has_successor" in state:
-            self._restore_successors(state)
+            self.restore_successors(state)
         if len(rows):
             columns = {field.name: found[f"column.{field.name}"] for field in self.spec.columns}
             self.columns.put_many(rows, columns)
 
-    def _restore_successors(self, state: Mapping[str, np.ndarray]) -> None:
+    def restore_successors(self, state: Mapping[str, np.ndarray]) -> None:
+        """Set the successors of :meth:`state`; raise ValueError or KeyError where they do not fit."""
         for leaf in self.spec.leaves:
             name = f"successor.{leaf.column}"
             if state[name].dtype != self.successors[leaf.column].dtype:
