@@ -129,8 +129,9 @@ def check_draws(buffer: tri.Buffer) -> None:
 def test_a_kill_at_any_line(backend: tri.Backend, tmp_path: Path, options: dict[str, Any]) -> None:
     """The folder is copied at every line that runs: what a process killed there leaves behind."""
     folder, copies = tmp_path / "rows", tmp_path / "copies"
-    writer = Writer(made(backend, folder, options), seed=len(str(options)))
+    writer = Writer(made(backend, folder, options), seed=OPTIONS.index(options))
     copies.mkdir()
+    snapshots = 0
     seen: dict[bytes, Path] = {}
 
     def snapshot() -> None:
@@ -152,7 +153,7 @@ def test_a_kill_at_any_line(backend: tri.Backend, tmp_path: Path, options: dict[
     def cursors() -> np.ndarray:
         return writer.buffer._store.ring.written
 
-    for turn in range(10):
+    for turn in range(20):
         found = rows_of(tri.Buffer.open(shutil.copytree(folder, copies / "flushed"), backend=backend))
         shutil.rmtree(copies / "flushed")
         flushes = [(found, cursors().copy())]
@@ -164,6 +165,7 @@ def test_a_kill_at_any_line(backend: tri.Backend, tmp_path: Path, options: dict[
                 writer.buffer.flush()
         finally:
             sys.settrace(tracing)
+        snapshots += len(seen)
         for path in seen.values():
             found_buffer = tri.Buffer.open(path, backend=backend)
             found = rows_of(found_buffer)
@@ -180,6 +182,7 @@ def test_a_kill_at_any_line(backend: tri.Backend, tmp_path: Path, options: dict[
             assert rows_of(tri.Buffer.open(path, backend=backend)) == found
             shutil.rmtree(path)
         seen.clear()
+    assert snapshots > 100
 
 
 def test_a_full_ring_flushes_before_half_of_it_is_overwritten(
@@ -262,7 +265,7 @@ def kill_at_random(backend: tri.Backend, folder: Path, kills: int) -> None:
     tri.Buffer(
         capacity, (1024,), backend=backend, path=folder, seed=0, n_streams=2, extras={"tag": "int32"}
     ).flush()
-    longest = 0
+    longest = oldest = 0
     for seed in range(kills):
         log = folder.parent / f"log-{seed}"
         arguments = [str(folder), backend.name, str(log), str(seed)]
@@ -277,6 +280,9 @@ def kill_at_random(backend: tri.Backend, folder: Path, kills: int) -> None:
         flushed = [int(number) for what, number in lines if what == "flushed"][-1]
         tried = max(int(number) for _, number in lines)
         longest = max(longest, tried - flushed)
+        oldest = max(
+            oldest, tried - capacity // 2
+        )  # older rows were overwritten, by this child or before
         buffer = tri.Buffer.open(folder, backend=backend)
         states = backend.to_numpy(buffer.states)
         columns = (buffer.actions, buffer.rewards, buffer.extra_data["tag"])
@@ -289,7 +295,7 @@ def kill_at_random(backend: tri.Backend, folder: Path, kills: int) -> None:
             assert (states[rows] == found[:, None]).all()
             assert all((each[rows] == found).all() for each in numbers)
             assert flushed <= newest <= tried
-            assert set(range(max(0, tried - capacity // 2), flushed)) <= set(found.tolist())
+            assert set(range(oldest, flushed)) <= set(found.tolist())
         if buffer.drawable >= 16:
             batch = buffer.sample(16)
             drawn = backend.to_numpy(batch.states)
