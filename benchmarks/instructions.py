@@ -76,7 +76,8 @@ def operations(backend: str) -> dict[str, Callable[[], Any]]:
     model = tri.DDQN(4, 2, ROWS, 0.0, backend=backend, batch_size=BATCH, seed=0, **options)
     model.memory.add_from_buffer(streams)
     return {
-        "add": lambda: single.add(obs[0], 1, 0.5, False, truncated=False, next_obs=obs[1]),
+        "add": lambda: single.add(obs[0], 1, 0.5, False, truncated=False, next_obs=obs[0]),
+        "add, another successor": lambda: single.add(obs[0], 1, 0.5, False, next_obs=obs[1]),
         "add, a row of each stream": lambda: streams.add(obs, actions, ones, ones == 0),
         "sample": lambda: single.sample(BATCH),
         "sample, 4 frames": lambda: stacked.sample(BATCH),

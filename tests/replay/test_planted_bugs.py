@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.replay.host import columns, prioritized, ring, store
+from trifolium.replay.host import columns, prioritized, ring, store, successors
 from trifolium.replay.rules import chunk, marks, steps, windows
 from trifolium.replay.rules import ring as rules
 from trifolium.testing import Twin
@@ -30,10 +30,6 @@ def without_the_observation(original: Any, self: Any, stream: int, step: Any) ->
     original(
         self, stream, (mark, {name: np.zeros_like(value) for name, value in columns.items()}, *rest)
     )
-
-
-def successors_unread(original: Any, self: Any, stream: int, columns: Any) -> None:
-    self.has_successor[stream] = False
 
 
 def first_reward_only(original: Any, xp: Any, marks: Any, rows: Any, newer: Any, shape: Any) -> Any:
@@ -90,7 +86,7 @@ PLANTED: dict[str, Plant] = {
         store.Store, "valid_rows", lambda f, self, streams, serials: np.ones(len(serials), bool)
     ),
     "a given successor is not compared with what follows": changed(
-        store.Store, "_settle", successors_unread
+        successors.Successors, "held", lambda f, self, stream, columns: f(self, stream, columns) or True
     ),
     "in a chunk, given successors are not compared": changed(
         store, "differs", lambda f, xp, given, found, axes: np.zeros(given.shape[:axes], bool)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from trifolium.backend import Backend, Params
 from trifolium.replay.host.columns import make_columns
 from trifolium.replay.host.memory import Memory, zeros
 from trifolium.replay.host.ring import Ring
+from trifolium.replay.host.successors import Successors
 from trifolium.replay.rules.assemble import Plan
 from trifolium.replay.rules.chunk import (
     Cuts,
@@ -60,9 +60,7 @@ class Store:
         columns: the leaves of observations and the extras.
         actions: [capacity, *action_shape].
         rewards: [capacity] float32.
-        successors: [n_streams, ...] of each leaf, the ``next_obs`` given with the newest step of each
-            stream.
-        has_successor: [n_streams] bool, whether that step waits for a row to compare it with.
+        successors: the observations given after the newest steps, which are no rows yet.
     """
 
     def __init__(self, backend: Backend, spec: BufferSpec, memory: Memory = zeros) -> None:
@@ -74,10 +72,7 @@ class Store:
         self.columns = make_columns(backend, spec, memory)
         self.actions = memory("actions", (spec.capacity, *spec.action_shape), spec.action_dtype)
         self.rewards = memory("rewards", (spec.capacity,), "float32")
-        self.successors = {
-            leaf.column: np.zeros((spec.n_streams, *leaf.shape), leaf.dtype) for leaf in spec.leaves
-        }
-        self.has_successor = np.zeros(spec.n_streams, bool)
+        self.successors = Successors(spec)
         self._all_streams = np.arange(spec.n_streams)
         self._action = Field("action", spec.action_shape, spec.action_dtype)
         self._is_plain = spec.n_frames == 1 and spec.n_step == 1
@@ -89,17 +84,16 @@ class Store:
     def put(self, stream: int, step: Step) -> None:
         """Write one step, and the observation after it where a truncation makes that a row."""
         mark, columns, action, reward, following = step
-        if self.has_successor.item(stream):
-            self._settle(stream, columns)
+        successors = self.successors
+        if successors.any and not successors.held(stream, columns):
+            self._cut(stream)
         row = self.ring.append(stream, mark)
         self.columns.put(row, columns)
         self.actions[row] = action
         self.rewards[row] = reward
         if following is not None:
             if not mark:
-                for name, value in following.items():
-                    self.successors[name][stream] = value
-                self.has_successor[stream] = True
+                successors.give(stream, following)
             elif mark & TRUNCATED:
                 self.put_idle(stream, BOUNDARY, following)
 
@@ -122,8 +116,10 @@ class Store:
             marks, actions, rewards = marks[which], actions[which], rewards[which]
             columns = {name: value[which] for name, value in columns.items()}
             rows_of_steps = partial(self.ring.append_some, which)
-        if self.has_successor.any():
-            self._settle_each(which, columns)
+        if self.successors.any:
+            for stream in which[self.successors.unlike(which, columns)].tolist():
+                self._cut(stream)
+            self.successors.drop(which)
         rows = rows_of_steps(marks)
         self.columns.put_many(rows, columns)
         self.actions[rows] = actions
@@ -140,7 +136,7 @@ class Store:
         marks = step_marks(
             np, np.uint8, ring.opens(streams), steps.terminated, steps.truncated, cuts, known=known
         )
-        pending = {name: value[streams] for name, value in self.successors.items()}
+        pending = {name: value[streams] for name, value in self.successors.arrays.items()}
         for stream in streams[cuts.start].tolist():
             ring.cut(stream)
         n_steps = len(steps.terminated)
@@ -175,47 +171,27 @@ class Store:
         self.rewards[rows] = held("", steps.rewards)
         ring.marks[rows] = new_marks
         ring.find_newest()
-        self.has_successor[streams] = False
-        if steps.following is not None:
+        if steps.following is None:
+            self.successors.drop(streams)
+        else:
             last = slice((n_steps - 1) * len(streams), None)
             goes_on = ~(steps.terminated[-1] | steps.truncated[-1])
-            for name, value in steps.following.items():
-                self.successors[name][streams] = value[last]
-            self.has_successor[streams] = goes_on
+            newest_ones = {name: value[last] for name, value in steps.following.items()}
+            self.successors.give_each(streams, newest_ones, goes_on)
 
     def end_episode(self, stream: int) -> None:
         """Make the next row of ``stream`` the first of an episode; see :meth:`Ring.end_episode`.
 
         If the successor of the newest step was given, it is written as a boundary row.
         """
-        if self.has_successor.item(stream):
+        if self.successors.waiting[stream]:
             self._cut(stream)
         else:
             self.ring.end_episode(stream)
 
-    def _settle(self, stream: int, columns: Mapping[str, Any]) -> None:
-        """Compare the successor given with the newest step with the observation that follows it."""
-        for name, given in self.successors.items():
-            if not _equal(given[stream], columns[name]):
-                self._cut(stream)
-                return
-        self.has_successor[stream] = False
-
-    def _settle_each(self, streams: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
-        """Do what :meth:`_settle` does for several streams; ``columns`` [N, ...] are of ``streams``."""
-        waiting = self.has_successor[streams]
-        unlike = np.zeros(len(streams), bool)
-        for name, given in self.successors.items():
-            unlike |= differs(np, given[streams], columns[name], 1)
-        for stream in streams[waiting & unlike].tolist():
-            self._cut(stream)
-        self.has_successor[streams] = False
-
     def _follow(self, streams: np.ndarray, marks: np.ndarray, following: Params) -> None:
         """Keep the observations after steps, or write them where the steps were truncated."""
-        for name, value in following.items():
-            self.successors[name][streams] = value
-        self.has_successor[streams] = marks == 0
+        self.successors.give_each(streams, following, marks == 0)
         cut = np.flatnonzero((marks & (TRUNCATED | TERMINATED)) == TRUNCATED)
         if len(cut):
             rows = self.ring.append_some(streams[cut], np.full(len(cut), BOUNDARY, np.uint8))
@@ -225,16 +201,17 @@ class Store:
 
     def _cut(self, stream: int) -> None:
         """End the episode after the newest step, with the successor that was given for it."""
-        self.has_successor[stream] = False
+        given = {name: each[stream] for name, each in self.successors.arrays.items()}
+        self.successors.drop(stream)
         self.ring.cut(stream)
-        self.put_idle(stream, BOUNDARY, {name: each[stream] for name, each in self.successors.items()})
+        self.put_idle(stream, BOUNDARY, given)
 
     def _cuts(self, streams: np.ndarray, steps: Chunk) -> Cuts:
         """Return where boundary rows are, for steps that are truncated or have another successor."""
         n_steps, n_streams = steps.terminated.shape
         start, unlike = np.zeros(n_streams, bool), np.zeros((n_steps - 1, n_streams), bool)
-        waits = self.has_successor[streams]
-        for name, given in self.successors.items():
+        waits = self.successors.waiting[streams]
+        for name, given in self.successors.arrays.items():
             found = steps.columns[name].reshape(n_steps, n_streams, -1)
             if waits.any():
                 start |= waits & differs(np, given[streams].reshape(n_streams, -1), found[0], 1)
@@ -264,17 +241,16 @@ class Store:
         self.columns.put_many(written, columns)
         self.actions[written] = actions
         self.rewards[written] = rewards
-        if other.has_successor.item(source):
-            for name, given in other.successors.items():
-                self.successors[name][stream] = given[source]
-            self.has_successor[stream] = True
+        if other.successors.waiting[source]:
+            given = {name: each[source] for name, each in other.successors.arrays.items()}
+            self.successors.give(stream, given)
         self.end_episode(stream)
 
     def clear(self) -> None:
         """Remove all rows."""
         self.ring.clear()
         self.columns.clear()
-        self.has_successor[:] = False
+        self.successors.drop(slice(None))
 
     # Reading
 
@@ -364,9 +340,10 @@ class Store:
         rows = ring.all_rows()
         names = [field.name for field in self.spec.columns]
         columns = {f"column.{name}": self.columns.read(name, rows) for name in names}
-        if self.has_successor.any():
-            columns |= {f"successor.{name}": given.copy() for name, given in self.successors.items()}
-            columns["has_successor"] = self.has_successor.copy()
+        if self.successors.any:
+            given = self.successors.arrays
+            columns |= {f"successor.{name}": each.copy() for name, each in given.items()}
+            columns["has_successor"] = self.successors.waiting.copy()
         return columns | {
             "marks": ring.marks[rows],
             "actions": self.actions[rows],
@@ -397,18 +374,19 @@ class Store:
 
     def restore_successors(self, state: Mapping[str, np.ndarray]) -> None:
         """Set the successors of :meth:`state`; raise ValueError or KeyError where they do not fit."""
+        given = {}
         for leaf in self.spec.leaves:
             name = f"successor.{leaf.column}"
-            if state[name].dtype != self.successors[leaf.column].dtype:
+            if state[name].dtype != np.dtype(leaf.dtype):
                 raise TypeError(f"{name} has dtype {state[name].dtype}; expected {leaf.dtype}")
             field = Field(name, leaf.shape, leaf.dtype)
-            self.successors[leaf.column][:] = field.rows(state[name], self.spec.n_streams)
+            given[leaf.column] = field.rows(state[name], self.spec.n_streams)
         waits = state["has_successor"]
-        if waits.dtype != np.bool or waits.shape != self.has_successor.shape:
+        if waits.dtype != np.bool or waits.shape != (self.spec.n_streams,):
             raise ValueError(f"has_successor has shape {waits.shape} and dtype {waits.dtype}")
         if np.any(waits & ((self.ring.newest_marks & (ENDED | NO_TRANSITION)) != 0)):
             raise ValueError("has_successor is set after a row that is no step of an open episode")
-        self.has_successor[:] = waits
+        self.successors.give_each(self._all_streams, given, waits)
 
     # Helpers
 
@@ -422,11 +400,3 @@ class Store:
         size = ring.sizes[0] if one else ring.sizes[streams]
         newer = written - 1 - serials
         return ring.rows(streams, serials), size - 1 - newer, newer
-
-
-def _equal(given: np.ndarray, found: Any) -> bool:
-    """Return whether two observations are equal, NaN being equal to NaN."""
-    other = np.asarray(found, given.dtype)
-    if given.tobytes() == other.tobytes():
-        return True
-    return bool(not differs(np, given[None], other[None], 1)[0])

@@ -26,8 +26,10 @@ def to_state(spec: BufferSpec, backend: Backend, store: Store, sampler: Sampler)
         marks=backend.from_numpy(ring.marks.copy()),
         written=backend.zeros((), backend.default_int),
         sizes=backend.from_numpy(ring.sizes.astype(backend.default_int)),
-        successors={name: backend.from_numpy(given.copy()) for name, given in store.successors.items()},
-        has_successor=backend.from_numpy(store.has_successor.copy()),
+        successors={
+            name: backend.from_numpy(given.copy()) for name, given in store.successors.arrays.items()
+        },
+        has_successor=backend.from_numpy(store.successors.waiting.copy()),
         priorities=None,
         spec=spec,
         priority_options=None,

@@ -81,6 +81,7 @@ class StepFields:
         self._one_number = ColumnOptions(n_streams=spec.n_streams)
         self._reward = Field("reward", (), "float32", self._one_number)
         self._one_array = None if spec.is_structured else self._obs[0]
+        self._checked: Any = None  # the last next_obs, if it needs no conversion as the next obs
 
     # On the host
 
@@ -95,17 +96,22 @@ class StepFields:
         extras: Mapping[str, Any],
     ) -> Step:
         """Return one step; the arguments are those of :meth:`trifolium.Buffer.add`."""
-        if self._one_array is not None:
-            columns = {"obs": self._one_array.row(obs)}
-        else:
+        one_array = self._one_array
+        if one_array is None:
             columns = self._leaves_of("obs", obs, self._obs, Field.row)
+        elif obs is self._checked and obs is not None and obs.shape == one_array.shape:
+            columns = {"obs": obs}
+        else:
+            columns = {"obs": one_array.row(obs)}
         if extras or self._extras:
             check_names(self._extras.keys(), extras)
             columns |= {name: self._extras[name].row(value) for name, value in extras.items()}
         mark, following = 0, None
         if next_obs is not None:
-            if self._one_array is not None:
-                following = {"obs": self._next_obs[0].row(next_obs)}
+            if one_array is not None:
+                row = self._next_obs[0].row(next_obs)
+                following = {"obs": row}
+                self._checked = row if row is next_obs and one_array.shape else None
             else:
                 following = self._leaves_of("next_obs", next_obs, self._next_obs, Field.row)
         if done is not False and checks.flag("done", done):
