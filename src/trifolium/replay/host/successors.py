@@ -73,12 +73,12 @@ class Successors:
         self.any = self._others = bool(self._waiting.any())
 
     def held(self, stream: int, columns: Mapping[str, Any]) -> bool:
-        """Return whether ``columns`` are the successor of ``stream`` or none was given; then drop it."""
-        if self._bytes is not None and self._stream == stream:
-            if columns["obs"].tobytes() == self._bytes:
-                self._bytes = None
-                self.any = self._others
-                return True
+        """Return whether ``columns`` are the successor of ``stream``, if one was given; then drop it."""
+        given = self._bytes
+        if given is not None and self._stream == stream and columns["obs"].tobytes() == given:
+            self._bytes = None
+            self.any = self._others
+            return True
         self._unpack()
         if self._waiting[stream]:
             for name, given in self._arrays.items():

@@ -113,10 +113,10 @@ class MappedStore(Store):
             "written": self.ring.written,
             "sizes": self.ring.sizes,
             "newest": self.ring.newest_marks,
-            "has_successor": self.has_successor,
+            "has_successor": self.successors.waiting,
             "number": np.array([self._number + 1]),
         }
-        rows |= {f"successor.{name}": given for name, given in self.successors.items()}
+        rows |= {f"successor.{name}": given for name, given in self.successors.arrays.items()}
         arrays = {f"sampler.{name}": array for name, array in sampler.items()}
         arrays |= {f"rows.{name}": array for name, array in rows.items()}
         self.folder.commit(manifest, arrays)
