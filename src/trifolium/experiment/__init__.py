@@ -1,4 +1,4 @@
-"""Training, evaluation, and the record that they leave."""
+"""Training, evaluation, and the files of a run."""
 
 from trifolium.experiment.evaluation import evaluate
 from trifolium.experiment.experiment import Experiment, RunProgress

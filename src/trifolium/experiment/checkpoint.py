@@ -1,4 +1,4 @@
-"""Checkpoints: all that a run needs to go on; one replaces the other at once."""
+"""Checkpoints: the state from which a run resumes; a new one replaces the old one atomically."""
 
 import json
 import re
@@ -27,7 +27,7 @@ _OURS = re.compile(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds besides the models.
+    """The contents of a checkpoint, without the models.
 
     Attributes:
         counters: of the experiment.
@@ -53,7 +53,7 @@ class Checkpoint:
         if type(self.counters["step"]) is not int or self.counters["step"] < 0:
             raise ValueError(f"step is {self.counters['step']!r:.80}; expected an integer, at least 0")
         if not all(isinstance(file, str) for file in self.models.values()):
-            raise TypeError("models has other values than names of files")
+            raise TypeError("the values of models are not file names")
 
 
 def write(
@@ -76,7 +76,7 @@ def write(
         counters: of the experiment; their "step" tells this checkpoint's files from others'.
         runner: state of the runner.
         logs: what each log saved.
-        memory: whether the replay memories are saved too; without them a run goes on with empty ones.
+        memory: whether the replay memories are saved too; without them a run resumes with empty ones.
 
     Raises:
         OSError: a file can't be written; it is named, and the checkpoint from before is still there.
@@ -97,7 +97,7 @@ def write(
         path = folder / MANIFEST
         files.write_text(path, json.dumps({"format": FORMAT} | vars(written)))
     except OSError as error:
-        _remove(folder, set(names.values()) - before)  # they may fill the disk
+        _remove(folder, set(names.values()) - before)  # they can fill the disk
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     others = {path.name for path in folder.iterdir() if _OURS.fullmatch(path.name)}
     _remove(folder, others - set(names.values()))
@@ -124,7 +124,7 @@ def read(folder: Path) -> Checkpoint | None:
 
 
 def restore_models(folder: Path, checkpoint: Checkpoint, models: Mapping[str, BaseModel]) -> None:
-    """Let each model take up its file.
+    """Load each model from its file.
 
     Raises:
         CheckpointError: there are other models, or a file is damaged or missing.

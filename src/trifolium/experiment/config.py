@@ -14,10 +14,10 @@ __all__ = ["read_config"]
 def read_config(path: Path) -> dict[str, Any]:
     """Return the options in a TOML file, and ``out`` if it is there.
 
-    Keys are those of :class:`TrainOptions`, with hyphens or underscores; "none" stands for None.
+    Keys are those of :class:`TrainOptions`, with hyphens or underscores; "none" means None.
 
     Raises:
-        ValueError: it is no TOML, or has a key that is none of these.
+        ValueError: it is not TOML, or has an unknown key.
         FileNotFoundError: there is no such file.
     """
     if not path.is_file():

@@ -14,7 +14,7 @@ __all__ = ["progress_bar"]
 
 @contextmanager
 def progress_bar(steps: int) -> Iterator[Callable[[RunProgress], None]]:
-    """Show a live bar of ``steps`` on standard error; yields what to call with the progress."""
+    """Show a live bar of ``steps`` on standard error; yields a function to call with the progress."""
     columns = (
         TextColumn("training"),
         BarColumn(),

@@ -44,7 +44,7 @@ def draw_learning_curve(path: Path, episodes: Sequence[EpisodeRow], title: str) 
 
 
 def _plain(text: str) -> str:
-    """Return ``text`` so that matplotlib shows it as it is, and takes no dollar for mathematics."""
+    """Return ``text`` escaped for matplotlib, which else reads dollar signs as mathematics."""
     return text.replace("$", r"\$")
 
 

@@ -1,4 +1,4 @@
-"""Evaluation: what models earn when they do not explore."""
+"""Evaluation: returns of models without exploration."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,7 +15,7 @@ __all__ = ["evaluate", "greedy", "returns_of"]
 
 
 def evaluate(model: BaseModel, env: "gym.Env[Any, Any]", episodes: int, *, seed: int) -> np.ndarray:
-    """Return what ``model`` earns in each of ``episodes`` without exploring: [episodes] float64.
+    """Return the returns of ``model`` in ``episodes`` without exploration: [episodes] float64.
 
     The model's memory, epsilon and generator are as they were before.
 
@@ -32,11 +32,11 @@ def evaluate(model: BaseModel, env: "gym.Env[Any, Any]", episodes: int, *, seed:
 def returns_of(
     runner: Runner, episodes: int, *, after_step: Callable[[], None] | None = None
 ) -> dict[str, np.ndarray]:
-    """Return what each agent earns in ``episodes`` more of the world, the models not exploring.
+    """Return the returns of each agent in the next ``episodes`` of the world, without exploration.
 
     Args:
         runner: one that does not remember.
-        episodes: of the world; agents may be in none of one, or in several.
+        episodes: episodes of the world, in which an agent may have no episode or several.
         after_step: called after each step.
 
     Returns:
@@ -55,7 +55,7 @@ def returns_of(
 
 @contextmanager
 def greedy(models: Mapping[str, BaseModel]) -> Iterator[None]:
-    """Let no model explore for a while, after which its generator is where it was before."""
+    """A context without exploration; at its end the generators are as they were before."""
     with ExitStack() as stack:
         for model in models.values():
             stack.enter_context(_greedy(model))

@@ -1,4 +1,4 @@
-"""Experiment: trains models in a world, and leaves a record of it."""
+"""Experiment: trains models in a world and writes the run to a folder."""
 
 import math
 import warnings
@@ -41,7 +41,7 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True)
 class RunProgress:
-    """What a progress callback is told.
+    """The argument of a progress callback.
 
     Attributes:
         step: environment steps taken.
@@ -59,20 +59,19 @@ class Experiment:
 
     The folder holds ``config.json`` (the options), ``versions.json``, ``metrics.csv`` (a line an
     episode), ``evaluations.csv`` (a line an evaluation, if there are any), and ``checkpoint``, from
-    which :meth:`resume` goes on; once the run is over also ``learning_curve.png`` and
+    which :meth:`resume` continues; once the run is over also ``learning_curve.png`` and
     ``model.safetensors`` (``model-NAME.safetensors`` for each of several).
 
     Args:
         options: what to train, and how.
         out: the folder. It is made if it is missing; it may hold other files, but neither another run
             nor files of the names above.
-        world: a function that makes a world of your own, in place of the one that ``options.env``
-            names.
-        models: a model of your own or several by name, in place of what ``options.model`` names. The
+        world: a function that makes a custom world, which replaces ``options.env``.
+        models: a custom model, or several by name, which replace ``options.model``. The
             options that describe a model are ignored then; the schedule of epsilon is not, unless
             ``epsilon_start`` is None.
-        logs: where rows go besides the CSV files, and besides TensorBoard's with
-            ``options.tensorboard``.
+        logs: further logs of the rows, in addition to the CSV files and to TensorBoard's event files
+            with ``options.tensorboard``.
 
     Attributes:
         options: the options.
@@ -82,8 +81,8 @@ class Experiment:
 
     Raises:
         FileExistsError: ``out`` is a file, holds a run, or holds a file that a run would overwrite.
-        WorldError, BackendError, ValueError, TypeError: something is asked for that can't be had.
-        ModuleNotFoundError: what it needs is not installed.
+        WorldError, BackendError, ValueError, TypeError: an option is wrong or not supported.
+        ModuleNotFoundError: a package that it needs is not installed.
 
     >>> import tempfile, trifolium as tri
     >>> options = TrainOptions(env="CartPole-v1", steps=200)
@@ -155,9 +154,9 @@ class Experiment:
         steps: int | None = None,
         trust: bool = False,
     ) -> "Experiment":
-        """Return the run in folder ``out`` at its checkpoint; :meth:`train` goes on from there.
+        """Return the run in folder ``out`` at its checkpoint; :meth:`train` continues from there.
 
-        Everything then goes on bit for bit as it would have without the interruption. A run that was
+        The run then continues bit for bit as without the interruption. A run that was
         ended before its first checkpoint begins anew.
 
         Args:
@@ -166,7 +165,7 @@ class Experiment:
             models: new ones like those that were given to the run.
             logs: as they were given to the run.
             steps: environment steps in all, in place of those in the options; None for those. A
-                finished run goes on: its schedules of epsilon and learning rate are those of a run of
+                finished run continues: its schedules of epsilon and learning rate are those of a run of
                 so many steps, and its memory is empty unless ``options.keep_memory`` was set.
             trust: whether config.json may name a module to import, as in ``"env": "module:Id"``.
 
@@ -321,7 +320,7 @@ class Experiment:
         """Take steps until the last one, or a signal."""
         options, loop, recent = self.options, self._loop, self._recent_returns()
         first_model = next(iter(self.models.values()))
-        show_at, save_at = self.step, self._next_save()  # when to do so next
+        show_at, save_at = self.step, self._next_save()  # step of the next one
         while loop.counters.step < options.steps and interrupts.received is None:
             rows = loop.step()
             for row in rows:
@@ -393,7 +392,7 @@ class Experiment:
         return Record(self._logs, start, None if self._checkpoint is None else self._checkpoint.logs)
 
     def _recent_returns(self) -> deque[float]:
-        """Return those that the record holds, so that progress is shown as if there were no break."""
+        """Return the episodes in the record, so that the progress includes them after a resume."""
         rows = read_rows(self.out / METRICS, EpisodeRow)
         return deque((row.episode_return for row in rows), WINDOW)
 
@@ -402,22 +401,22 @@ class Experiment:
     def _check_nothing_changed(self) -> None:
         """Raise an error if the run is not at the checkpoint of its folder."""
         if self._is_new:
-            self._folder.check_free()  # another process may have begun since
+            self._folder.check_free()  # another process may have started meanwhile
             return
         if self.step != self.saved_step:
             raise RuntimeError(
                 f"this run is at step {self.step}, its folder at step {self.saved_step}: it was loaded "
-                f"to be evaluated, or broke off; Experiment.resume({str(self.out)!r}) goes on"
+                f"for evaluation, or training failed; use Experiment.resume({str(self.out)!r})"
             )
         if checkpoint.read(self._folder.checkpoints) != self._checkpoint:
             raise RuntimeError(
                 f"another process has trained in {str(self.out)!r} since this run was at step "
-                f"{self.step}; Experiment.resume({str(self.out)!r}) goes on from there"
+                f"{self.step}; Experiment.resume({str(self.out)!r}) continues from there"
             )
 
     @contextmanager
     def _saving(self, path: Path | None = None) -> Iterator[None]:
-        """Turn an error of writing ``path`` into one that says what is intact and how to go on."""
+        """Convert an error of writing ``path`` to one that says what is intact and how to continue."""
         try:
             yield
         except OSError as error:
@@ -429,13 +428,13 @@ class Experiment:
 
     @contextmanager
     def _naming_nan(self) -> Iterator[None]:
-        """Add the step to an error about NaN, and what is kept."""
+        """Add the step and the intact checkpoint to an error about NaN."""
         try:
             yield
         except NanError as error:
             raise NanError(
                 f"after step {self.step} {error}; the run stops. {self._intact} "
-                "on_nan='ignore' (--on-nan ignore) goes on with NaN"
+                "on_nan='ignore' (--on-nan ignore) continues with NaN"
             ) from error
 
     @property
@@ -444,7 +443,7 @@ class Experiment:
             return f"There is no checkpoint yet in {str(self.out)!r}."
         return (
             f"The checkpoint of step {self.saved_step} is whole; "
-            f"trifolium train --resume {self.out} goes on from there."
+            f"trifolium train --resume {self.out} continues from there."
         )
 
 

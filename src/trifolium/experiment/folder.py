@@ -1,4 +1,4 @@
-"""RunFolder: the files of a run, and the lock that keeps a second process out."""
+"""RunFolder: the files of a run, and the lock against a second process."""
 
 import os
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class RunFolder:
     Attributes:
         path: the folder.
         config: the file of the options.
-        versions: what the run was made with.
+        versions: the file of the versions of packages.
         checkpoints: the folder of the checkpoint.
         curve: the picture of the learning curve.
     """

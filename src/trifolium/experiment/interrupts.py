@@ -1,4 +1,4 @@
-"""Interrupts: Ctrl-C and the request to terminate, kept until a run can be saved."""
+"""Interrupts: defers SIGINT and SIGTERM until a run can be saved."""
 
 import signal
 import threading
@@ -9,10 +9,10 @@ __all__ = ["Interrupts"]
 
 
 class Interrupts:
-    """A context in which SIGINT and SIGTERM are noted, and end nothing; the second of a kind does.
+    """A context that defers the first SIGINT and SIGTERM; a second one of a kind acts at once.
 
     A signal that stops Python between any two of its instructions would leave a memory, or weights,
-    half written. In a thread that is not the main one, signals can't be caught, and nothing is noted.
+    half written. Only the main thread can catch signals; in other threads this does nothing.
 
     Attributes:
         received: number of the signal, None as long as there was none.
@@ -28,7 +28,7 @@ class Interrupts:
         self._before: dict[int, Any] = {}
 
     def end_process(self) -> None:
-        """Do what the signal that was received asks for; if there was none, nothing.
+        """Act on the received signal; do nothing if there was none.
 
         Raises:
             KeyboardInterrupt: for SIGINT.

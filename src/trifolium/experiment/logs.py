@@ -1,4 +1,4 @@
-"""Log: where the rows of a run go."""
+"""Log: the protocol of loggers, which receive the rows of a run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ __all__ = ["Log", "LogStart"]
 
 @dataclass(frozen=True)
 class LogStart:
-    """What a log is told when training begins or goes on.
+    """The argument of :meth:`Log.start`, when training begins or resumes.
 
     Attributes:
         out: the folder of the run; it exists.
         step: environment steps taken before; 0 for a new run.
         agents: names of the agents, as far as the world tells them.
         evaluations: whether there will be evaluations.
-        saved: what :meth:`Log.save` returned for the checkpoint that the run goes on from; None for a
+        saved: what :meth:`Log.save` returned for the checkpoint that the run resumes from; None for a
             new run, and for a log that was not there before.
     """
 
@@ -31,7 +31,7 @@ class LogStart:
 
 
 class Log(Protocol):
-    """Where the rows of a run go: ``Experiment(..., logs=[MyLog()])``.
+    """Receives the rows of a run: ``Experiment(..., logs=[MyLog()])``.
 
     A subclass overrides what it needs; the methods here do nothing. An error in one ends the training.
 
@@ -43,7 +43,7 @@ class Log(Protocol):
     """
 
     def start(self, start: LogStart) -> None:
-        """Open the log. It may be called again after :meth:`close`, when the run goes on."""
+        """Open the log. It may be called again after :meth:`close`, when the run resumes."""
 
     def episode(self, row: EpisodeRow) -> None:
         """Take the row of an episode that ended."""
@@ -55,8 +55,8 @@ class Log(Protocol):
         """Write everything to the disk, as a checkpoint is being made.
 
         Returns:
-            What :meth:`start` needs to undo later rows when the run goes on from there, in JSON's
-            types.
+            The data with which :meth:`start` removes later rows when the run resumes from there, in
+            JSON's types.
         """
         return None
 

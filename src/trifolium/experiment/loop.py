@@ -17,17 +17,17 @@ from trifolium.models import BaseModel
 __all__ = ["BlockLoop", "Counters", "Loop", "StepLoop", "make_loop"]
 
 PARTS = 100
-"""How many calls a compiled run is made of, about: after each it is shown how far it is."""
+"""Approximate number of calls of a compiled run; progress is shown after each."""
 
 
 @dataclass
 class Counters:
-    """How far a run is.
+    """The counters of a run.
 
     Attributes:
         step: environment steps taken.
         epoch: epochs begun.
-        epoch_is_open: whether the newest of them goes on.
+        epoch_is_open: whether the newest epoch is not finished.
         evaluated: step of the last evaluation, 0 if there was none.
         episodes: episodes that are over, by agent.
     """
@@ -43,7 +43,7 @@ class Loop(Protocol):
     """A run as an experiment sees it: steps, with hooks, schedules and learning around them.
 
     Attributes:
-        counters: how far it is.
+        counters: the counters of the run.
         may_evaluate: whether models may be evaluated now.
     """
 
@@ -53,7 +53,7 @@ class Loop(Protocol):
     def may_evaluate(self) -> bool: ...  # noqa: D102
 
     def step(self) -> Sequence[EpisodeRow]:
-        """Go on for a while; return the episodes that ended with that."""
+        """Take one or more steps; return the episodes that ended."""
         ...
 
     def end_epoch(self) -> None:
@@ -77,7 +77,7 @@ class Loop(Protocol):
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what :meth:`state` returned."""
+        """Restore the state that :meth:`state` returned."""
         ...
 
 
@@ -89,7 +89,7 @@ def make_loop(runner: Runner | BlockRunner, options: TrainOptions) -> Loop:
 
 
 class _Epochs:
-    """What both kinds of loops share: counters, losses and the hooks of epochs."""
+    """Base of both kinds of loops: counters, losses and the hooks of epochs."""
 
     def __init__(self, models: Mapping[str, BaseModel], options: TrainOptions) -> None:
         self.counters = Counters()
@@ -143,7 +143,8 @@ class _Epochs:
 class StepLoop(_Epochs):
     """A :class:`Loop` of single steps of a runner.
 
-    An epoch is an episode of the world; of a vector of worlds, what lies between two ends of episodes.
+    An epoch is an episode of the world; of a vector of worlds, the steps from one end of an episode
+    to the next.
 
     Args:
         runner: what is driven.
@@ -160,7 +161,7 @@ class StepLoop(_Epochs):
         return not self.counters.epoch_is_open
 
     def step(self) -> Sequence[EpisodeRow]:
-        """Act, remember and learn; return the episodes that ended with that."""
+        """Act, store and learn; return the episodes that ended."""
         counters, runner = self.counters, self._runner
         self._start_epoch()
         epsilon = self._options.epsilon(counters.step)
@@ -186,7 +187,7 @@ class BlockLoop(_Epochs):
         options: of the run.
     """
 
-    may_evaluate = True  # nothing here knows of the episodes in the graph
+    may_evaluate = True  # the episodes are in the graph
 
     def __init__(self, runner: BlockRunner, options: TrainOptions) -> None:
         super().__init__(runner.models, options)
@@ -196,7 +197,7 @@ class BlockLoop(_Epochs):
         self._stride = math.ceil(shortest / runner.block) * runner.block
 
     def step(self) -> Sequence[EpisodeRow]:
-        """Act, remember and learn in one compiled call; return the episodes that ended in it."""
+        """Act, store and learn in one compiled call; return the episodes that ended."""
         before, steps = self.counters.step, self._options.steps
         end = min((before // self._stride + 1) * self._stride, steps)
         self._start_epoch()

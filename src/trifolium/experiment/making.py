@@ -1,4 +1,4 @@
-"""Worlds, models and runners, made from the options of a run or taken as they are given."""
+"""Worlds, models and runners, made from the options of a run or given by the user."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ class Stage:
 
     Args:
         options: of the run.
-        make: makes a world of the user's own, in place of the one that ``options.env`` names.
+        make: makes a custom world, which replaces ``options.env``.
 
     Raises:
         TypeError: ``make`` is no function.
@@ -49,13 +49,13 @@ class Stage:
         if make is not None and not callable(make):
             raise TypeError(
                 f"world is a {type(make).__name__}; expected a function that makes one, since an "
-                "evaluation needs one of its own: world=lambda: ..."
+                "evaluation makes another one: world=lambda: ..."
             )
         self._options = options
         self._make = make
 
     def world(self, render_mode: str | None = None) -> Any:
-        """Return a new world: one of the user's own, or the one that the options name.
+        """Return a new world: a custom one, or the one that the options name.
 
         Args:
             render_mode: how a world that is named is to be shown, as for ``gymnasium.make``.
@@ -116,7 +116,7 @@ def _model(
     """Return a new model of the options' kind for what one agent sees and can do."""
     if options.model == OWN:
         raise ValueError(
-            f"model={OWN!r} stands for a model that is given to the experiment: models=..."
+            f"model={OWN!r} is the name of a custom model; give models=... to the experiment"
         )
     made = get_model(options.model)
     taken = parameters(made)

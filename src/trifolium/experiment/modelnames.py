@@ -1,4 +1,4 @@
-"""The defaults of models' constructors, and the name of a model that is given to an experiment."""
+"""The defaults of models' constructors, and the name of a custom model in the options."""
 
 import inspect
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["OWN", "default_of", "parameters"]
 
 OWN = "own"
-"""The name of a model that is given to the experiment."""
+"""The name of a custom model, which is passed to the experiment."""
 
 
 @cache

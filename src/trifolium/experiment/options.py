@@ -1,4 +1,4 @@
-"""TrainOptions: everything that a training run depends on."""
+"""TrainOptions: the options of a training run."""
 
 import json
 from collections.abc import Mapping
@@ -52,15 +52,15 @@ class TrainOptions:
 
     Attributes:
         env: id of a Gymnasium environment, or "pettingzoo:" or "gymnax:" and the id of one of theirs;
-            where the world is your own, what to call it.
+            a name of your choice for a custom world.
         n_envs: environments that step together, of Gymnasium's or gymnax's.
         shared: whether all agents of a world share one model.
         model: "ddqn", "iqn", "random", or a name registered in the entry-point group
-            ``trifolium.models``; "own" stands for a model that is given to the experiment.
+            ``trifolium.models``; "own" for a custom model that is passed to the experiment.
         backend: name of a backend.
         device: device name; None for the backend's default.
         threads: host threads for one operation; small networks are fastest on one.
-        steps: environment steps in all; more than before goes on with a finished run.
+        steps: total environment steps; a higher number continues a finished run.
         turns: steps after which an episode is cut off; None for the world's own limit.
         seed: of the environment and the model.
         memory_size: capacity of the replay memory, rounded up to a multiple of its streams.
@@ -71,7 +71,7 @@ class TrainOptions:
         beta: exponent of the weights that correct for it, with ``prioritized``.
         convolutions: layers that see images first: "nature" or "minatar"; None for none.
         hidden: sizes of the hidden layers.
-        dueling: whether the network tells the state's value from the actions' advantages.
+        dueling: whether the network has separate streams for values and advantages.
         noisy: whether the layers behind the first are noisy, and explore on their own.
         batch_size: rows of a minibatch.
         learning_rate: of Adam, at the first update.
@@ -101,9 +101,9 @@ class TrainOptions:
         eval_every: steps from one evaluation to the next, at the end of the episode; None for no such.
         eval_episodes: greedy episodes of an evaluation.
         checkpoint_every: steps from one checkpoint to the next; None for one at the end.
-        keep_memory: whether the checkpoint of a finished run holds the replay memory, to go on later.
+        keep_memory: whether the checkpoint of a finished run holds the replay memory, to resume later.
         on_nan: "stop" ends a run in which an observation, a reward, a loss or a weight is NaN;
-            "ignore" goes on.
+            "ignore" continues.
         tensorboard: whether to write event files for TensorBoard too.
 
     >>> TrainOptions(env="CartPole-v1").train_every
@@ -224,10 +224,10 @@ class TrainOptions:
 
     @classmethod
     def load(cls, path: Path) -> "TrainOptions":
-        """Read what :meth:`save` wrote.
+        """Read a file that :meth:`save` wrote.
 
         Raises:
-            CheckpointError: it is no JSON, or has options that are missing, unknown or wrong.
+            CheckpointError: it is not JSON, or has missing, unknown or wrong options.
             FileNotFoundError: there is no such file.
         """
         try:

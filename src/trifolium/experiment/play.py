@@ -1,4 +1,4 @@
-"""A person at play in an environment."""
+"""play: a person plays an environment."""
 
 import sys
 from collections.abc import Callable
@@ -24,7 +24,7 @@ SHOWN = {"text": "ansi", "picture": "rgb_array", "window": "rgb_array", "numbers
 
 @dataclass(frozen=True, kw_only=True)
 class PlayOptions:
-    """What a person plays, and how.
+    """The options of :func:`play`.
 
     Attributes:
         env: id of a Gymnasium environment.
@@ -58,16 +58,16 @@ class PlayOptions:
 def play(
     options: PlayOptions, *, input: TextIO | None = None, output: TextIO | None = None
 ) -> list[float]:
-    """Let a person play, and return what each episode earned.
+    """Let a person play; return the return of each episode.
 
     Args:
-        options: what is played.
+        options: the environment and how it is shown.
         input: text stream to read keys from; None for standard input.
         output: text stream to write to; None for standard output.
 
     Raises:
-        HumanQuit: the person quit, or there is nothing more to read.
-        WorldError: the environment can't be made, or not be shown like that.
+        HumanQuit: the person quit, or the input ended.
+        WorldError: the environment can't be made, or can't be shown in this way.
         ValueError: the keys don't fit the actions.
     """
     return Play(options, input=input, output=output).run()
@@ -90,7 +90,7 @@ class Play:
             raise
 
     def run(self) -> list[float]:
-        """Play the episodes, and return what each earned."""
+        """Play the episodes; return the return of each."""
         try:
             return [self._episode(number) for number in range(1, self._options.episodes + 1)]
         except gym.error.DependencyNotInstalled as error:

@@ -18,7 +18,7 @@ EVALUATIONS = "evaluations.csv"
 class CsvLog(Log):
     """A :class:`~trifolium.experiment.logs.Log` in metrics.csv and, if there are any, evaluations.csv.
 
-    What it saves is the number of bytes of each file, by its name.
+    It saves the number of bytes of each file, by its name.
     """
 
     def start(self, start: LogStart) -> None:
@@ -59,11 +59,11 @@ class CsvLog(Log):
 
 
 class Record:
-    """The logs of a run that is at it; a context manager that opens and closes them.
+    """The logs of a running experiment; a context manager that opens and closes them.
 
     Args:
-        logs: the logs besides the CSV files.
-        start: what they are told.
+        logs: the logs other than the CSV files.
+        start: the argument of their ``start``.
         saved: what :meth:`save` returned for the checkpoint; None for a new run.
     """
 
@@ -114,6 +114,6 @@ def _size(start: LogStart, name: str) -> int | None:
     if size is None and not (start.out / name).exists():
         return None
     raise CheckpointError(
-        f"the checkpoint in {start.out} tells no size of {name} (logs: {dict(start.saved)!r:.200}); "
-        f"move {start.out / name} elsewhere to go on without its lines"
+        f"the checkpoint in {start.out} has no size of {name} (logs: {dict(start.saved)!r:.200}); "
+        f"move {start.out / name} elsewhere to continue without its lines"
     )

@@ -1,4 +1,4 @@
-"""The rows that a run records, in CSV files that are whole at any moment."""
+"""The rows of a run, in CSV files of which every line is complete at any moment."""
 
 import csv
 import math
@@ -32,7 +32,7 @@ class EpisodeRow:
         length: its steps.
         epsilon: probability of a random action when it ended.
         loss: mean loss of its model's updates since the model's line before; nan if there were none.
-        agent: whose episode it was; a column only where there are several agents.
+        agent: name of the agent; a column only where there are several agents.
     """
 
     step: int
@@ -54,7 +54,7 @@ class EvaluationRow:
         mean_return: mean of their returns.
         lowest_return: the lowest of them.
         highest_return: the highest of them.
-        agent: whose; a column only where there are several agents.
+        agent: name of the agent; a column only where there are several agents.
     """
 
     step: int
@@ -155,7 +155,7 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
     """Return the rows of a file that :class:`CsvFile` wrote, perhaps one that is being written.
 
     Raises:
-        CheckpointError: it holds something else.
+        CheckpointError: it has another content.
         FileNotFoundError: there is no such file.
     """
     types: Any = {field.name: field.type for field in fields(kind)}  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What trained models do, to be seen: in a window, as text, or as pictures."""
+"""Show trained models in a world: in a window, as text, or as pictures."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from trifolium.experiment.runners import Runner
 __all__ = ["Frames", "episode_frames", "watch", "write_gif"]
 
 FRAMES_PER_SECOND = 10
-"""Where the world doesn't say."""
+"""Pictures per second if the world has no value."""
 
 LONGEST = 1_000
 """Steps of an episode of which pictures are taken at most."""
@@ -30,7 +30,7 @@ class Frames:
 
     Attributes:
         pictures: one after each step, each [height, width, 3] uint8.
-        per_second: how many the world would show in a second.
+        per_second: frame rate of the world.
     """
 
     pictures: list[np.ndarray]
@@ -38,10 +38,10 @@ class Frames:
 
 
 def episode_frames(run: Experiment) -> Frames:
-    """Let a run's models play an episode without exploring, and take a picture after each step.
+    """Let a run's models play an episode without exploration, and take a picture after each step.
 
     Raises:
-        WorldError: the world makes no pictures, or what it needs for that is missing.
+        WorldError: the world makes no pictures, or a package for them is missing.
     """
     pictures: list[np.ndarray] = []
     with _stage(run, "rgb_array") as (world, runner):
@@ -65,7 +65,7 @@ def write_gif(path: Path, frames: Frames) -> None:
 
 
 def watch(run: Experiment, episodes: int, *, text: bool = False) -> dict[str, np.ndarray]:
-    """Show episodes as they are played without exploring, and return what each agent earned.
+    """Show episodes without exploration; return the returns of each agent.
 
     Args:
         run: whose models play.
@@ -73,7 +73,7 @@ def watch(run: Experiment, episodes: int, *, text: bool = False) -> dict[str, np
         text: whether they are printed on the terminal, not shown in a window.
 
     Raises:
-        WorldError: the world can't be shown like that, or what it needs for that is missing.
+        WorldError: the world can't be shown in this way, or a package for it is missing.
     """
     with _stage(run, "ansi" if text else "human") as (world, runner):
 
@@ -118,6 +118,6 @@ def _frames_per_second(world: Any) -> float:
 
 
 def _metadata(world: Any) -> Mapping[str, Any]:
-    """Return what a Gymnasium or PettingZoo environment tells of itself."""
+    """Return the metadata of a Gymnasium or PettingZoo environment."""
     found = getattr(world, "metadata", None) or getattr(getattr(world, "env", None), "metadata", None)
     return found or {}

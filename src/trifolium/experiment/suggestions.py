@@ -7,7 +7,7 @@ __all__ = ["nearest"]
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """Return a question whether one of the ``known`` names was meant, or nothing.
+    """Return a suggestion of the nearest of the ``known`` names, or an empty string.
 
     >>> nearest("stepz", ["steps", "seed"])
     "; did you mean 'steps'?"

@@ -14,7 +14,7 @@ __all__ = ["TensorBoardLog"]
 class TensorBoardLog(Log):
     """A :class:`~trifolium.experiment.logs.Log` in event files in the folder tensorboard of the run.
 
-    Scalars of a run that goes on from a step make TensorBoard hide earlier ones of that step and later.
+    After a resume, TensorBoard hides the earlier scalars of the resumed step and later ones.
 
     Raises:
         ModuleNotFoundError: the package tensorboard is missing.

@@ -1,4 +1,4 @@
-"""Updates: when models learn, and what their losses come to."""
+"""Updates: the schedule of models' updates, and their losses."""
 
 import math
 import warnings
@@ -17,7 +17,7 @@ __all__ = ["Updates"]
 
 
 class Updates:
-    """Lets models learn as often as the options say, and keeps their losses until they are asked for.
+    """Lets models learn as often as the options say, and keeps their losses until they are read.
 
     Args:
         models: the models by name.
@@ -37,7 +37,7 @@ class Updates:
                 self._losses[name].append(model.train_step())
 
     def keep(self, name: str, losses: Sequence[float | None]) -> None:
-        """Keep the ``losses`` [rounds] of updates made elsewhere; None stands for a round without."""
+        """Keep the ``losses`` [rounds] of updates made elsewhere; None for a round without updates."""
         self._losses[name] += [loss for loss in losses if loss is not None]
 
     def mean_loss(self, name: str) -> float:
@@ -65,7 +65,7 @@ class Updates:
         ]
 
     def state(self) -> dict[str, list[float]]:
-        """Return the losses not asked for yet, by model.
+        """Return the losses that were not read yet, by model.
 
         Raises:
             NanError: as for :meth:`mean_loss`.
@@ -85,9 +85,9 @@ class Updates:
             warnings.warn(what, RuntimeWarning, stacklevel=3)
 
     def restore(self, state: Mapping[str, list[float]]) -> None:
-        """Take up what :meth:`state` returned."""
+        """Restore the state that :meth:`state` returned."""
         self._losses = {name: [float(loss) for loss in state[name]] for name in self._models}
 
     def _hosted(self, name: str) -> list[float]:
-        """Return losses as numbers; only now is there a wait for a device that is still at it."""
+        """Return losses as numbers, which waits for the device."""
         return [float(np.mean(as_numpy(loss))) for loss in self._losses[name]]

@@ -1,4 +1,4 @@
-"""What a run was made with."""
+"""The versions of the packages that a run used."""
 
 import json
 import platform
@@ -15,7 +15,7 @@ __all__ = ["read_versions", "write_versions"]
 
 
 def write_versions(path: Path, backend: Backend) -> None:
-    """Write what the run is made with: trifolium, Python, the packages that matter, the device."""
+    """Write the versions of trifolium, Python and the packages that a run uses, and its device."""
     found = {
         "trifolium": __version__,
         "Python": platform.python_version(),
@@ -28,7 +28,7 @@ def write_versions(path: Path, backend: Backend) -> None:
 
 
 def read_versions(path: Path) -> dict[str, str]:
-    """Return what :func:`write_versions` wrote; nothing if there is no such file.
+    """Return the versions that :func:`write_versions` wrote; {} if there is no such file.
 
     Raises:
         CheckpointError: it is damaged.

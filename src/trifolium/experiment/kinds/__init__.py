@@ -1,4 +1,4 @@
-"""Kinds of worlds: how a world is made by its name, and which runner drives it."""
+"""Kinds of worlds: each makes worlds by name and chooses their runner."""
 
 from trifolium.experiment.kinds.kind import Specs, WorldKind
 from trifolium.experiment.kinds.registry import kind_named, kind_of, kinds

@@ -1,4 +1,4 @@
-"""WorldKind: what an experiment asks of a kind of worlds."""
+"""WorldKind: base class of kinds of worlds, which make worlds and their runners."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from trifolium.models import BaseModel
 __all__ = ["Specs", "WorldKind"]
 
 Specs: TypeAlias = tuple[ObservationSpec, ActionSpec]
-"""What one agent sees, and what it can do."""
+"""The specs of an agent's observations and actions."""
 
 
 class WorldKind(ABC):
@@ -32,7 +32,7 @@ class WorldKind(ABC):
         """Return a new world.
 
         Args:
-            name: what follows the prefix.
+            name: the name after the prefix.
             render_mode: how the world is to be shown, as for ``gymnasium.make``; None for not at all.
             turns: number of steps after which an episode is cut off; None for the world's own limit.
 
@@ -45,16 +45,16 @@ class WorldKind(ABC):
         """Return a user's own world as this kind drives it, or None if it is of another kind.
 
         Args:
-            made: what the user's function returned.
+            made: the result of the user's function.
             turns: as for :meth:`make`.
         """
 
     @abstractmethod
     def specs(self, world: Any) -> Mapping[str, Specs]:
-        """Return what each agent of ``world`` sees and can do.
+        """Return the specs of each agent of ``world``.
 
         Raises:
-            WorldError: the world does not tell.
+            WorldError: the world has no specs.
         """
 
     @abstractmethod
@@ -81,7 +81,7 @@ class WorldKind(ABC):
         """Return ``count`` worlds of ``make`` that step together.
 
         Raises:
-            ValueError: worlds of this kind can't, which is so unless this is overridden.
+            ValueError: worlds of this kind can't step together, the default.
         """
         raise ValueError(
             f"n_envs={count}; worlds of the kind {type(self).__name__} do not step together; expected 1"

@@ -1,4 +1,4 @@
-"""A user's own worlds: objects with the methods of a World."""
+"""Custom worlds: objects with the methods of a World."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,12 +25,12 @@ class OwnKind(WorldKind):
         return made if all(callable(getattr(made, each, None)) for each in methods) else None
 
     def specs(self, world: Any) -> Mapping[str, Specs]:
-        """Return what the world's own methods tell."""
+        """Return the specs from the world's methods."""
         agents = tuple(getattr(world, "possible_agents", ()) or getattr(world, "agents", ()))
         if not agents or not hasattr(world, "observation_spec") or not hasattr(world, "action_spec"):
             raise WorldError(
-                f"the world {type(world).__name__} does not tell its agents, what they see and what "
-                "they can do (possible_agents, observation_spec, action_spec); give models=..."
+                f"the world {type(world).__name__} does not define its agents and "
+                "their specs (possible_agents, observation_spec, action_spec); give models=..."
             )
         return {agent: (world.observation_spec(agent), world.action_spec(agent)) for agent in agents}
 

@@ -32,8 +32,8 @@ def kind_named(env: str) -> tuple[WorldKind, str]:
     """Return the kind of the world ``env``, and its name there.
 
     Raises:
-        ModuleNotFoundError: what the kind needs is not installed.
-        TypeError: what is registered is not a kind of worlds.
+        ModuleNotFoundError: a package that the kind needs is not installed.
+        TypeError: the registered object is not a kind of worlds.
 
     >>> kind, name = kind_named("pettingzoo:classic/rps-v2")
     >>> type(kind).__name__, name

@@ -1,4 +1,4 @@
-"""A page about a run: one HTML file that needs nothing else."""
+"""The report of a run: one self-contained HTML file."""
 
 from trifolium.experiment.report.page import write_report
 

@@ -1,4 +1,4 @@
-"""Charts as SVG, in the colours of the page that they stand in."""
+"""Charts as SVG, in the colours of their page."""
 
 import math
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Series:
     """Points of one kind.
 
     Attributes:
-        name: what they are.
+        name: name of the series.
         x: [N] ascending.
         y: [N]; points that are not finite are left out.
         style: number of their colour and dashes.

@@ -1,4 +1,4 @@
-"""The curves of a run: what its record says, as series."""
+"""The curves of a run: its record as series of points."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The page of a run."""
+"""The HTML page of a run."""
 
 import base64
 import io
@@ -28,14 +28,14 @@ __all__ = ["write_report"]
 PICTURES = 6
 WIDEST = 320
 ROWS = 50
-# the page loads nothing from anywhere, and says so to the browser
+# the page loads no external resources; the policy makes the browser enforce it
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 def write_report(out: str | Path, to: str | Path | None = None, *, trust: bool = False) -> Path:
-    """Write one HTML file about a run, which may be going on: curves, settings, versions, pictures.
+    """Write one HTML file about a run, which may be running: curves, settings, versions, pictures.
 
-    The pictures are of an episode that the models of its checkpoint play without exploring.
+    The pictures are of an episode that the models of its checkpoint play without exploration.
 
     Args:
         out: folder of the run.

@@ -1,4 +1,4 @@
-"""What an experiment drives: a runner for each kind of world."""
+"""Runners: one for each kind of world, driven by an experiment."""
 
 from trifolium.experiment.runners.gym import GymRunner
 from trifolium.experiment.runners.runner import (

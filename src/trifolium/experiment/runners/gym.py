@@ -30,16 +30,16 @@ class GymRunner:
 
     Args:
         env: the environment.
-        model: what acts. States are padded with zeros, so its memory's boundary is to be "pad" where it
+        model: the model that acts. States are padded with zeros, so its memory's boundary is to be "pad" where it
             stacks frames.
         seed: of the run, for the seeds of its episodes.
-        observation_spec: turns what the environment shows into what the model takes; None for the one
-            that follows from the space.
+        observation_spec: converts the environment's observations to the model's input; None for the
+            spec of the observation space.
         remember: whether steps go into the model's memory; not for evaluation.
         check_nan: whether NaN in an observation or a reward is an error.
 
     Raises:
-        WorldError: the environment has observations or actions that can't be dealt with.
+        WorldError: the environment's observations or actions are not supported.
         ValueError: the model does not fit.
 
     >>> import gymnasium, trifolium as tri
@@ -75,7 +75,7 @@ class GymRunner:
         self._spec = spec
         self._remember = remember
         self._check_nan = check_nan
-        self._joins = False  # whether the next step goes on with the memory's open episode
+        self._joins = False  # whether the next step continues the memory's open episode
         self._values = [actions.value(action) for action in range(actions.n)]
         self._frames = FrameStacks(model.memory.n_frames, count=1)
         self._obs = self._stacked = np.zeros(0)
@@ -85,7 +85,7 @@ class GymRunner:
         self._is_open = False
 
     def step(self) -> Sequence[EpisodeEnd]:
-        """Act once and remember it; return the episode, if it ended with that."""
+        """Act once and store the step; return the episode if it ended."""
         if self._remember and not self._joins:
             self._model.memory.end_episode()  # one that another runner left open
             self._joins = True
@@ -121,7 +121,7 @@ class GymRunner:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up :meth:`state`: the open episode is reset with its seed, and its actions repeated."""
+        """Restore :meth:`state`: the open episode is reset with its seed and its actions repeated."""
         is_cut = bool(state.get("cut"))
         self.episodes = int(state["episodes"]) + is_cut
         self._is_open = False
@@ -134,7 +134,7 @@ class GymRunner:
         if fingerprint(self._obs) != state["observation"]:
             raise WorldError(
                 f"the environment {self.env} does not repeat itself: after the same seed and the same "
-                f"{len(self._actions)} actions its observation is another one, so the run can't go on"
+                f"{len(self._actions)} actions its observation is another one, so the run can't resume"
             )
 
     def close(self) -> None:

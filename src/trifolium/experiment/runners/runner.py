@@ -30,7 +30,7 @@ MODEL = "model"
 LONGEST_REPLAY = 10_000
 """Steps of an open episode that are repeated on resume at most.
 
-An open episode that is longer ends at the checkpoint, and the run goes on with a new one: its record is
+An open episode that is longer ends at the checkpoint, and the run begins a new one: its record is
 then not the one of a run without an interruption, but no row of the memory is wrong."""
 
 
@@ -39,7 +39,7 @@ class EpisodeEnd:
     """An agent's episode that is over.
 
     Attributes:
-        agent: whose; one of :attr:`Runner.agents`.
+        agent: name of the agent; one of :attr:`Runner.agents`.
         episode_return: sum of its rewards.
         length: its steps.
         model: name of the model that acted, a key of :attr:`Runner.models`.
@@ -52,7 +52,7 @@ class EpisodeEnd:
 
 
 class Runner(Protocol):
-    """What an experiment drives.
+    """The protocol of runners, which an experiment drives.
 
     A runner acts and remembers, and never learns: learning, schedules, hooks, logs and checkpoints are
     the experiment's. It calls ``model.reset()`` when an episode begins.
@@ -87,19 +87,19 @@ class Runner(Protocol):
         ...
 
     def step(self) -> Sequence[EpisodeEnd]:
-        """Act once and remember it; return the agents' episodes that ended with that."""
+        """Act once and store the step; return the agents' episodes that ended."""
         ...
 
     def state(self) -> dict[str, Any]:
-        """Return what is needed to go on bit for bit, the models apart, in JSON's types."""
+        """Return the state to resume from bit for bit, without the models, in JSON's types."""
         ...
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go back, or on, to where :meth:`state` was taken: no memory is written, no model asked.
+        """Restore the point at which :meth:`state` was taken, without use of models or memories.
 
         Raises:
             WorldError: the world does not repeat itself: it comes to another observation.
-            LookupError, TypeError, ValueError: ``state`` is none of this runner's.
+            LookupError, TypeError, ValueError: ``state`` is not of such a runner.
         """
         ...
 
@@ -110,7 +110,7 @@ class Runner(Protocol):
 
 @runtime_checkable
 class BlockRunner(Protocol):
-    """A runner that also learns, and takes many steps in one call: a compiled one, say.
+    """A runner that also learns, and takes many steps in one call, such as a compiled one.
 
     Attributes:
         block: environment steps that a call takes a multiple of.
@@ -131,7 +131,7 @@ class BlockRunner(Protocol):
         ...
 
     def run(self, steps: int) -> Any:
-        """Act, remember and learn for ``steps``.
+        """Act, store and learn for ``steps``.
 
         Returns:
             An object with three host arrays. ``returns`` and ``lengths`` [steps]: of the episode that
@@ -164,6 +164,6 @@ def episode_seed(seed: int, stream: int, episode: int) -> int:
 
 
 def fingerprint(observation: np.ndarray) -> str:
-    """Return what tells whether a world came to the same observation again."""
+    """Return a digest that shows whether a world returns the same observation again."""
     content = f"{observation.dtype}{observation.shape}".encode() + observation.tobytes()
     return hashlib.sha256(content).hexdigest()

@@ -34,19 +34,19 @@ class VectorRunner:
     environment are not stored. Environments that ended are reset in the way of the vector's mode:
 
     - "Disabled": by the runner, with a seed for each episode. Such a run can be resumed.
-    - "NextStep", "SameStep": by the vector, which goes on with the seeds of its first reset.
+    - "NextStep", "SameStep": by the vector, which continues from the seeds of its first reset.
 
     Args:
         envs: the vector environment; :func:`trifolium.worlds.gym.make_vector` makes one.
-        model: what acts; its memory has ``n_streams=envs.num_envs``.
+        model: the model that acts; its memory has ``n_streams=envs.num_envs``.
         seed: of the run, for the seeds of its episodes.
-        observation_spec: turns what one environment shows into what the model takes; None for the one
-            that follows from the space.
+        observation_spec: converts the observations of one environment to the model's input; None
+            for the spec of the observation space.
         remember: whether steps go into the model's memory.
         check_nan: whether NaN in an observation or a reward is an error.
 
     Raises:
-        WorldError: the vector does not tell its autoreset mode, or has actions that can't be chosen.
+        WorldError: the vector has no autoreset mode in its metadata, or its actions are not supported.
         ValueError: the model does not fit.
 
     >>> import trifolium as tri
@@ -98,7 +98,7 @@ class VectorRunner:
         return int(self._episodes.sum())
 
     def step(self) -> Sequence[EpisodeEnd]:
-        """Act once in every environment, and remember; return the episodes that ended."""
+        """Act once in every environment, and store the steps; return the episodes that ended."""
         if self._remember and self._unjoined.any():
             for stream in np.flatnonzero(self._unjoined).tolist():
                 self._model.memory.end_episode(stream)  # one that another runner left open
@@ -131,7 +131,7 @@ class VectorRunner:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up :meth:`state`: open episodes are reset with their seeds, and their actions repeated.
+        """Restore :meth:`state`: open episodes are reset with their seeds and their actions repeated.
 
         Raises:
             WorldError: the vector resets environments by itself, or does not repeat itself.
@@ -143,7 +143,7 @@ class VectorRunner:
             return
         if self._mode is not AutoresetMode.DISABLED:
             raise WorldError(
-                f"a run in a vector environment with autoreset mode {self._mode.value!r} can't go on: "
+                f"a run in a vector environment with autoreset mode {self._mode.value!r} can't resume: "
                 "the seeds of its episodes are not known; expected "
                 f"{AutoresetMode.DISABLED.value!r}, as trifolium.worlds.gym.make_vector makes it"
             )
@@ -155,7 +155,7 @@ class VectorRunner:
         if [fingerprint(obs) for obs in self._obs[~self._over]] != state["observations"]:
             raise WorldError(
                 f"the vector environment {self.envs} does not repeat itself: after the same seeds and "
-                "the same actions its observations are others, so the run can't go on"
+                "the same actions its observations are others, so the run can't resume"
             )
 
     def close(self) -> None:
@@ -243,7 +243,7 @@ class VectorRunner:
         """Bring every environment to where its episode is, or was when it was ``over`` [N] bool.
 
         All of them step at once, so an episode begins as many steps before the end as it has actions.
-        Until then its environment is stepped for nothing.
+        The steps of its environment before that have no effect.
         """
         wanted = [[] if over[stream] else self._acted[stream] for stream in range(self.width)]
         episodes = self._episodes.copy()

@@ -24,7 +24,7 @@ __all__ = ["WorldRunner"]
 class WorldRunner:
     """Drives agents in one world; a :class:`~trifolium.experiment.runners.Runner`.
 
-    A step is one action of each agent whose turn it is: of all the living in a parallel game, of one
+    A step is one action of each agent whose turn it is: of all live agents in a parallel world, of one
     where they take turns.
 
     Args:
@@ -32,11 +32,11 @@ class WorldRunner:
             PettingZoo.
         models: the model of each agent, by the agent's name, or by its kind: "wolf" is for wolf_0,
             wolf_1 and so on; or one model for all. Agents that share a model have a stream of its
-            memory each, which one that dies leaves to the next that appears.
+            memory each, which passes to the next new agent when it dies.
         seed: of the run, for the seeds of its episodes.
         observation_specs: what agents see, named as in ``models``; those that are not named have the
             world's ``observation_spec(agent)``, or see what the world shows as it is.
-        turns: steps after which an episode is cut off; None to leave that to the world.
+        turns: steps after which an episode is cut off; None for the world's own limit.
         remember: whether steps go into the models' memories; not for evaluation.
         check_nan: whether NaN in an observation or a reward is an error.
 
@@ -78,7 +78,7 @@ class WorldRunner:
         self._turns = None if turns is None else checks.integer("turns", turns, 1)
         self._remember = remember
         self._check_nan = check_nan
-        self._joins = False  # whether the next step goes on with the memories' open episodes
+        self._joins = False  # whether the next step continues the memories' open episodes
         self._agents: dict[str, Agent] = {}  # all that were met
         self._playing: dict[str, Agent] = {}  # those whose episode is open
         self._over: set[str] = set()
@@ -88,12 +88,12 @@ class WorldRunner:
 
     @property
     def agents(self) -> Sequence[str]:
-        """Names of all agents that may act, as far as the world tells them."""
+        """Names of all agents that may act, as far as the world lists them."""
         told = getattr(self.world, "possible_agents", ()) or getattr(self.world, "agents", ())
         return tuple(told) or tuple(self._agents) or tuple(self._given)
 
     def step(self) -> Sequence[EpisodeEnd]:
-        """Let each agent whose turn it is act, and remember; return the episodes that ended."""
+        """Let each agent whose turn it is act, and store the steps; return the episodes that ended."""
         ended: list[EpisodeEnd] = []
         if self._remember and not self._joins:
             for model in self.models.values():
@@ -123,7 +123,7 @@ class WorldRunner:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up :meth:`state`: the open episode is reset with its seed, and its actions repeated."""
+        """Restore :meth:`state`: the open episode is reset with its seed and its actions repeated."""
         is_cut = bool(state.get("cut"))
         self.episodes = int(state["episodes"]) + is_cut
         self._joins = not is_cut
@@ -138,7 +138,7 @@ class WorldRunner:
         if self._fingerprints() != state["observations"]:
             raise WorldError(
                 f"{type(self.world).__name__} does not repeat itself: after the same seed and the same "
-                "actions its observations are others, so the run can't go on"
+                "actions its observations are others, so the run can't resume"
             )
 
     def close(self) -> None:
@@ -223,7 +223,7 @@ class WorldRunner:
         return min(free)
 
     def _leave(self, agent: Agent) -> EpisodeEnd:
-        """Take an agent whose episode is over out of the play."""
+        """Remove an agent whose episode is over."""
         del self._playing[agent.name]
         self._over.add(agent.name)
         model = next(name for name, model in self.models.items() if model is agent.model)
