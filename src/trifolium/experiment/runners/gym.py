@@ -30,8 +30,8 @@ class GymRunner:
 
     Args:
         env: the environment.
-        model: the model that acts. States are padded with zeros, so its memory's boundary is to be "pad" where it
-            stacks frames.
+        model: the model that acts. States are padded with zeros, so its memory needs boundary="pad" if
+            it stacks frames.
         seed: of the run, for the seeds of its episodes.
         observation_spec: converts the environment's observations to the model's input; None for the
             spec of the observation space.
