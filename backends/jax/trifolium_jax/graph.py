@@ -1,4 +1,4 @@
-"""The graph of a training run: pure functions, made to be traced."""
+"""The graph of a training run, as pure functions that JAX traces."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REPORTS = 100
 
 
 class Environment(Protocol):
-    """What gymnax calls an environment: four functions, all but the spaces pure."""
+    """The protocol of gymnax's environments: four functions, of which reset and step are pure."""
 
     def reset(self, key: Any, params: Any) -> tuple[Any, Any]:
         """Return (observation, state) of a new episode."""
@@ -65,7 +65,7 @@ class PlayState(NamedTuple):
 
 
 class Run(NamedTuple):
-    """All that is a model's own, and changes."""
+    """The state of one model that changes during training."""
 
     learned: Learned
     memory: State
@@ -73,7 +73,7 @@ class Run(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How far the run is: int32, the same for all models."""
+    """The counters of a run: int32, the same for all models."""
 
     steps: jax.Array
     actions: jax.Array
@@ -82,22 +82,22 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """One model in its environments, or several models side by side: acting, storing, learning.
+    """The training step of one model in its environments, or of several models in parallel.
 
-    A block is what lies between two rounds of learning, the second included.
+    A block is the steps after one round of learning up to the next round, which is included.
 
     Attributes:
-        model: whose algorithm, options and sizes count; of several, any one.
-        many: whether all that is a model's own has a leading axis of models.
+        model: a model that defines algorithm, options and sizes; any one of several.
+        many: whether the state of models has a leading axis of models.
         env: the environment.
         params: its parameters.
         turns: steps of every environment in a block.
         updates: in a round of learning.
         learning_starts: steps before the first round.
         epsilon: probability of a random action, by the steps or the actions taken.
-        by_steps: whether it goes by the steps of the run, not the actions of the model.
+        by_steps: whether epsilon depends on the steps of the run, not the actions of the model.
         rate: learning rate by the updates made.
-        draw: how rows are drawn, where not by priority.
+        draw: how rows are drawn if not by priority.
     """
 
     model: Learner
@@ -211,7 +211,7 @@ class Graph:
         return memory, PlayState(key, env_state, obs, *going_on), ended
 
     def _states(self, memory: State, obs: jax.Array) -> jax.Array:
-        """Return what the network takes: [N, n_frames * prod(obs_shape)] float32."""
+        """Return the input of the network: [N, n_frames * prod(obs_shape)] float32."""
         if memory.spec.n_frames > 1:
             frames = replay.current_state(memory)
             frames = frames.reshape(self.width, -1, *memory.spec.obs_shape)
@@ -271,7 +271,7 @@ class Graph:
 
 
 class _Random:
-    """Draws from a key what NumPy's generators draw, as far as algorithms ask for it."""
+    """A generator that draws from a key, with the methods of NumPy's that algorithms use."""
 
     def __init__(self, key: jax.Array) -> None:
         self._key = key

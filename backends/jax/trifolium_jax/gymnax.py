@@ -37,7 +37,7 @@ class GymnaxKind(GymnasiumKind):
         return CompiledRunner.of(options, world, models) or super().training(world, models, options)
 
     def names_code(self, name: str) -> bool:  # noqa: ARG002
-        """Return False: gymnax makes what it knows itself."""
+        """Return False: gymnax makes only its own environments."""
         return False
 
 
@@ -52,7 +52,7 @@ def make(
         max_steps: steps after which an episode is cut off; None for the environment's own limit.
 
     Raises:
-        WorldError: there is none of that name, or its spaces are ones that trifolium can't act in.
+        WorldError: the id is unknown, or its spaces are not supported.
 
     >>> make("CartPole-v1").reset(seed=0)[0].shape
     (4,)
@@ -71,7 +71,7 @@ def make(
 
 
 class GymnaxEnv(GymnaxToGymWrapper):  # type: ignore[misc]  # gymnax has no types
-    """A gymnax environment with the methods of a Gymnasium one: what comes out is on the host.
+    """A gymnax environment with the methods of a Gymnasium one; its results are on the host.
 
     Args:
         env: the environment.

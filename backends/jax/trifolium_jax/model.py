@@ -1,4 +1,4 @@
-"""JaxModel: a model of your own in JAX."""
+"""JaxModel: base class of custom models in JAX."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +20,11 @@ class JaxModel(BaseModel):
     are JAX arrays. :meth:`save` writes ``params`` and ``key``.
 
     Args:
-        input_size: shape of one observation; an int n stands for (n,).
+        input_size: shape of one observation; an int n means (n,).
         action_space: number of actions.
         memory_size: capacity of the replay memory.
-        epsilon: probability of a random action; it is up to the model to use it.
-        device: where the memory's batches lie, such as "gpu:0".
+        epsilon: probability of a random action, for models that use it.
+        device: device of the memory's batches, such as "gpu:0".
         seed: of the model's generator and its memory.
         n_frames, **memory_options: as for :class:`trifolium.BaseModel`.
 
@@ -81,7 +81,7 @@ class JaxModel(BaseModel):
         return {name: self._on_host(leaf) for name, leaf in named.items()}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Put what :meth:`state` returned in the place of the leaves, each in its own dtype."""
+        """Replace the leaves by the arrays that :meth:`state` returned, each in its own dtype."""
 
         def replaced(path: Any, leaf: Any) -> Any:
             name = jax.tree_util.keystr(path)
@@ -97,7 +97,7 @@ class JaxModel(BaseModel):
         return np.array(leaf)
 
     def _like(self, leaf: Any, array: np.ndarray) -> Any:
-        """Return ``array`` as what ``leaf`` is: a key, an array of its dtype, or a number."""
+        """Return ``array`` in the type of ``leaf``: a key, an array of its dtype, or a number."""
         if _is_key(leaf):
             data = self.backend.from_numpy(array)
             return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))

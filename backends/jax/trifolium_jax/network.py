@@ -14,12 +14,12 @@ __all__ = ["adopt"]
 
 
 class Parts(NamedTuple):
-    """A network taken apart.
+    """A network as parameters and pure functions.
 
     Attributes:
-        params: a pytree of what is learned.
+        params: a pytree of the parameters that are learned.
         apply: called with (params, *inputs), each with a batch axis.
-        export: what its library calls a trained network, made of params.
+        export: converts params to a trained network in the type of its library.
     """
 
     params: Any
@@ -32,7 +32,7 @@ def adopt(network: Any, inputs: Sequence[np.ndarray], key: Array) -> Adopted:
 
     Args:
         network: a module of flax (nnx or linen) or of equinox, or a pair (init, apply).
-        inputs: examples of what it is called with.
+        inputs: example inputs of the network.
         key: for ``init``.
     """
     parts = _take_apart(network, inputs, key)
@@ -123,7 +123,7 @@ def _equinox(equinox: Any, network: Any) -> Parts:
 
 
 def _linen(network: Any, inputs: Sequence[np.ndarray], key: Array) -> Parts:
-    """Take what ``init`` returned as what is learned, or its collection "params" if there is one."""
+    """Return the collection "params" of the result of ``init``, or all of it if there is none."""
     variables = network.init(key, *inputs)
     if not (isinstance(variables, Mapping) and "params" in variables):
         return Parts(variables, network.apply, lambda params: params)

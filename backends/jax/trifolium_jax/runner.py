@@ -17,13 +17,13 @@ __all__ = ["CompiledRunner"]
 
 
 class CompiledRunner:
-    """Drives one model in environments of arrays, and lets it learn: many steps in one compiled call.
+    """Trains one model in environments of arrays, many steps in one compiled call.
 
     It is a :class:`~trifolium.experiment.runners.BlockRunner`: it takes no single steps.
 
     Args:
         training: of ``model``.
-        model: what acts and learns.
+        model: the model that acts and learns.
 
     Attributes:
         agents, models: as of a Runner.
@@ -63,11 +63,11 @@ class CompiledRunner:
         return cls(training, model)
 
     def run(self, steps: int) -> Metrics:
-        """Act, remember and learn for ``steps``; return the metrics."""
+        """Act, store and learn for ``steps``; return the metrics."""
         return self._training.run(steps, memories=False)
 
     def state(self) -> dict[str, Any]:
-        """Return what is needed to go on bit for bit but the models, which take up their memories."""
+        """Return the state to resume from, without the models, whose memories are updated first."""
         self._training.store_memories()
         return {
             name: {"dtype": array.dtype.name, "values": array.tolist()}
@@ -75,7 +75,7 @@ class CompiledRunner:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up :meth:`state`.
+        """Restore :meth:`state`.
 
         Raises:
             WorldError: it is of another environment.

@@ -22,7 +22,7 @@ __all__ = ["CompiledTraining", "Metrics"]
 
 
 class Metrics(NamedTuple):
-    """What came of a run; with several models each array has a leading axis for them.
+    """The results of a run; with several models each array has a leading axis of models.
 
     Attributes:
         returns: [steps] float32, the return of the episode that ended with a step; nan where none did.
@@ -43,20 +43,20 @@ class Metrics(NamedTuple):
 class CompiledTraining:
     """Trains learners in environments of arrays; each :meth:`run` is one compiled call.
 
-    Acting, environment, memory and updates are in the same graph, so nothing crosses to the host but
-    what comes out in the end. Losses, networks and memory are those of the models, by the same code:
-    afterwards they act, are saved and go on like any others. Random numbers are drawn in the graph,
-    from ``seed``, so a run is another one than that of a Python loop.
+    Acting, environment, memory and updates are in the same graph, so only the results are copied to
+    the host, at the end. Losses, networks and memory are those of the models, by the same code:
+    afterwards they act, are saved and train like any others. Random numbers are drawn in the graph,
+    from ``seed``, so a run differs from that of a Python loop.
 
     Differences from a loop of ``take_action``, ``memory.add`` and ``train_step``: rows are drawn as
     ``draw`` says, the functional form's way; and where fewer rows can be drawn than a minibatch has,
-    those missing weigh nothing.
+    the missing rows have weight 0.
 
     Args:
         models: a DDQN or IQN on JAX, or several that differ only in their seeds, and are trained side
             by side with ``jax.vmap``. A memory with ``n_streams`` of N is filled by N environments.
         env: an environment of gymnax 1.0 or newer, or anything with its four functions.
-        env_params: what they take for parameters; None for ``env.default_params``.
+        env_params: the parameters of these functions; None for ``env.default_params``.
         seed: of all random numbers of the run.
         train_every: environment steps from one round of learning to the next; it is a multiple of N,
             or N of it.
@@ -64,10 +64,10 @@ class CompiledTraining:
         learning_starts: steps before the first update.
         epsilon: probability of a random action, or a schedule of it by the number of steps taken here;
             None for that of the models, which goes by the actions they took.
-        draw: how rows are drawn, where that is not by priority; see :func:`trifolium.replay.sample`.
+        draw: how rows are drawn, if not by priority; see :func:`trifolium.replay.sample`.
 
     Raises:
-        TypeError: a model is none of trifolium's learners, or a schedule can't be traced.
+        TypeError: a model is not a Learner, or a schedule can't be traced.
         ValueError: models differ, are not on JAX, or don't fit the environment.
 
     >>> import gymnax, trifolium as tri
@@ -126,14 +126,14 @@ class CompiledTraining:
         keys = [jax.random.fold_in(key, number) for number in range(len(self.models))]
         self._play: Any = self._graph.begin(self._stacked(keys))
         self._memory: Any = None  # in the graph's form, once there was a run
-        self._joins = False  # whether the first step goes on with the memories' open episodes
+        self._joins = False  # whether the first step continues the memories' open episodes
         self._steps = 0
         self._scan = jax.jit(self._graph.scan, static_argnums=(2, 3), donate_argnums=0)
         self._programs: dict[tuple[int, OnProgress | None], Any] = {}
 
     @property
     def block(self) -> int:
-        """Environment steps of a round: what :meth:`run` can take a multiple of."""
+        """Environment steps of a round; the steps of :meth:`run` are a multiple of it."""
         return self._graph.steps
 
     def compile(self, steps: int, *, on_progress: OnProgress | None = None) -> None:
@@ -144,31 +144,31 @@ class CompiledTraining:
             on_progress: as for :meth:`run`.
 
         Raises:
-            ValueError: ``steps`` is no multiple of :attr:`block`.
+            ValueError: ``steps`` is not a multiple of :attr:`block`.
         """
         self._program(steps, on_progress)
 
     def run(
         self, steps: int, *, on_progress: OnProgress | None = None, memories: bool = True
     ) -> Metrics:
-        """Go on for ``steps`` environment steps of each model, in one compiled call.
+        """Train for ``steps`` environment steps of each model, in one compiled call.
 
-        The first run of a length compiles. Models take up what was learned. Ctrl-C waits until it is
-        over; a run that ``on_progress`` breaks off by an error leaves the models as they were, and
-        this object of no more use.
+        The first run of a length compiles. The models are updated at its end, and Ctrl-C waits until
+        then. If ``on_progress`` raises an error, the models do not change, and this object can't be
+        used again.
 
         Args:
             steps: a multiple of :attr:`block`.
             on_progress: called from within the run, a hundred times. Steps count from the first run.
-            memories: whether the models' memories take up what was stored, which copies them; else
+            memories: whether the stored steps are copied to the models' memories; else
                 :meth:`store_memories` does it later.
 
         Raises:
-            ValueError: ``steps`` is no such number.
+            ValueError: ``steps`` is not a multiple of :attr:`block`.
         """
         program = self._program(steps, on_progress)
         run, counts = self._given()
-        self._memory = self._play = None  # they are given up
+        self._memory = self._play = None  # they are donated
         ran, counts, out = program(run, counts)
         jax.effects_barrier()
         self._memory, self._play = ran.memory, ran.play
@@ -184,7 +184,7 @@ class CompiledTraining:
         return Metrics(*map(np.asarray, self._by_model(out)))
 
     def store_memories(self) -> None:
-        """Let the models' memories take up what was stored by now: copies of it."""
+        """Copy the steps stored so far to the models' memories."""
         if self._memory is None:
             return
         for model, state in zip(self.models, self._unstacked(self._memory), strict=True):
@@ -193,7 +193,7 @@ class CompiledTraining:
             model.memory = memory
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return all that a run depends on but the models, on the host.
+        """Return the state of a run without the models, on the host.
 
         The models' own files hold the rest, saved with the memory, after :meth:`store_memories`.
         """
@@ -203,10 +203,10 @@ class CompiledTraining:
         return arrays | {"steps": np.array(self._steps)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what :meth:`state` returned; the models are to have been loaded before.
+        """Restore the state that :meth:`state` returned; load the models first.
 
         Raises:
-            LookupError, ValueError: it is of another environment.
+            LookupError, ValueError: the state is of another environment.
         """
         raw = self._play._replace(key=jax.random.key_data(self._play.key))
         leaves, shape = jax.tree.flatten(raw)

@@ -1,4 +1,4 @@
-"""Convolution for NumPy, with the gradients that autograd has none for."""
+"""Convolution for NumPy, with its gradients, which autograd lacks."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ def convolve(images: np.ndarray, kernels: np.ndarray, stride: int) -> np.ndarray
 
 
 def _patches(images: np.ndarray, kernels: np.ndarray, stride: int) -> np.ndarray:
-    """Return what each place of the output sees, [B, H', W', h, w, C], as a view."""
+    """Return the input window of each output position, [B, H', W', h, w, C], as a view."""
     windows = sliding_window_view(images, kernels.shape[:2], axis=(1, 2))
     return windows[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
 

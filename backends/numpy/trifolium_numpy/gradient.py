@@ -37,7 +37,7 @@ def value_and_grad(
 
 
 def _pulled_back(end: VJPNode) -> dict[VJPNode, np.ndarray]:
-    """Return the gradient of what ``end`` is the node of, by each root."""
+    """Return the gradient of the value of node ``end`` with respect to each root."""
     gathered = {
         end: (np.ones((), np.float32), False)
     }  # autograd's pairs: (gradient, may be written to)

@@ -19,7 +19,7 @@ def take_along_axis(x: Any, indices: Any, /, *, axis: int = -1) -> Any:
 
 
 def places(indices: Any, axis: int) -> tuple[Any, ...]:
-    """Return the index arrays of what :func:`take_along_axis` takes."""
+    """Return the index arrays for :func:`take_along_axis`."""
     if indices.ndim == 2 and axis in (1, -1):
         return np.arange(len(indices))[:, None], indices
     found = list(np.indices(indices.shape, sparse=True))

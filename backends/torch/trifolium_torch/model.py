@@ -1,4 +1,4 @@
-"""TorchModel: a model of your own in PyTorch."""
+"""TorchModel: base class of custom models in PyTorch."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -22,11 +22,11 @@ class TorchModel(torch.nn.Module, BaseModel):
     frames with NumPy makes float64 of them, which layers of float32 refuse.
 
     Args:
-        input_size: shape of one observation; an int n stands for (n,).
+        input_size: shape of one observation; an int n means (n,).
         action_space: number of actions.
         memory_size: capacity of the replay memory.
-        epsilon: probability of a random action; it is up to the model to use it.
-        device: where the memory's batches lie; the layers are for you to move there.
+        epsilon: probability of a random action, for models that use it.
+        device: device of the memory's batches; move the layers there yourself.
         seed: of the model's generator and its memory; torch's own generator is not touched.
         n_frames, **memory_options: as for :class:`trifolium.BaseModel`.
 

@@ -122,13 +122,13 @@ def add(
     where: Any = None,
     **extras: Any,
 ) -> State:
-    """Store steps, and return the state with them; the one given must not be used again.
+    """Store steps and return the new state; the old state must not be used again.
 
     Arguments mean what they mean for :meth:`trifolium.Buffer.add`: with several streams, and no
     ``stream`` given, each has a leading axis [n_streams]. Before that there may be an axis [T] of
     steps, oldest first, as a rollout leaves them; ``where`` [n_streams] is for single steps.
 
-    Nothing is checked but shapes and dtypes: values can't be, in a graph. Integers that don't fit in
+    Only shapes and dtypes are checked, since a graph can't check values. Integers that don't fit in
     the dtype stored wrap around.
 
     Raises:
@@ -167,11 +167,11 @@ def sample(
 ) -> Batch:
     """Draw a minibatch.
 
-    Where fewer rows can be drawn than are asked for, which no error can tell in a graph, those missing
-    come out as invalid, with ``indices`` of -1; :func:`drawable` says how many there are.
+    A graph can't raise an error if fewer rows can be drawn than requested: the missing rows are then
+    invalid, with ``indices`` of -1. :func:`drawable` returns how many rows can be drawn.
 
     Args:
-        state: what to draw from.
+        state: the state to draw from.
         bits: [B, 2] integers of which the lowest 30 bits are random; B is the batch size. Such as
             ``jax.random.bits(key, (64, 2))``, ``torch.randint(2**30, (64, 2))`` or
             ``generator.integers(2**30, size=(64, 2))``.
@@ -184,7 +184,7 @@ def sample(
         flatten: as for :meth:`trifolium.Buffer.sample`.
 
     Raises:
-        ValueError, TypeError: ``bits`` is no such array, or there is no such draw.
+        ValueError, TypeError: ``bits`` is not such an array, or ``draw`` is unknown.
     """
     state = native(state)
     bits = checked_bits(state, bits)
@@ -200,7 +200,7 @@ def sample(
 def update_priorities(state: State, indices: Array, td: Array) -> State:
     """Return the state with the temporal-difference errors of rows as their priorities.
 
-    Rows that were overwritten since they were drawn are passed over, and so are errors that are not
+    Rows that were overwritten since they were drawn are ignored, and so are errors that are not
     finite. Of the errors for one row the last counts. The state given must not be used again.
 
     Args:

@@ -48,7 +48,7 @@ class Leaf(NamedTuple):
 
 @dataclass(frozen=True)
 class BufferSpec:
-    """What rows look like and how they are read; :class:`~trifolium.Buffer` documents each option.
+    """The layout of rows and the options of reading them, as :class:`~trifolium.Buffer` documents them.
 
     It is hashable, so that compiled code can be cached by it.
 
@@ -80,7 +80,7 @@ class BufferSpec:
     columns: tuple[Field, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Work out the attributes that follow from the options: a compiler can read them."""
+        """Compute the attributes that follow from the options, so that a compiler can read them."""
         shape, kinds = self.leaves[0].shape, [(leaf.shape, leaf.dtype) for leaf in self.leaves]
         is_structured = bool(self.leaves[0].path)
         length = self.capacity // self.n_streams
@@ -147,7 +147,8 @@ class BufferSpec:
         """Return the arguments of :class:`trifolium.Buffer` that make such a spec, in JSON's types.
 
         Args:
-            backend: where it is to be made: actions get its default integer if it lacks their dtype.
+            backend: the backend of the new buffer; its default integer replaces an action dtype that
+                it lacks.
         """
         n_frames: Any = self.n_frames
         if self.is_structured:

@@ -1,4 +1,4 @@
-"""The conformance suite, for whoever writes a backend.
+"""The conformance suite, for authors of backends.
 
 ``pip install 'trifolium[testing]'`` brings what it needs: pytest and hypothesis. A test module that
 runs all of it::

@@ -1,4 +1,4 @@
-"""What a Buffer must do on every backend, as tests."""
+"""Tests of Buffer, for every backend."""
 
 import os
 from pathlib import Path

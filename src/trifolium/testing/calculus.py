@@ -1,4 +1,4 @@
-"""Gradients and Adam the slow way, and a small network to try them on."""
+"""Reference gradients and Adam, slow and simple, and a small network for their tests."""
 
 from collections.abc import Callable
 from typing import Any

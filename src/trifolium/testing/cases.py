@@ -1,4 +1,4 @@
-"""Buffers with each option, and made-up steps to fill them with."""
+"""Buffers with each option, and random steps to fill them."""
 
 from typing import Any
 

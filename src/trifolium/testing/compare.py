@@ -1,4 +1,4 @@
-"""A batch against the transitions that the reference expects in it."""
+"""Compare a batch with the transitions that the reference expects."""
 
 from collections.abc import Sequence
 

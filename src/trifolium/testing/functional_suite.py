@@ -1,4 +1,4 @@
-"""What the functional form of the replay memory must do on every backend, as tests."""
+"""Tests of the functional form of the replay memory, for every backend."""
 
 from functools import cache
 from typing import Any

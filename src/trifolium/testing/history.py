@@ -1,4 +1,4 @@
-"""Made-up histories of a Twin, from a seed: for tests that need one that is the same each time."""
+"""Random histories of a Twin from a seed, for tests that need reproducible ones."""
 
 import random
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a train_step may return, what it may not, and the ways in which one can be written."""
+"""Cases of valid and invalid results of a train_step, and of ways to write one."""
 
 from abc import abstractmethod
 from collections import OrderedDict, deque

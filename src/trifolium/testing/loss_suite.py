@@ -1,4 +1,4 @@
-"""What a model promises of its losses, as tests."""
+"""Tests of the losses that models return."""
 
 import warnings
 from collections.abc import Callable
@@ -26,7 +26,7 @@ __all__ = ["LossSuite"]
 class LossSuite:
     """Tests that a loss comes out the same whatever a train_step returns, and however it is written.
 
-    They take the backend from a fixture named ``backend``. For a class of models of your own, set
+    They take the backend from a fixture named ``backend``. For a custom class of models, set
     ``base`` to it and override :meth:`made`.
     """
 

@@ -1,4 +1,4 @@
-"""The state machine: hypothesis makes up what happens to a Buffer and to its reference."""
+"""The state machine: hypothesis generates operations on a Buffer and its reference."""
 
 import os
 from collections.abc import Callable

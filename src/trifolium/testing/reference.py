@@ -1,4 +1,4 @@
-"""The replay buffer in plain Python: slow, short, and what :class:`trifolium.Buffer` is held to.
+"""The replay buffer in plain Python: slow, short, the reference for :class:`trifolium.Buffer`.
 
 It knows no rings, no marks and no arrays. A stream is a list of rows in order of age, and each row
 knows its episode and its place in it; all else follows from that.
@@ -191,7 +191,7 @@ class ReferenceBuffer:
         ]
 
     def current_state(self, stream: int) -> list[Obs]:
-        """Return the n_frames - 1 frames that the next observation goes on from."""
+        """Return the n_frames - 1 frames before the next observation."""
         rows = self.streams[stream]
         if not rows or rows[-1].is_last:
             return [self.zeros] * (self.n_frames - 1)

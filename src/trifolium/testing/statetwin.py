@@ -1,4 +1,4 @@
-"""The functional form held to the same reference as Buffer, as it is or compiled."""
+"""Compare the functional form, compiled or not, with the reference of Buffer."""
 
 import tempfile
 from collections.abc import Callable, Sequence

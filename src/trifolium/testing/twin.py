@@ -1,4 +1,4 @@
-"""A Buffer and its reference, to which the same things happen, and the comparison of the two."""
+"""Twin: applies the same operations to a Buffer and its reference, and compares both."""
 
 import tempfile
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Buffers as manifests and arrays, which is what their files hold."""
+"""Files of buffers: conversion to manifests and arrays, and back."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _OWN_SAMPLERS: dict[str, type[Sampler]] = {"Uniform": Uniform, "Prioritized": Pr
 def manifest_of(
     spec: BufferSpec, backend: Backend, sampler: Sampler, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Return what the file of a buffer holds besides arrays."""
+    """Return the manifest of a buffer's file: everything but its arrays."""
     return {
         "spec": spec.options(),
         "backend": backend.name,
@@ -67,7 +67,7 @@ def restore(
     manifest: Mapping[str, Any],
     arrays: dict[str, np.ndarray],
 ) -> None:
-    """Fill an empty store, a new sampler and a generator with what a file held."""
+    """Fill an empty store, a new sampler and a generator from the contents of a file."""
     store.restore(below("rows.", arrays))
     sampler.restore(store, below("sampler.", arrays))
     restore_generator(rng, manifest["generator"])
@@ -92,12 +92,12 @@ def buffer_options(
     Args:
         manifest: what :func:`manifest_of` returned.
         backend: the backend that the buffer is for.
-        sampler: in the place of the one described.
+        sampler: replaces the one in the manifest.
     """
     if sampler is None:
         name = manifest["sampler"]
         if name not in _OWN_SAMPLERS:
-            raise ValueError(f"it was saved with a sampler of your own, {name}; give sampler= again")
+            raise ValueError(f"it was saved with the custom sampler {name}; give sampler= again")
         kind = _OWN_SAMPLERS[name]
         sampler = kind(**required("the file", manifest["sampler_options"]))
     options = dict(manifest["spec"])

@@ -1,4 +1,4 @@
-"""Buffers from data that was recorded elsewhere: spaces, episodes of Minari, arrays."""
+"""Make buffers from spaces, from episodes of Minari, or from arrays."""
 
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ class Recording(Protocol):
 
 
 class EpisodeSource(Protocol):
-    """What has episodes: a ``minari.MinariDataset``, or anything with this method."""
+    """A source of episodes: a ``minari.MinariDataset``, or any object with this method."""
 
     def iterate_episodes(self) -> Iterable[Any]:
         """Return the episodes, the same each time."""

@@ -15,7 +15,7 @@ ACHIEVED, DESIRED = "obs/achieved_goal", "obs/desired_goal"
 
 
 class Plan(NamedTuple):
-    """Which rows make a batch of N; F stands for the most frames that a leaf has.
+    """The rows of a batch of N; F is the largest number of frames of a leaf.
 
     Attributes:
         frames: [N * F] int, rows of each state's frames, oldest first. Where the next state has the
@@ -65,7 +65,7 @@ def gather(
         take: ``take(column, rows)`` gathers rows [N] of a column.
         spec: of the buffer.
         columns: the leaves of observations and the extras, each [capacity, ...].
-        plan: what to gather, in arrays that ``take`` accepts.
+        plan: the rows to gather, in arrays that ``take`` accepts.
     """
     each, shares = spec.n_frames, plan.next_frames is None
     if not spec.is_structured and shares:

@@ -36,7 +36,7 @@ class Cuts(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Which rows are written with what: M places of each stream, the last one for its newest row.
+    """The rows to write and their sources: M places of each stream, the last one for its newest row.
 
     Attributes:
         offsets: [M, S] int, rows from the cursor on; below 0 where nothing is written.
@@ -90,7 +90,7 @@ def steps_cut(
 def step_marks(
     xp: Any, dtype: Any, opens: Array, terminated: Array, truncated: Array, cuts: Cuts, *, known: bool
 ) -> Array:
-    """Return what the rows of the steps are: [T, S].
+    """Return the marks of the rows of the steps: [T, S].
 
     Args:
         xp: array namespace.
@@ -112,7 +112,7 @@ def step_marks(
 
 
 def layout(xp: Any, cuts: Cuts, most: int, dtype: Any, taken: Array | None = None) -> Layout:
-    """Return which rows are written with what.
+    """Return the rows to write and their sources.
 
     Args:
         xp: array namespace.
@@ -141,7 +141,7 @@ def layout(xp: Any, cuts: Cuts, most: int, dtype: Any, taken: Array | None = Non
 def chosen(
     xp: Any, found: Layout, values: Array, following: Array | None, pending: Array | None
 ) -> Array:
-    """Return what the rows of a layout hold: [M * S, ...].
+    """Return the values of the rows of a layout: [M * S, ...].
 
     Args:
         xp: array namespace.
@@ -164,7 +164,7 @@ def chosen(
 
 
 def chosen_marks(xp: Any, found: Layout, marks: Array) -> Array:
-    """Return what the rows of a layout are, [M * S], for the ``marks`` [T, S] of steps."""
+    """Return the marks of the rows of a layout, [M * S], for the ``marks`` [T, S] of steps."""
     flat = xp.reshape(marks, (-1,))
     boundary = xp.full_like(flat, BOUNDARY)
     return chosen(xp, found, flat, boundary, boundary[: found.count.shape[0]])

@@ -1,4 +1,4 @@
-"""What a row is: one byte a row, a sum of the constants of this module."""
+"""Marks: the kind of each row as one byte, a sum of the constants of this module."""
 
 from typing import Any
 
@@ -42,4 +42,4 @@ def ends_episode(mark: Any) -> Any:
 
 
 FIRST_AFTER = np.array([FIRST if ends_episode(mark) else 0 for mark in range(256)], np.uint8)
-"""What the mark of a row begins with, by the mark of the row before it."""
+"""The initial mark of a row, by the mark of the row before it."""

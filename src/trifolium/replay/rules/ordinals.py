@@ -105,11 +105,11 @@ DRAWS: dict[str, Ordinals] = {
     "subset": subset,
     "independent": independent,
 }
-"""The draws by the names that ``sample`` knows them by."""
+"""The draws by their names in ``sample``."""
 
 
 def below(xp: Any, bits: Array, bounds: Array) -> Array:
-    """Return floor(bounds * u) [B] for the 60-bit fractions u that ``bits`` [B, 2] stand for.
+    """Return floor(bounds * u) [B] for the 60-bit fractions u of ``bits`` [B, 2].
 
     Args:
         xp: array namespace.
@@ -130,8 +130,8 @@ def below(xp: Any, bits: Array, bounds: Array) -> Array:
 def running_sum(xp: Any, values: Array) -> Array:
     """Return the sums of ``values`` [..., N] up to and with each along the last axis.
 
-    The standard's ``cumulative_sum`` is no choice: torch.compile warns of how it is looked up, and
-    XLA takes time in N squared for it on the host.
+    It replaces the standard's ``cumulative_sum``, about whose look-up torch.compile warns, and for
+    which XLA takes time in N squared on the host.
     """
     shift = 1
     while shift < values.shape[-1]:

@@ -9,7 +9,7 @@ __all__ = ["continues", "drawable_counts", "locate", "rows_of", "skipped_rows"]
 
 
 def rows_of(streams: Any, serials: Any, length: int) -> Any:
-    """Return the rows at which ``serials`` of ``streams`` lie, in rings of ``length`` rows."""
+    """Return the rows of ``serials`` of ``streams``, in rings of ``length`` rows."""
     return streams * length + serials % length
 
 
@@ -51,7 +51,7 @@ def locate(xp: Any, ordinals: Array, counts: Array, ends: Array) -> tuple[Array,
 
 
 def continues(xp: Any, marks: Array, stored: Array) -> Array:
-    """Return which of the newest rows belong to the episode that the next row goes on with.
+    """Return which of the newest rows belong to the episode that the next row continues.
 
     Args:
         xp: array namespace.

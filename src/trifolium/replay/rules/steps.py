@@ -14,7 +14,7 @@ from trifolium.replay.schema import BufferSpec
 __all__ = ["FLAGS", "Chunk", "Step", "StepFields", "Steps"]
 
 FLAGS = ("done", "truncated", "where")
-"""The arguments of ``add`` that hold truth values."""
+"""The arguments of ``add`` that hold bools."""
 
 _TERMINATED, _TRUNCATED, _CUT = np.array([TERMINATED, TRUNCATED, TRUNCATED | UNKNOWN], np.uint8)
 
@@ -53,7 +53,7 @@ class Chunk(NamedTuple):
 
 
 class StepFields:
-    """What each argument of ``add`` must look like.
+    """The shapes and dtypes of the arguments of ``add``.
 
     Args:
         spec: of the buffer.

@@ -92,7 +92,7 @@ class Tail(NamedTuple):
 
 
 class Windows(NamedTuple):
-    """All that a batch is gathered from.
+    """The rows from which a batch is gathered.
 
     Attributes:
         states: the stacks that end at the rows drawn.
@@ -167,7 +167,7 @@ def stack(xp: Any, marks: Array, rows: Array, older: Array, shape: WindowShape) 
 def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: WindowShape) -> Tail:
     """Return the n-step tails that begin at ``rows`` [B], after which ``newer`` [B] rows are stored.
 
-    A tail goes on until it has ``n_step`` steps, has ended its episode, or would take in a step whose
+    A tail continues until it has ``n_step`` steps, ends its episode, or would include a step whose
     successor is not known.
     """
     summed = [xp.ones_like(rows, dtype=xp.bool)]
@@ -189,7 +189,7 @@ def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: WindowShape) -
 
 
 def scalars(xp: Any, rewards: Array, found: Windows, powers: Array) -> tuple[Array, ...]:
-    """Return what a batch holds one number a row of: rewards, dones, valid, discounts, each [B].
+    """Return the columns of a batch with one number a row: rewards, dones, valid, discounts, each [B].
 
     Args:
         xp: array namespace.
