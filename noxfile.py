@@ -1,7 +1,7 @@
-"""Every task of a developer: ``nox`` runs the quick tier, ``nox -t slow`` the slow one.
+"""All tasks of developers: ``nox`` runs the quick tier, ``nox -t slow`` the slow tier.
 
-CI runs both. ``nox -l`` lists all sessions, ``nox -s NAME`` runs one. The environment of a session is
-made anew each time; ``nox -r`` keeps it, ``nox -R`` also skips installing.
+CI runs both. ``nox -l`` lists all sessions, ``nox -s NAME`` runs one. A session creates its
+environment anew; ``nox -r`` reuses it, ``nox -R`` also skips the installation.
 """
 
 import argparse
@@ -15,11 +15,11 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = True
 nox.options.sessions = ["lint", "tests", "together", "build"]
 
-# packages are compiled to bytecode where they are imported: most modules never are
+# no compilation to bytecode at installation, since most modules are never imported
 CONSTRAINED = ("--no-compile", "--constraint", "constraints.txt")
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
 BACKENDS = ["numpy", "strict", "torch", "jax"]
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # threads that wait for a busy core make small matrices slow
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # with more threads than idle cores, small matrices are slow
 TESTING = ONE_THREAD | {  # XLA has one thread too, and its processes share what they compiled
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax-cache").absolute()),
@@ -50,7 +50,7 @@ for name in ("torch", "jax"):
 
 @nox.session
 def quickstart(session: nox.Session) -> None:
-    """Train DDQN on CartPole; ``nox -s quickstart -- --backend torch`` does it on another backend."""
+    """Train DDQN on CartPole, on another backend with ``nox -s quickstart -- --backend torch``."""
     backend, rest = backend_and_rest(session)
     install(session, "train", backend)
     out = "runs/cartpole" if backend == "numpy" else f"runs/cartpole-{backend}"
@@ -79,14 +79,14 @@ def together(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Run the tests that take several frameworks at once, with all of them installed and no skips."""
+    """Run the tests that use several frameworks at once, with all of them installed and no skips."""
     install_everything(session)
     session.run(*PROGRAMS, "-k", "interop", *TWO_CORES, *session.posargs, env=TESTING)
 
 
 @nox.session
 def examples(session: nox.Session) -> None:
-    """Run every script of examples/; those that train fail if they have learned too little."""
+    """Run every script of examples/; scripts that train fail if they learn too little."""
     install_everything(session)
     session.run(*PROGRAMS, "-k", "example", "--slow", *TWO_CORES, *session.posargs, env=TESTING)
 
@@ -121,7 +121,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build the wheel and look at what it brings to an environment that has nothing else."""
+    """Build the wheel and test it in an environment without other packages."""
     room = Path(session.create_tmp())
     session.run("python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir", str(room), ".")
     wheel = max(room.glob("trifolium-*.whl"), key=os.path.getmtime)
@@ -144,17 +144,17 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Break the replay code in many small ways and see that the tests notice each."""
+    """Run mutation tests: change the replay code in small ways; the tests must fail each time."""
     install(session, "train", "testing")
     session.run("python", "tests/mutants.py", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure memories beside those made for each framework, for docs/speed.md: half an hour or so.
+    """Compare replay memories with those of each framework, for docs/speed.md: about half an hour.
 
-    Two runs, so that each ratio is seen twice. Then what docs/buffer.md, docs/functional.md and
-    docs/compiled_training.md tell of speed.
+    Two runs, so that each ratio is measured twice. Then the measurements for docs/buffer.md,
+    docs/functional.md and docs/compiled_training.md.
     """
     install_rivals(session)
     for command in ("measure", "measure", "sweep", "table"):
@@ -169,7 +169,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(name="bench-train")
 def bench_train(session: nox.Session) -> None:
-    """Measure steps per second of DDQN beside plain loops, twice, for docs/speed.md."""
+    """Compare steps per second of DDQN with plain loops, twice, for docs/speed.md."""
     install_rivals(session)
     for command in ("measure", "measure", "table"):
         session.run("python", "benchmarks/training.py", command, env=ONE_THREAD)
@@ -184,7 +184,7 @@ def bench_instructions(session: nox.Session) -> None:
 
 @nox.session
 def report(session: nox.Session) -> None:
-    """Open the report of a run in headless Chromium, which has to be there (Debian: chromium)."""
+    """Open the report of a run in headless Chromium, which must be installed (Debian: chromium)."""
     install(session, "train", "worlds", "testing")
     install_groups(session, "browser")
     session.run("pytest", "tests/experiment/look_at_report.py", *session.posargs, env=ONE_THREAD)
@@ -192,7 +192,7 @@ def report(session: nox.Session) -> None:
 
 @nox.session(python="3.12")
 def sorrel(session: nox.Session) -> None:
-    """Drive the models in Sorrel itself, which brings its own versions of everything (some GB)."""
+    """Test the models in Sorrel, which installs its own versions of all packages (some GB)."""
     session.install("sorrel==1.6.*", "--editable", ".[testing]")
     session.run("pytest", "tests/plugins/sorrel/drive_sorrel.py", *session.posargs, env=ONE_THREAD)
 
@@ -246,7 +246,7 @@ def install(session: nox.Session, *extras: str) -> None:
 
 
 def install_rivals(session: nox.Session) -> None:
-    """Install this checkout, and what it is measured beside, which holds some things back."""
+    """Install this checkout and the packages it is compared with, which need some older versions."""
     constraint = ("--constraint", "benchmarks/constraints.txt")
     session.install(*constraint, "--editable", ".[torch,jax,train,gymnax]", *GROUPS["rivals"])
 

@@ -52,7 +52,7 @@ def bytes_over_needed(buffer: tri.Buffer) -> float:
 
 
 def measure(backend: str, make: Callable[[], tri.Sampler]) -> dict[str, float]:
-    """Return what a large buffer holds, and what a minibatch of it costs beside one of a small."""
+    """Return the size of a large buffer, and its cost of a minibatch against a small one's."""
     buffers = {"small": filled(backend, SMALL, make()), "large": filled(backend, LARGE, make())}
     work = {size: awaited(backend, partial(each.sample, BATCH)) for size, each in buffers.items()}
     times = medians(work, rounds=60, calls=20)

@@ -1,4 +1,4 @@
-"""Training in one compiled call: what is learned, and how fast, beside a Python loop of the same model.
+"""Training in one compiled call: return and speed, compared with a Python loop of the same model.
 
     python benchmarks/compiled.py [--steps 500000]
 

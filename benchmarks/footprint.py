@@ -1,10 +1,10 @@
-"""What one transition takes of memory, beside the memories made for each framework.
+"""The bytes of memory of one transition, compared with the replay memories of each framework.
 
     python benchmarks/footprint.py measure
     python benchmarks/footprint.py table     # writes section "Bytes" of docs/speed.md
 
-Each memory is filled in a process of its own, after a small one that brings in code and compiles it.
-What counts is by how much the largest resident size of the process has grown, over the rows.
+Each memory is filled in its own process, after a small one that loads and compiles the code. The result
+is the growth of the largest resident size of the process, divided by the rows.
 """
 
 import argparse

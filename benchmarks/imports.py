@@ -1,4 +1,4 @@
-"""How long ``import trifolium`` takes, beside ``import numpy``: medians of processes that take turns.
+"""Time of ``import trifolium`` and ``import numpy``: medians of processes that take turns.
 
     python benchmarks/imports.py
 

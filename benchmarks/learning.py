@@ -172,7 +172,7 @@ def run(options: argparse.Namespace) -> None:
 def table(_: argparse.Namespace) -> None:
     """Write the table and the plot."""
     results = load("learning")
-    lines = ["| environment | model | backend | seeds | mean | to reach |", "|---|---|---|---|--:|--:|"]
+    lines = ["| environment | model | backend | seeds | mean | target |", "|---|---|---|---|--:|--:|"]
     for (env, model), backend in itertools.product(PROTOCOLS, BACKENDS):
         found = [results.get(f"{env} {model} {backend} {seed}") for seed in SEEDS]
         returns = [each["last 100 episodes"] for each in found if each]

@@ -1,13 +1,13 @@
-"""What a replay memory costs, beside those made for each framework.
+"""The cost of a replay memory, compared with those of each framework.
 
     python benchmarks/memories.py measure       # one run of section "Memories" of docs/speed.md
     python benchmarks/memories.py sweep         # cost against capacity, batch size, observation size
     python benchmarks/memories.py table         # writes the page and its plot from both
 
 All memories of a comparison are filled in one process and take turns, each round in another order, so
-that whatever else the machine does falls on all alike; the medians of the rounds are compared. What is
-timed is a call until its result is there. ``measure`` keeps the runs of the last two calls, so that
-each ratio has been seen twice.
+that other load of the machine affects all alike; the medians of the rounds are compared. The time of a
+call includes the wait for its result. ``measure`` keeps the runs of the last two calls, so that each
+ratio is measured twice.
 """
 
 import argparse
@@ -170,7 +170,7 @@ def table(_: argparse.Namespace) -> None:
     """Write the page and the plot."""
     first, second = last_two("memories")
     lines = [
-        "| operation | backend | trifolium, us | beside | us | ratio | again | to reach |",
+        "| operation | backend | trifolium, us | baseline | us | ratio | second run | target |",
         "|---|---|--:|---|--:|--:|--:|--:|",
     ]
     for operation, framework, rival, limit in GOALS:

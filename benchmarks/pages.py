@@ -35,7 +35,7 @@ def put(page: str, lines: list[str], part: str = "results") -> None:
 
 
 def save_run(name: str, found: dict[str, Any]) -> None:
-    """Keep a run beside the one before it, in docs/results/``name``.json."""
+    """Save a run with the previous one, in docs/results/``name``.json."""
     save(name, {"run 1": load(name).get("run 2", found), "run 2": found})
 
 

@@ -1,4 +1,4 @@
-"""Environment steps per second while learning, beside plain loops of the same protocol.
+"""Environment steps per second while learning, compared with plain loops of the same protocol.
 
     python benchmarks/training.py measure     # one run of section "Training" of docs/speed.md
     python benchmarks/training.py table
@@ -147,7 +147,7 @@ def table(_: argparse.Namespace) -> None:
     """Write the table."""
     first, second = last_two("training")
     lines = [
-        "| loop | steps/s | beside | steps/s | ratio | again | to reach |",
+        "| loop | steps/s | baseline | steps/s | ratio | second run | target |",
         "|---|--:|---|--:|--:|--:|--:|",
     ]
     for ours, theirs, limit in GOALS:

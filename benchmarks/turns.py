@@ -1,4 +1,4 @@
-"""Timing of several things beside each other: they take turns, so that noise falls on all alike."""
+"""Timing of several functions that take turns, so that noise affects all alike."""
 
 import random
 import statistics

@@ -1,11 +1,11 @@
-"""What is learned in a world of each kind, beside what a RandomModel earns there.
+"""Returns of trained models in a world of each kind, compared with a RandomModel's.
 
     python benchmarks/worlds.py run [--world CartPole-v1] [--seed 0]
     python benchmarks/worlds.py table
 
 ``run`` trains with the command line, or with a script of examples/, where it is asked to (by default in
 every world, with seeds 0 and 1), one run after another, and evaluates what was learned. It adds each
-result to docs/results/worlds.json; what stands there with the same command is not run again. ``table``
+result to docs/results/worlds.json; results of the same command are not run again. ``table``
 writes the table of docs/worlds_results.md from that file.
 
 Learned and random models play the same number of greedy episodes, which begin with the same seeds. The
@@ -45,7 +45,7 @@ class Task:
         name: of the world.
         train: what trains in it.
         steps: of training.
-        options: of the training, besides.
+        options: further options of the training.
         opponents: whether its agents play against each other; else they are a team.
         world: makes the world, where the run's options don't name it.
     """
@@ -163,7 +163,7 @@ def against_chance(run: Experiment, chance: Experiment) -> dict[str, Score]:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Run what is asked for and has no result yet."""
+    """Run the selected cases that have no result yet."""
     for name, seed in itertools.product(options.world, options.seed):
         key, task = f"{name} {seed}", TASKS[name]
         if load("worlds").get(key, {}).get("command") == task.command:

@@ -1,4 +1,4 @@
-"""QR-DQN (Dabney et al. 2018) as an algorithm of your own; it learns CartPole on any backend."""
+"""QR-DQN (Dabney et al. 2018) as a custom algorithm; it learns CartPole on any backend."""
 
 import argparse
 from dataclasses import dataclass, replace
