@@ -67,6 +67,8 @@ class Memories:
         self.waiting: dict[int, Any] = {}
         self.made: dict[Any, Any] = {}
         self.twins = [StateTwin(backend, options, n, Lane(self, n)) for n in range(count)]
+        for twin in self.twins:  # what is None must be so for all
+            twin.omits_successors = False
         states = [twin.buffer.state for twin in self.twins]
         self.states = jax.tree.map(lambda *arrays: jnp.stack(arrays), *states)
         self.add_all = jax.jit(jax.vmap(lambda state, steps: replay.add(state, **steps)))

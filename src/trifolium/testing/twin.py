@@ -48,7 +48,12 @@ class Twin:
         backend: of the Buffer.
         options: of both.
         seed: of the Buffer's draws.
+
+    Attributes:
+        omits_successors: whether some steps that go on are given no ``next_obs``.
     """
+
+    omits_successors = True
 
     def __init__(self, backend: Backend, options: Options, seed: int = 0) -> None:
         self.backend = backend
@@ -270,7 +275,7 @@ class Twin:
         self._steps += 1
         n = self._promised.pop(stream, self._steps)
         next_obs: list[float] | None = [n + 0.5, -n - 0.5]
-        if end == "unknown" or (end == "" and self._steps % 4 == 0):
+        if end == "unknown" or (end == "" and self.omits_successors and self._steps % 4 == 0):
             next_obs = None
         elif end == "" and self._steps % 4 != 1:
             self._steps += 1

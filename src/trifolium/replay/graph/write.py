@@ -54,23 +54,24 @@ def with_steps(state: State, streams: Array, steps: Chunk) -> State:
     backend, xp = state.backend, state.backend.xp
     n_steps, known = steps.terminated.shape[0], steps.following is not None
     newest = of_age(state, streams, xp.zeros_like(streams))
-    newest_marks = backend.take(state.marks, newest)
     cuts = _cuts(state, streams, steps)
-    opens = ends_episode(newest_marks) | (backend.take(state.sizes, streams) == 0)
+    before = backend.take(state.marks, newest)
+    cut = xp.where(cuts.start, before | TRUNCATED, before)
+    written = replace(state, marks=backend.put(state.marks, newest, cut))
+    # the marks are read again, from what was written: XLA copies an array that is read after a write
+    opens = ends_episode(backend.take(written.marks, newest))
+    opens = opens | (backend.take(state.sizes, streams) == 0)
     marks = step_marks(
         xp, state.marks.dtype, opens, steps.terminated, steps.truncated, cuts, known=known
     )
     most = min((2 if known else 1) * n_steps + 1, state.spec.window.length)
     places = layout(xp, cuts, most, state.written.dtype, steps.taken)
-    cut = xp.where(cuts.start, newest_marks | TRUNCATED, newest_marks)
-    written = replace(state, marks=backend.put(state.marks, newest, cut))
     written = _put(written, streams, places, steps, marks)
     written = _with_successors(written, streams, steps)
     written = _moved_on(written, streams, places.count)
     if state.priorities is None:
         return written
-    had_mass = (newest_marks & TERMINATED) != 0
-    return _with_new_rows(written, streams, places.count, most, had_mass)
+    return _with_new_rows(written, streams, places.count, most)
 
 
 def _cuts(state: State, streams: Array, steps: Chunk) -> Cuts:
@@ -171,12 +172,12 @@ def _moved_on(state: State, streams: Array, count: Array) -> State:
     )
 
 
-def _with_new_rows(state: State, streams: Array, count: Array, most: int, had_mass: Array) -> State:
+def _with_new_rows(state: State, streams: Array, count: Array, most: int) -> State:
     """Return the state with priorities for the rows that can be drawn since the last ``count`` [S].
 
     They are among the newest ``most`` + 1 rows of ``streams`` [S], and have the largest priority seen.
-    The row before the new ones is one of them, unless it could be drawn before: ``had_mass`` [S]. The
-    oldest rows may have lost the first frames of their stacks.
+    The row before the new ones is one of them, unless it terminated its episode and could be drawn
+    before. The oldest rows may have lost the first frames of their stacks.
     """
     assert state.priorities is not None
     assert state.priority_options is not None
@@ -185,10 +186,12 @@ def _with_new_rows(state: State, streams: Array, count: Array, most: int, had_ma
     newest = newest + xp.zeros_like(streams)[:, None]
     oldest = backend.take(state.sizes, streams)[:, None] - numbers(state, 1, spec.n_frames)[None, :]
     ages = xp.concat([newest, xp.where(oldest > 0, oldest, 0)], axis=1)
-    is_new = (ages < count[:, None]) | ((ages == count[:, None]) & ~had_mass[:, None])
-    is_new = xp.reshape(is_new, (-1,))
     each = xp.reshape(streams[:, None] + xp.zeros_like(ages), (-1,))
     rows, is_valid = valid_of_age(state, each, xp.reshape(ages, (-1,)))
+    waited = (backend.take(state.marks, rows) & TERMINATED) == 0
+    is_new = xp.reshape(ages < count[:, None], (-1,)) | (
+        xp.reshape(ages == count[:, None], (-1,)) & waited
+    )
     tree, largest = state.priorities
     masses = xp.where(is_new, mass(largest, state.priority_options.alpha), backend.take(tree, rows))
     masses = xp.where(is_valid, masses, 0.0)
