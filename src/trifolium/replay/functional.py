@@ -7,7 +7,7 @@ those of :class:`trifolium.Buffer`; ``Buffer.state`` and ``Buffer.from_state`` c
 >>> from trifolium import replay
 >>> state = replay.init(100, (2,))
 >>> for step in range(10):
-...     state = replay.add(state, [float(step), 0.0], step % 2, 1.0, step == 9)
+...     state = replay.add(state, [float(step), 0.0], step % 2, 1.0, False)
 >>> bits = np.random.default_rng(0).integers(2**30, size=(4, 2))
 >>> states, actions, rewards, next_states, dones, valid = replay.sample(state, bits)
 >>> bool((next_states[:, 0] == states[:, 0] + 1).all())
