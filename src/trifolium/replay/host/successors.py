@@ -73,7 +73,7 @@ class Successors:
         self.any = self._others = bool(self._waiting.any())
 
     def held(self, stream: int, columns: Mapping[str, Any]) -> bool:
-        """Return whether ``columns`` are the successor of ``stream``, if one was given; then drop it."""
+        """Return whether ``columns`` are the successor given for ``stream``, if any; then drop it."""
         given = self._bytes
         if given is not None and self._stream == stream and columns["obs"].tobytes() == given:
             self._bytes = None
