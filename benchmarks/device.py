@@ -17,10 +17,10 @@ from pages import load, put, save
 
 import trifolium as tri
 
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "vec (4,) float32": {"obs_shape": (4,), "capacity": 100_000},
     "image (10, 10, 6) uint8": {"obs_shape": (10, 10, 6), "obs_dtype": "uint8", "capacity": 20_000},
-    "stack (84, 84) uint8 × 4": {
+    "stack (84, 84) uint8, 4 frames": {
         "obs_shape": (84, 84),
         "obs_dtype": "uint8",
         "n_frames": 4,
