@@ -9,6 +9,7 @@ rounds, waited for at the end of a round. A batch of stacks is compared with a c
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -67,7 +68,7 @@ def measure(name: str, device: str) -> dict[str, float]:
         buffer = filled(backend, options)
         for size in SIZES:
             what = f"sample {case}, batch {size}"
-            found[what] = timed(lambda b=buffer, n=size: b.sample(n).next_states, wait, 100)
+            found[what] = timed(partial(next_states, buffer, size), wait, 100)
         chunk = np.zeros((CHUNK, *options["obs_shape"]), options.get("obs_dtype", "float32"))
         rest = (np.zeros(CHUNK, backend.default_int), np.ones(CHUNK, np.float32), np.zeros(CHUNK, bool))
 
@@ -82,6 +83,10 @@ def measure(name: str, device: str) -> dict[str, float]:
     images = {"obs_dtype": "uint8", "n_frames": 4, "convolutions": "nature"}
     found["train_step DDQN stack, batch 256"] = trained(backend, wait, (84, 84), images)
     return found
+
+
+def next_states(buffer: tri.Buffer, size: int) -> Any:
+    return buffer.sample(size).next_states
 
 
 def copied(backend: tri.Backend, wait: Callable[[Any], object]) -> float:

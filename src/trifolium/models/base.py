@@ -84,7 +84,7 @@ class BaseModel(ABC):
         normalise_train_step(type(self))  # it may have been assigned since the class was made
         check_options(type(self), memory_options)
         if backend is None:
-            backend = memory.backend if device is None and isinstance(memory, ReplayMemory) else "numpy"
+            backend = getattr(memory, "backend", "numpy") if device is None else "numpy"
         self.backend = get_backend(backend, device=device)
         self.input_size = input_size
         self.action_space = check_action_space(type(self), action_space)
