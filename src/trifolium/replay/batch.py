@@ -103,11 +103,12 @@ class Batch:
 
     def each(self, function: Callable[[Array], Array]) -> "Batch":
         """Return a batch with every array but ``indices`` passed through ``function``."""
+        nested = isinstance(self.states, dict)
         return Batch(
-            map_tree(function, self.states),
+            map_tree(function, self.states) if nested else function(self.states),
             function(self.actions),
             function(self.rewards),
-            map_tree(function, self.next_states),
+            map_tree(function, self.next_states) if nested else function(self.next_states),
             function(self.dones),
             function(self.valid),
             function(self.discounts),
