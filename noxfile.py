@@ -100,7 +100,9 @@ def slow(session: nox.Session) -> None:
         session.run(*run, *TWO_CORES, env=TESTING, success_codes=[0, 5])  # 5: there is no such test
     session.run(*PROGRAMS, "-m", "slow", *TWO_CORES, env=TESTING)
     session.run("pytest", *SOAK, env=TESTING | {"TRIFOLIUM_SOAK": "20000"})
-    session.run("python", "tests/mutants.py", "--sample", "40", "--jobs", "2", env=ONE_THREAD)
+    session.run(
+        "python", "tests/mutants.py", "--sample", "40", "--allow", "8", "--jobs", "2", env=ONE_THREAD
+    )
     count_instructions(session)
 
 
