@@ -29,7 +29,14 @@ TESTING = ONE_THREAD | {  # XLA has one thread too, and its processes share what
 TWO_CORES = ("--numprocesses", "2", "--dist", "worksteal")
 DOCTESTS = {  # docstrings that are run, and the session that has what they need
     "numpy": ["src/trifolium"],
-    "torch": ["backends/torch/trifolium_torch"],
+    "torch": [
+        "backends/torch/trifolium_torch",
+        # a namespace of torch's own functions, and one that needs the package tensordict
+        *(
+            f"--ignore=backends/torch/trifolium_torch/{name}.py"
+            for name in ("namespace", "tensordicts")
+        ),
+    ],
     "jax": ["backends/jax/trifolium_jax"],
 }
 PROGRAMS = ("pytest", "tests/programs.py")

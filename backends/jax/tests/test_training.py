@@ -140,6 +140,7 @@ def test_an_update_is_that_of_train_step(
     model, twin = ddqn(**options), ddqn(**options)
     filler = CompiledTraining(model, Corridor(), seed=5, learning_starts=10**6)
     filler.run(80)
+    model.memory.end_episode()  # as another training would
     twin.memory = tri.Buffer.from_state(model.memory.state(), seed=0)
     rows = model.memory.drawable
     model.batch_size = twin.batch_size = rows

@@ -173,24 +173,29 @@ class Experiment:
             FileNotFoundError: there is no run.
             CheckpointError: its files are damaged, or name a module and are not trusted.
             ValueError: the run has taken more than ``steps`` already.
+            FolderInUse: another process trains in the folder.
             WorldError: the world does not repeat itself.
         """
         run = cls._reopened(out, world, models, logs, trust, steps=steps)
-        if run._checkpoint is not None:
-            if run._checkpoint.step > run.options.steps:
-                raise ValueError(
-                    f"steps={run.options.steps}; the run in {str(out)!r} has taken "
-                    f"{run._checkpoint.step} already; expected more"
-                )
-            run._restore_models()
-            try:
-                run._loop.restore(run._checkpoint.counters)
-                run.runner.restore(run._checkpoint.runner)
-            except (LookupError, TypeError) as error:
-                raise CheckpointError(
-                    f"{run._folder.checkpoints} is of another run: {error!r}"
-                ) from error
+        with run._folder.locked():  # so that no other process replaces what is read
+            run._checkpoint = checkpoint.read(run._folder.checkpoints)
+            if run._checkpoint is not None:
+                run._restore(run._checkpoint)
         return run
+
+    def _restore(self, saved: checkpoint.Checkpoint) -> None:
+        """Set the models, the counters and the runner to those of a checkpoint."""
+        if saved.step > self.options.steps:
+            raise ValueError(
+                f"steps={self.options.steps}; the run in {str(self.out)!r} has taken "
+                f"{saved.step} already; expected more"
+            )
+        self._restore_models()
+        try:
+            self._loop.restore(saved.counters)
+            self.runner.restore(saved.runner)
+        except (LookupError, TypeError) as error:
+            raise CheckpointError(f"{self._folder.checkpoints} is of another run: {error!r}") from error
 
     @property
     def out(self) -> Path:
