@@ -106,9 +106,9 @@ def slow(session: nox.Session) -> None:
         run = ("pytest", "--backend", backend, "-m", "slow")
         session.run(*run, *TWO_CORES, env=TESTING, success_codes=[0, 5])  # 5: there is no such test
     session.run(*PROGRAMS, "-m", "slow", *TWO_CORES, env=TESTING)
-    session.run("pytest", *SOAK, env=TESTING | {"TRIFOLIUM_SOAK": "20000"})
+    session.run("pytest", *SOAK, env=TESTING | {"TRIFOLIUM_SOAK": "8000"})
     session.run(
-        "python", "tests/mutants.py", "--sample", "40", "--allow", "8", "--jobs", "2", env=ONE_THREAD
+        "python", "tests/mutants.py", "--sample", "20", "--allow", "4", "--jobs", "2", env=ONE_THREAD
     )
     count_instructions(session)
 
