@@ -311,8 +311,9 @@ def test_killed_processes(backend: tri.Backend, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-def test_a_hundred_killed_processes(backend: tri.Backend, tmp_path: Path) -> None:
-    kill_at_random(backend, tmp_path / "rows", 100)
+def test_many_killed_processes(backend: tri.Backend, tmp_path: Path) -> None:
+    # the files are written by the same code on every backend, and most frameworks take long to load
+    kill_at_random(backend, tmp_path / "rows", 100 if backend.name == "numpy" else 10)
 
 
 LIMITED = """
