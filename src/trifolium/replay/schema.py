@@ -136,13 +136,6 @@ class BufferSpec:
             backend.dtype(dtype)  # raises where the backend has no such dtype
         return spec
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row in all columns."""
-        action = Field("action", self.action_shape, self.action_dtype)
-        reward = Field("reward", (), "float32")
-        return 1 + sum(field.nbytes for field in (*self.columns, action, reward))
-
     def options(self, backend: Backend | None = None) -> dict[str, Any]:
         """Return the arguments of :class:`trifolium.Buffer` that make such a spec, in JSON's types.
 
