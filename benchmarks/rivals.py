@@ -12,7 +12,7 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,6 +61,15 @@ CASES = {
 }
 
 
+def there_and_back(rows: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return ``rows``, and rows from their next observations back to the first ones.
+
+    One after the other they are two steps of as many environments: the observation of each step is the
+    next one of the step before.
+    """
+    return rows, rows | {"obs": rows["next_obs"], "next_obs": rows["obs"]}
+
+
 class Contender(ABC):
     """A replay memory of one case.
 
@@ -104,9 +113,9 @@ class Contender(ABC):
     def fill(self) -> None:
         """Store as many rows as there is room for, and a few more."""
         size = self.streams if self.streams > 1 else CHUNK
-        rows = self.case.rows(size)
+        steps = itertools.cycle(there_and_back(self.case.rows(size)))
         for _ in range(self.case.capacity // size + 2):
-            self.add_rows(rows)
+            self.add_rows(next(steps))
 
     @cached_property
     def adding(self) -> Callable[[], Any]:
@@ -125,7 +134,8 @@ class Contender(ABC):
     @cached_property
     def adding_many(self) -> Callable[[], Any]:
         """Return a function that stores MANY rows in one call."""
-        return partial(self.add_rows, self.case.rows(MANY))
+        steps = itertools.cycle(there_and_back(self.case.rows(MANY)))
+        return lambda: self.add_rows(next(steps))
 
 
 class Trifolium(Contender):
@@ -157,14 +167,7 @@ class Trifolium(Contender):
                 rows["obs"], rows["action"], rows["reward"], rows["done"], next_obs=rows["next_obs"]
             )
         else:
-            self._add_run(rows)
-
-    def _add_run(self, rows: dict[str, np.ndarray]) -> None:
-        count, case = len(rows["obs"]), self.case
-        run = tri.Buffer(count, case.shape, obs_dtype=case.dtype, n_frames=1)
-        for obs, action, reward, done in zip(*list(rows.values())[:4], strict=True):
-            run.add(obs, action, reward, done)
-        self.buffer.add_from_buffer(run)
+            self.buffer.extend(rows["obs"], rows["action"], rows["reward"], rows["done"])
 
 
 class OnNumPy(Trifolium):

@@ -126,9 +126,9 @@ class Ring:
         self.written[streams] += counts
         self.sizes[streams] = np.minimum(self.sizes[streams] + counts, self.length)
 
-    def cut(self, stream: int) -> None:
-        """Mark the newest step of ``stream`` as cut off; a boundary row must follow."""
-        self.marks[self.newest_row(stream)] |= TRUNCATED
+    def cut(self, streams: np.ndarray) -> None:
+        """Mark the newest steps of ``streams`` [N] as cut off; boundary rows must follow."""
+        self.marks[self._newest_rows()[streams]] |= TRUNCATED
 
     def append_run(self, stream: int, marks: np.ndarray) -> np.ndarray:
         """Claim rows with exactly these ``marks`` [N <= length], and return their numbers [N]."""
@@ -176,8 +176,13 @@ class Ring:
 
     def find_newest(self) -> None:
         """Read the marks of the newest rows again, after marks were written."""
-        newest = self._starts + (self.written - 1) % self.length
+        newest = self._newest_rows()
         self._newest = np.where(self.sizes > 0, self.marks[newest], np.uint8(ENDED))
+
+    def _newest_rows(self) -> np.ndarray:
+        """Return the newest row of every stream."""
+        found: np.ndarray = self._starts + (self.written - 1) % self.length
+        return found
 
     def newest_row(self, stream: int, offset: int = 0) -> int:
         """Return the row written ``offset`` rows before the newest of ``stream``."""

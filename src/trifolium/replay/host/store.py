@@ -37,6 +37,7 @@ from trifolium.replay.schema import BufferSpec
 
 __all__ = ["Store"]
 
+_ALL = slice(None)
 _NOW_AND_NEXT = np.array([[0], [1]])
 _EVERY_MARK = np.arange(256)
 _IS_TERMINATED = ((_EVERY_MARK & TERMINATED) != 0).astype(np.float32)
@@ -86,7 +87,7 @@ class Store:
         mark, columns, action, reward, following = step
         successors = self.successors
         if successors.any and not successors.held(stream, columns):
-            self._cut(stream)
+            self._cut(self._all_streams[stream : stream + 1])
         row = self.ring.append(stream, mark)
         self.columns.put(row, columns)
         self.actions[row] = action
@@ -107,8 +108,9 @@ class Store:
     def put_each(self, steps: Steps, streams: np.ndarray | None = None) -> None:
         """Write one step of every stream, or of ``streams`` [N] alone."""
         marks, columns, actions, rewards, following = steps
+        which: slice | np.ndarray
         if streams is None:
-            which, rows_of_steps = self._all_streams, self.ring.append_each
+            which, rows_of_steps = _ALL, self.ring.append_each
         else:
             if not len(streams):
                 return
@@ -117,17 +119,26 @@ class Store:
             columns = {name: value[which] for name, value in columns.items()}
             rows_of_steps = partial(self.ring.append_some, which)
         if self.successors.any:
-            for stream in which[self.successors.unlike(which, columns)].tolist():
-                self._cut(stream)
-            self.successors.drop(which)
+            places = self.successors.unlike(which, columns)
+            if len(places):
+                self._cut(self._all_streams[which][places])
+            if following is None:
+                self.successors.drop(which)
         rows = rows_of_steps(marks)
         self.columns.put_many(rows, columns)
         self.actions[rows] = actions
         self.rewards[rows] = rewards
-        if following is not None:
-            if streams is not None:
-                following = {name: value[which] for name, value in following.items()}
-            self._follow(which, marks, following)
+        if following is None:
+            return
+        if streams is not None:
+            following = {name: value[which] for name, value in following.items()}
+        goes_on = marks == 0
+        self.successors.give_each(which, following, goes_on)
+        if np.count_nonzero(goes_on) < len(goes_on):
+            cut = np.flatnonzero((marks & (TRUNCATED | TERMINATED)) == TRUNCATED)
+            if len(cut):
+                after = {name: each[cut] for name, each in following.items()}
+                self._put_boundaries(self._all_streams[which][cut], after)
 
     def put_chunk(self, streams: np.ndarray, steps: Chunk) -> None:
         """Write T steps of each of ``streams`` [S]."""
@@ -137,8 +148,7 @@ class Store:
             np, np.uint8, ring.opens(streams), steps.terminated, steps.truncated, cuts, known=known
         )
         pending = {name: value[streams] for name, value in self.successors.arrays.items()}
-        for stream in streams[cuts.start].tolist():
-            ring.cut(stream)
+        ring.cut(streams[cuts.start])
         n_steps = len(steps.terminated)
         if cuts.start.any() or cuts.after.any():
             most = min((2 if known else 1) * n_steps + 1, ring.length)
@@ -185,26 +195,23 @@ class Store:
         If the successor of the newest step was given, it is written as a boundary row.
         """
         if self.successors.waiting[stream]:
-            self._cut(stream)
+            self._cut(self._all_streams[stream : stream + 1])
         else:
             self.ring.end_episode(stream)
 
-    def _follow(self, streams: np.ndarray, marks: np.ndarray, following: Params) -> None:
-        """Keep the observations after steps, or write them where the steps were truncated."""
-        self.successors.give_each(streams, following, marks == 0)
-        cut = np.flatnonzero((marks & (TRUNCATED | TERMINATED)) == TRUNCATED)
-        if len(cut):
-            rows = self.ring.append_some(streams[cut], np.full(len(cut), BOUNDARY, np.uint8))
-            self.columns.put_many(rows, {name: value[cut] for name, value in following.items()})
-            self.actions[rows] = 0
-            self.rewards[rows] = 0.0
+    def _cut(self, streams: np.ndarray) -> None:
+        """End episodes after the newest steps of ``streams`` [N], with the successors given."""
+        given = {name: each[streams] for name, each in self.successors.arrays.items()}
+        self.successors.drop(streams)
+        self.ring.cut(streams)
+        self._put_boundaries(streams, given)
 
-    def _cut(self, stream: int) -> None:
-        """End the episode after the newest step, with the successor that was given for it."""
-        given = {name: each[stream] for name, each in self.successors.arrays.items()}
-        self.successors.drop(stream)
-        self.ring.cut(stream)
-        self.put_idle(stream, BOUNDARY, given)
+    def _put_boundaries(self, streams: np.ndarray, columns: Params) -> None:
+        """Write a boundary row with these ``columns`` [N, ...] to each of ``streams`` [N]."""
+        rows = self.ring.append_some(streams, np.full(len(streams), BOUNDARY, np.uint8))
+        self.columns.put_many(rows, columns)
+        self.actions[rows] = 0
+        self.rewards[rows] = 0.0
 
     def _cuts(self, streams: np.ndarray, steps: Chunk) -> Cuts:
         """Return where boundary rows are, for steps that are truncated or have another successor."""

@@ -11,6 +11,8 @@ from trifolium.replay.schema import BufferSpec
 
 __all__ = ["Successors"]
 
+SMALL_BYTES = 1 << 16  # below it arrays are compared fastest as bytes
+
 
 class Successors:
     """What follows the newest step of each stream, where that was given and is no row yet.
@@ -56,21 +58,19 @@ class Successors:
             self._arrays[name][stream] = value
         self._waiting[stream] = self.any = self._others = True
 
-    def give_each(
-        self, streams: np.ndarray, following: Mapping[str, np.ndarray], waiting: np.ndarray
-    ) -> None:
-        """Set the successors of ``streams`` [N], where ``waiting`` [N] is True."""
+    def give_each(self, streams: Any, following: Mapping[str, np.ndarray], waiting: np.ndarray) -> None:
+        """Set the successors of ``streams``, an index of NumPy, where ``waiting`` [N] is True."""
         self._unpack()
         for name, value in following.items():
             self._arrays[name][streams] = value
         self._waiting[streams] = waiting
-        self.any = self._others = bool(self._waiting.any())
+        self.any = self._others = bool(np.count_nonzero(self._waiting))
 
     def drop(self, streams: Any) -> None:
         """Drop the successors of ``streams``, an index of NumPy."""
         self._unpack()
         self._waiting[streams] = False
-        self.any = self._others = bool(self._waiting.any())
+        self.any = self._others = bool(np.count_nonzero(self._waiting))
 
     def held(self, stream: int, columns: Mapping[str, Any]) -> bool:
         """Return whether ``columns`` are the successor given for ``stream``, if any; then drop it."""
@@ -88,13 +88,28 @@ class Successors:
             self.drop(stream)
         return True
 
-    def unlike(self, streams: np.ndarray, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return [N] bool: whose successor differs from its row of ``columns`` [N, ...]."""
+    def unlike(self, streams: Any, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Return the places in ``streams``, an index of NumPy, whose successors differ.
+
+        Args:
+            streams: N of them.
+            columns: [N, ...], compared with the successors.
+
+        Returns:
+            An array of integers from 0 to N - 1, ascending.
+        """
         self._unpack()
-        found = np.zeros(len(streams), bool)
-        for name, given in self._arrays.items():
-            found |= differs(np, given[streams], columns[name], 1)
-        return found & self._waiting[streams]
+        found = np.zeros(0, np.intp)
+        for name, array in self._arrays.items():
+            given, value = array[streams], columns[name]
+            if given.nbytes < SMALL_BYTES and given.tobytes() == value.tobytes():
+                continue
+            unequal = (given != value).reshape(len(given), -1).any(axis=1)
+            unequal &= self._waiting[streams]
+            places = np.flatnonzero(unequal)
+            if len(places):  # with NaN, equal ones are among them
+                found = np.union1d(found, places[differs(np, given[places], value[places], 1)])
+        return found
 
     def _unpack(self) -> None:
         """Write what is kept as bytes to the arrays."""
