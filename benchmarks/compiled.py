@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any
 
 import gymnax
-from loops import TRAIN_EVERY
+from loops import OPTIONS_OF_DDQN, TRAIN_EVERY
 from pages import put, save
 from training import Loop
 from turns import medians
@@ -36,7 +36,9 @@ COMPILED_STEPS, LOOP_STEPS, ROUNDS = 20_000, 4_000, 7
 
 def model(seed: int, steps: int, rows: int = 10_000) -> tri.DDQN:
     epsilon, rate = tri.Linear(1.0, 0.05, steps // 2), tri.Linear(2.5e-4, 0.0, steps // TRAIN_EVERY)
-    return tri.DDQN(4, 2, rows, epsilon, learning_rate=rate, target_update=50, backend="jax", seed=seed)
+    return tri.DDQN(
+        4, 2, rows, epsilon, learning_rate=rate, backend="jax", seed=seed, **OPTIONS_OF_DDQN
+    )
 
 
 def training(models: Any, starts: int = STARTS) -> CompiledTraining:

@@ -28,6 +28,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from loops import OPTIONS, OPTIONS_OF_DDQN
 from pages import DOCS, command_line, load, put, save
 
 PLOT = DOCS / "images" / "learning.png"
@@ -55,8 +56,8 @@ class Protocol:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-CARTPOLE = Protocol(goal=488.7, options={"target_update": 50})
-ACROBOT = Protocol(goal=-88.9, rate=1e-3, options={"target_update": 50, "dueling": True})
+CARTPOLE = Protocol(goal=488.7, options=OPTIONS)
+ACROBOT = Protocol(goal=-88.9, rate=1e-3, options=OPTIONS | {"dueling": True})
 BREAKOUT = Protocol(
     goal=8.0,
     backends=("torch", "jax"),
@@ -77,11 +78,11 @@ BREAKOUT = Protocol(
 )
 EIGHT = {"action_quantiles": 8}
 PROTOCOLS = {
-    ("CartPole-v1", "ddqn"): CARTPOLE,
+    ("CartPole-v1", "ddqn"): replace(CARTPOLE, options=OPTIONS_OF_DDQN),
     ("CartPole-v1", "iqn"): replace(
         CARTPOLE, rate=7.5e-4, rate_steps=240_000, options=CARTPOLE.options | EIGHT | {"n_step": 3}
     ),
-    ("Acrobot-v1", "ddqn"): ACROBOT,
+    ("Acrobot-v1", "ddqn"): replace(ACROBOT, options=OPTIONS_OF_DDQN | {"dueling": True}),
     ("Acrobot-v1", "iqn"): replace(ACROBOT, options=ACROBOT.options | EIGHT),
     ("MinAtar/Breakout-v1", "ddqn"): BREAKOUT,
 }

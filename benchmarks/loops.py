@@ -15,11 +15,18 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-__all__ = ["PlainJax", "PlainScan", "PlainTorch"]
+__all__ = ["OPTIONS", "OPTIONS_OF_DDQN", "PlainJax", "PlainScan", "PlainTorch"]
 
 HIDDEN, RATE, ROWS, BATCH = (120, 84), 2.5e-4, 10_000, 128
 TRAIN_EVERY, COPY_EVERY, GAMMA, EPSILON = 10, 500, 0.99, 0.05
 ENVIRONMENTS = 10  # of the scan
+OPTIONS: dict[str, Any] = {  # of trifolium's models for this protocol
+    "hidden": HIDDEN,
+    "batch_size": BATCH,
+    "target_update": COPY_EVERY // TRAIN_EVERY,
+    "n_step": 1,
+}
+OPTIONS_OF_DDQN = OPTIONS | {"huber_delta": None}
 
 
 class Plain(ABC):

@@ -22,6 +22,7 @@ from loops import (
     ENVIRONMENTS,
     EPSILON,
     HIDDEN,
+    OPTIONS_OF_DDQN,
     RATE,
     ROWS,
     TRAIN_EVERY,
@@ -53,13 +54,11 @@ def model(backend: str, streams: int = 1, **options: Any) -> tri.DDQN:
         2,
         ROWS,
         EPSILON,
-        hidden=HIDDEN,
         learning_rate=RATE,
-        batch_size=BATCH,
-        target_update=50,
         backend=backend,
         n_streams=streams,
         seed=0,
+        **OPTIONS_OF_DDQN,
         **options,
     )
 

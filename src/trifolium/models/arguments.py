@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from difflib import get_close_matches
 from functools import cache
 from typing import Any
 
@@ -88,6 +87,8 @@ def check_options(cls: type, given: Iterable[str]) -> None:
 
 
 def _hint(name: str, accepted: tuple[str, ...]) -> str:
+    from difflib import get_close_matches  # slow to import
+
     known = _OTHER_NAMES.get(name.lower())
     close = [known] if known in accepted else get_close_matches(name, accepted, n=1)
     return f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(accepted)}"

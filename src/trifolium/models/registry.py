@@ -10,7 +10,6 @@ and ``trifolium train --model qr_dqn`` finds it. trifolium's own models are foun
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +44,8 @@ def get_model(name: str) -> type[BaseModel]:
     """
     points = _registered()
     if name not in points:
+        from difflib import get_close_matches  # slow to import
+
         close = get_close_matches(name, points, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"model={name!r} is not known; known are: {', '.join(points)}{hint}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
 
 from trifolium import _checks as checks
 from trifolium._checks import Field
@@ -211,6 +210,8 @@ def _leaves(obs_shape: Any, obs_dtype: Any, n_frames: Any) -> tuple[Leaf, ...]:
 
 
 def _column(path: tuple[str, ...]) -> str:
+    from urllib.parse import quote  # slow to import
+
     return "/".join(["obs", *(quote(key, safe=" ") for key in path)])
 
 

@@ -18,7 +18,6 @@ is larger. The buffer flushes by itself before more rows than that are written.
 """
 
 import os
-import uuid
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -231,6 +230,6 @@ def _cursor(state: Mapping[str, np.ndarray], name: str, count: int, dtype: str =
 def _boot() -> list[int]:
     """Return two numbers that no other start of this machine has; zeros where it has none."""
     with suppress(OSError, ValueError), open("/proc/sys/kernel/random/boot_id") as file:
-        number = uuid.UUID(file.read().strip()).int >> 2
+        number = int(file.read().strip().replace("-", ""), 16) >> 2
         return [number >> 63, number & ((1 << 63) - 1)]
     return [0, 0]
