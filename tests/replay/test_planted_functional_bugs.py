@@ -9,7 +9,7 @@ import pytest
 
 import trifolium as tri
 from trifolium.replay import functional
-from trifolium.replay.graph import draw, state, write
+from trifolium.replay.graph import draw, runs, state, write
 from trifolium.replay.rules import chunk, ring
 from trifolium.testing import StateTwin
 from trifolium.testing.functional_suite import check_twin
@@ -25,6 +25,10 @@ def one_row_later(original: Callable[..., Any], state: Any, streams: Any, ages: 
 def without_masks(original: Callable[..., Any], *args: Any) -> Any:
     found = original(*args)
     return found._replace(offsets=np.abs(found.offsets))
+
+
+def from_each_row(original: Callable[..., Any], state: Any, length: int, **how: Any) -> Any:
+    return np.ones_like(original(state, length, **how))
 
 
 def always_the_largest(original: Callable[..., Any], state: Any, indices: Any, errors: Any) -> Any:
@@ -44,7 +48,25 @@ PLANTED: dict[str, Plant] = {
     "frames are one too new, in current_state": changed(functional, "of_age", one_row_later),
     "places left over are written": changed(write, "layout", without_masks),
     "the newest row is drawn": changed(
-        draw, "counts", lambda f, state: np.where(state.sizes, f(state) + 1, 0)
+        draw, "counts", lambda f, state, span=1: np.where(state.sizes, f(state, span) + 1, 0)
+    ),
+    "runs are one row too long for their stream": changed(
+        draw, "counts", lambda f, state, span=1: f(state, 1) if span > 1 else f(state)
+    ),
+    "runs by priority begin at any row": changed(runs, "_begin_runs", from_each_row),
+    "runs cross the end of an episode": changed(
+        runs, "unbroken_from", lambda f, xp, marks, length: np.ones(marks.shape, bool)
+    ),
+    "runs within an episode are one row too long": changed(
+        runs, "unbroken_from", lambda f, xp, marks, length: f(xp, marks, length - 1)
+    ),
+    "runs within an episode begin one row late": changed(
+        runs, "unbroken_from", lambda f, xp, marks, length: np.roll(f(xp, marks, length), 1, axis=1)
+    ),
+    "rows of runs are in another order": changed(
+        runs,
+        "batch_of",
+        lambda f, state, rows, flatten: f(state, rows._replace(ages=rows.ages[::-1]), flatten),
     ),
     "the oldest stacks are drawn": constant(state, "skipped", lambda state: 0),
     "episodes have no first row": constant(chunk, "FIRST", 0),

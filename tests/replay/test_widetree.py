@@ -23,7 +23,7 @@ def test_every_node_is_the_sum_of_its_children(backend: tri.Backend, capacity: i
         new = rng.integers(5, size=6)[np.unique(leaves, return_inverse=True)[1]]  # one for each leaf
         masses[leaves] = new
         tree = assign(tree, leaves.astype(backend.default_int), new.astype(np.float32))
-        assert np.array_equal(backend.to_numpy(tree), widetree.grown(masses))
+        assert np.array_equal(backend.to_numpy(tree), grown(masses))
         assert float(backend.to_numpy(widetree.total(backend.xp, tree))) == masses.sum()
 
 
@@ -32,7 +32,7 @@ def test_leaves_are_drawn_in_proportion(backend: tri.Backend, capacity: int) -> 
     rng = np.random.default_rng(capacity)
     masses = rng.integers(3, size=capacity) + (np.arange(capacity) == 0)
     draws = 20_000
-    drawn, found = find(backend, widetree.grown(masses), capacity, rng, draws)
+    drawn, found = find(backend, grown(masses), capacity, rng, draws)
     assert np.array_equal(found, masses[drawn])
     counts = np.bincount(drawn, minlength=capacity)
     expected = masses / masses.sum() * draws
@@ -45,7 +45,7 @@ def test_leaves_are_drawn_in_proportion(backend: tri.Backend, capacity: int) -> 
 def test_a_million_leaves_are_told_apart(backend: tri.Backend) -> None:
     """One word of 24 bits would give some leaves one chance in 16 more than others."""
     capacity, rng = 1_000_000, np.random.default_rng(0)
-    tree = widetree.grown(np.ones(capacity))
+    tree = grown(np.ones(capacity))
     last_digit = np.zeros(8)
     for _ in range(20):
         drawn, _ = find(backend, tree, capacity, rng, 10_000)
@@ -61,11 +61,26 @@ def test_leaves_without_mass_are_never_drawn(backend: tri.Backend) -> None:
     rng, masses = np.random.default_rng(0), np.zeros(600)
     masses[::7] = 10.0 ** rng.uniform(-30, 30, size=len(masses[::7]))
     for _ in range(20):
-        drawn, _ = find(backend, widetree.grown(masses), 600, rng, 64)
+        drawn, _ = find(backend, grown(masses), 600, rng, 64)
         assert np.all(drawn % 7 == 0)
-    drawn, found = find(backend, widetree.grown(masses * 0), 600, rng, 64)
+    drawn, found = find(backend, grown(masses * 0), 600, rng, 64)
     assert not drawn.any()
     assert not found.any()
+
+
+def test_units_are_located_in_order(backend: tri.Backend) -> None:
+    """As where every leaf stands for as many numbers as its mass is."""
+    rng = np.random.default_rng(0)
+    for capacity in CAPACITIES[:-1]:
+        masses = rng.integers(3, size=capacity) + (np.arange(capacity) == 0)
+        tree = backend.from_numpy(widetree.grown(np, masses.astype(backend.default_int)))
+        ordinals = np.arange(masses.sum(), dtype=backend.default_int)
+        found = widetree.locate(backend, tree, capacity, backend.from_numpy(ordinals.copy()))
+        assert np.array_equal(backend.to_numpy(found), np.repeat(np.arange(capacity), masses))
+
+
+def grown(masses: np.ndarray) -> np.ndarray:
+    return widetree.grown(np, masses.astype(np.float32))
 
 
 @cache

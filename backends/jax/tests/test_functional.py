@@ -50,6 +50,9 @@ class Lane(Functions):
     def sample(self, state: replay.State, bits: Any, **how: Any) -> tri.Batch:
         return self.mapped(replay.sample, **how)(state, bits)
 
+    def sample_sequences(self, state: replay.State, bits: Any, **how: Any) -> tri.Batch:
+        return self.mapped(replay.sample_sequences, **how)(state, bits)
+
     def mapped(self, function: Any, **how: Any) -> Any:
         """Return ``function`` that is mapped over all memories, with the outcome of this one."""
 
@@ -76,7 +79,8 @@ class Memories:
     def compiled(self, function: Any, **how: Any) -> Any:
         key = (function, *sorted(how.items()))
         if key not in self.made:
-            axes = (0, None) if function is replay.sample else (0,)
+            draws = function in (replay.sample, replay.sample_sequences)
+            axes = (0, None) if draws else (0,)
             self.made[key] = jax.jit(jax.vmap(partial(function, **how), in_axes=axes))
         return self.made[key]
 
@@ -108,6 +112,7 @@ def test_does_what_the_reference_does_under_vmap(backend: tri.Backend, history: 
         if step % 3 == 2:
             for twin in memories.twins:
                 check_twin(twin)
+                twin.check_sequences(3, 2, within_episode=True)
 
 
 def step_of(state: replay.State, key: Any, batch_size: int = 32) -> tuple[replay.State, Any]:

@@ -60,6 +60,11 @@ def step(state: replay.State, obs: torch.Tensor, bits: torch.Tensor) -> tuple[re
     return state, batch
 
 
+def draw_runs(state: replay.State, bits: torch.Tensor) -> tri.Batch:
+    """Draw runs within an episode."""
+    return replay.sample_sequences(state, bits, 3, within_episode=True)
+
+
 def arguments(options: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
     axes = (options["n_streams"],) if "n_streams" in options else ()
     return torch.randn(*axes, 3), torch.randint(2**30, (16, 2))
@@ -68,8 +73,10 @@ def arguments(options: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("options", MEMORIES.values(), ids=MEMORIES)
 def test_dynamo_finds_no_graph_break(options: dict[str, Any]) -> None:
     state = replay.init(64, (3,), backend="torch", **options)
-    found = torch._dynamo.explain(step)(state, *arguments(options))
-    assert (found.graph_count, found.graph_break_count) == (1, 0)
+    obs, bits = arguments(options)
+    for function, given in ((step, (obs, bits)), (draw_runs, (bits,))):
+        found = torch._dynamo.explain(function)(state, *given)
+        assert (found.graph_count, found.graph_break_count) == (1, 0)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from trifolium.replay.functional import (
     add,
     current_state,
     drawable,
+    extend,
     init,
     sample,
+    sample_sequences,
     update_priorities,
 )
 from trifolium.replay.graph.state import State
@@ -26,7 +28,9 @@ __all__ = [
     "add",
     "current_state",
     "drawable",
+    "extend",
     "init",
     "sample",
+    "sample_sequences",
     "update_priorities",
 ]

@@ -1,7 +1,8 @@
 """The replay memory for compiled code: state in, state out, with no access to the host.
 
-:func:`init` makes a state, :func:`add` writes steps, :func:`sample` draws a minibatch. The rules are
-those of :class:`trifolium.Buffer`; ``Buffer.state`` and ``Buffer.from_state`` convert.
+:func:`init` makes a state, :func:`add` and :func:`extend` write steps, :func:`sample` and
+:func:`sample_sequences` draw minibatches. The rules are those of
+:class:`trifolium.Buffer`; ``Buffer.state`` and ``Buffer.from_state`` convert.
 
 >>> import numpy as np
 >>> from trifolium import replay
@@ -17,11 +18,13 @@ True
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trifolium import _checks as checks
 from trifolium._checks import Field
 from trifolium.backend import Array, Backend, device_of, get_backend
 from trifolium.replay.batch import Batch
 from trifolium.replay.graph import widetree
 from trifolium.replay.graph.draw import batch_of, checked_bits, drawn_by_priority, drawn_uniformly
+from trifolium.replay.graph.runs import batch_of_runs, runs_by_priority, runs_uniformly
 from trifolium.replay.graph.state import (
     Priorities,
     State,
@@ -33,11 +36,20 @@ from trifolium.replay.graph.state import (
 )
 from trifolium.replay.graph.write import checked_steps, converted, with_errors, with_steps
 from trifolium.replay.host.prioritized import Prioritized
-from trifolium.replay.rules.ordinals import DRAWS
+from trifolium.replay.rules.ordinals import DRAWS, Ordinals
 from trifolium.replay.rules.ring import continues
 from trifolium.replay.schema import BufferSpec, nested
 
-__all__ = ["add", "current_state", "drawable", "init", "sample", "update_priorities"]
+__all__ = [
+    "add",
+    "current_state",
+    "drawable",
+    "extend",
+    "init",
+    "sample",
+    "sample_sequences",
+    "update_priorities",
+]
 
 
 def init(  # noqa: D417 (most arguments are those of Buffer)
@@ -126,7 +138,8 @@ def add(
 
     Arguments mean what they mean for :meth:`trifolium.Buffer.add`: with several streams, and no
     ``stream`` given, each has a leading axis [n_streams]. Before that there may be an axis [T] of
-    steps, oldest first, as a rollout leaves them; ``where`` [n_streams] is for single steps.
+    steps, oldest first, as a rollout leaves them (see also :func:`extend`); ``where`` [n_streams] is
+    for single steps.
 
     Only shapes and dtypes are checked, since a graph can't check values. Integers that don't fit in
     the dtype stored wrap around.
@@ -141,11 +154,11 @@ def add(
     >>> state.sizes.tolist()
     [5, 5]
     """
-    state = native(state)
-    streams, steps = checked_steps(
+    return _extended(
         state,
         stream,
         extras,
+        None,
         obs=obs,
         action=action,
         reward=reward,
@@ -154,7 +167,61 @@ def add(
         next_obs=next_obs,
         where=where,
     )
-    return with_steps(state, streams, steps)
+
+
+def extend(  # noqa: D417 (most arguments are those of add)
+    state: State,
+    obs: Any,
+    action: Any,
+    reward: Any,
+    done: Any,
+    *,
+    truncated: Any = False,
+    next_obs: Any = None,
+    stream: Any = None,
+    boundary_rows: int | None = None,
+    **extras: Any,
+) -> State:
+    """Store T steps, or T steps of every stream, and return the new state.
+
+    It is :func:`add` with an axis [T], but that few rows can be set aside for observations after
+    truncated steps. How many there are depends on values, which a graph can't look at: without
+    ``boundary_rows``, where ``next_obs`` is given, one is set aside for each step, and a chunk costs
+    twice what its steps do. The state given must not be used again.
+
+    Args:
+        boundary_rows: how many observations after truncated steps a stream has in a chunk at most, at
+            least 1; None for any number. A given successor that differs from what follows counts too,
+            also that of the last step before the chunk. Further truncated steps are stored as if their
+            next observation were not known: they are invalid in ``sample``.
+
+    Raises:
+        ValueError, TypeError: an argument has the wrong shape, dtype or name.
+
+    >>> import numpy as np
+    >>> state, zeros = init(100, (1,)), np.zeros(4, int)
+    >>> obs, cut = np.arange(4.0)[:, None], np.arange(4) == 1
+    >>> state = extend(
+    ...     state, obs, zeros, zeros, zeros, truncated=cut, next_obs=obs + 1, boundary_rows=2
+    ... )
+    >>> state.sizes.tolist()
+    [5]
+    """
+    if boundary_rows is not None:
+        boundary_rows = checks.integer("boundary_rows", boundary_rows, 1)
+    return _extended(
+        state,
+        stream,
+        extras,
+        boundary_rows,
+        obs=obs,
+        action=action,
+        reward=reward,
+        done=done,
+        truncated=truncated,
+        next_obs=next_obs,
+        where=None,
+    )
 
 
 def sample(
@@ -186,15 +253,64 @@ def sample(
     Raises:
         ValueError, TypeError: ``bits`` is not such an array, or ``draw`` is unknown.
     """
-    state = native(state)
-    bits = checked_bits(state, bits)
-    if draw not in DRAWS:
-        raise ValueError(f"draw={draw!r}; expected one of {', '.join(DRAWS)}")
+    state, bits, ordinals, beta = _checked_draw(state, bits, draw, beta)
     if state.priorities is None:
-        return batch_of(state, drawn_uniformly(state, bits, DRAWS[draw]), flatten)
-    if beta is not None:
-        beta = converted(state, Field("beta", (), "float32"), beta)
-    return batch_of(state, drawn_by_priority(state, bits, beta), flatten)
+        return batch_of(state, drawn_uniformly(state, bits, ordinals), flatten)
+    return batch_of(state, drawn_by_priority(state, state.priorities.tree, bits, beta), flatten)
+
+
+def sample_sequences(
+    state: State,
+    bits: Array,
+    length: int,
+    *,
+    within_episode: bool = False,
+    draw: str = "stratified",
+    beta: Any = None,
+    flatten: bool = True,
+) -> Batch:
+    """Draw runs of ``length`` consecutive rows of a stream.
+
+    They are those of :meth:`trifolium.Buffer.sample_sequences`. Where rows are drawn by priority, runs
+    are drawn by the priority of their first row, one from each of B segments of the total.
+
+    Time does not grow with the memory where rows are drawn uniformly and ``within_episode`` is False;
+    else every row of the memory is looked at, in a few operations on whole arrays.
+
+    Args:
+        state: the state to draw from.
+        bits: [B, 2], as for :func:`sample`.
+        length: rows in each run, at least 1. A compiled function has one length.
+        within_episode: whether only runs are drawn that lie in one episode, without blank rows or
+            observations after a truncated step inside.
+        draw: as for :func:`sample`, of runs.
+        beta: as for :func:`sample`.
+        flatten: as for :meth:`trifolium.Buffer.sample`.
+
+    Returns:
+        A batch with a time axis: [B, length, ...]; ``indices`` [B] are of the first rows. Missing runs
+        are invalid, with an index of -1.
+
+    Raises:
+        ValueError, TypeError: ``bits`` is not such an array, or an option is wrong.
+
+    >>> import numpy as np
+    >>> state = init(100, (2,))
+    >>> for step in range(10):
+    ...     state = add(state, [float(step), 0.0], 0, 1.0, step == 4)
+    >>> bits = np.random.default_rng(0).integers(2**30, size=(6, 2))
+    >>> batch = sample_sequences(state, bits, 3, within_episode=True)
+    >>> batch.states.shape, sorted(batch.indices.tolist())
+    ((6, 3, 2), [-1, 0, 1, 2, 5, 6])
+    """
+    state, bits, ordinals, beta = _checked_draw(state, bits, draw, beta)
+    length = checks.integer("length", length, 1)
+    within_episode = checks.flag("within_episode", within_episode)
+    if state.priorities is None:
+        found = runs_uniformly(state, bits, ordinals, length, within_episode=within_episode)
+    else:
+        found = runs_by_priority(state, bits, beta, length, within_episode=within_episode)
+    return batch_of_runs(state, found, length, flatten)
 
 
 def update_priorities(state: State, indices: Array, td: Array) -> State:
@@ -262,6 +378,30 @@ def current_state(state: State) -> Any:
         newest = xp.where(shown, newest, xp.zeros_like(newest))
         found.append(xp.reshape(newest, (*lead, *leaf.shape)))
     return nested(spec.leaves, found)
+
+
+def _extended(
+    state: State,
+    stream: Any,
+    extras: Mapping[str, Any],
+    boundary_rows: int | None,
+    **given: Any,
+) -> State:
+    state = native(state)
+    return with_steps(state, *checked_steps(state, stream, extras, **given), boundary_rows)
+
+
+def _checked_draw(
+    state: State, bits: Array, draw: str, beta: Any
+) -> tuple[State, Array, Ordinals, Array | None]:
+    """Return the arguments of a draw in their final types."""
+    state = native(state)
+    bits = checked_bits(state, bits)
+    if draw not in DRAWS:
+        raise ValueError(f"draw={draw!r}; expected one of {', '.join(DRAWS)}")
+    if beta is not None and state.priorities is not None:
+        beta = converted(state, Field("beta", (), "float32"), beta)
+    return state, bits, DRAWS[draw], beta
 
 
 def _no_priorities(backend: Backend, capacity: int) -> Priorities:

@@ -1,5 +1,6 @@
 """Tests of the functional form of the replay memory, for every backend."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -95,6 +96,24 @@ class FunctionalSuite:
                 apart = functions.add(apart, **on_device(backend, now))
             _check_same_state(together, apart)
 
+    def test_few_places_for_boundary_rows(self, backend: Backend, functions: Functions) -> None:
+        """Where they are enough nothing changes; truncations beyond have no known successor."""
+        chunk, apart = (replay.init(30, (2,), backend=backend) for _ in range(2))
+        for seed, truncations in enumerate([0, 1, 2, 3, 5, 2]):
+            steps = rollout(5, 1, seed) | {"done": np.zeros(5, bool)}
+            places = np.sort(np.random.default_rng(seed).permutation(5)[:truncations])
+            steps["truncated"] = np.isin(np.arange(5), places)
+            following = np.roll(steps["obs"], -1, axis=0)
+            steps["next_obs"] = following + steps["truncated"][:, None]
+            chunk = functions.extend(chunk, 2, **on_device(backend, steps))
+            waits = backend.to_numpy(apart.has_successor)[0]  # for a row that does not come
+            for step in range(5):
+                now = {name: each[step] for name, each in steps.items()}
+                if step in places[2 - waits :]:
+                    now["next_obs"] = None
+                apart = functions.add(apart, **on_device(backend, now))
+            _check_same_state(chunk, apart)
+
     def test_rows_are_missing_where_there_are_too_few(
         self, backend: Backend, functions: Functions
     ) -> None:
@@ -114,6 +133,48 @@ class FunctionalSuite:
                 del steps["truncated"], steps["next_obs"]
                 steps["done"] = np.zeros_like(steps["done"], bool)
                 state = functions.add(state, **on_device(backend, steps))
+
+    @pytest.mark.parametrize("draw", ["subset", "independent"])
+    def test_runs_within_an_episode_are_drawn_alike(
+        self, backend: Backend, functions: Functions, draw: str
+    ) -> None:
+        """Chi-square over all of them, of episodes of 1 to 5 steps."""
+        state = replay.init(40, (1,), backend=backend)
+        ends = [place == episode % 5 for episode in range(20) for place in range(1 + episode % 5)]
+        done = np.array(ends[:56])
+        steps = rollout(56, 1, 0) | {"obs": np.zeros((56, 1), np.float32), "done": done}
+        del steps["truncated"], steps["next_obs"]
+        state = functions.add(state, **on_device(backend, steps))
+        expected = [n for n in range(16, 53) if not done[n : n + 2].any()]
+        counts = dict.fromkeys(expected, 0)
+        rng, size = np.random.default_rng(0), 6
+        for _ in range(300):
+            bits = random_bits(backend, rng, size)
+            how: Any = {"length": 3, "within_episode": True, "draw": draw}
+            found = functions.sample_sequences(state, bits, **how)
+            indices = backend.to_numpy(found.indices).tolist()
+            assert draw == "independent" or len(set(indices)) == size
+            for index in indices:
+                counts[index] += 1
+        mean = 300 * size / len(expected)
+        spread = 1 - (size - 1) / (len(expected) - 1) if draw == "subset" else 1.0
+        chi_square = sum((count - mean) ** 2 / mean for count in counts.values()) / spread
+        freedom = len(expected) - 1
+        assert abs(chi_square - freedom) < 4 * (2 * freedom) ** 0.5
+
+    def test_bad_draws_of_runs_are_refused(self, backend: Backend) -> None:
+        """The error names the argument."""
+        state = replay.init(8, (2,), backend=backend)
+        bits = random_bits(backend, np.random.default_rng(0), 4)
+        for options, error in (
+            ({"length": 0}, "length=0"),
+            ({"length": 2, "draw": "all"}, "draw='all'"),
+            ({"length": 2, "within_episode": 3}, "within_episode=3"),
+        ):
+            with pytest.raises((TypeError, ValueError), match=error):
+                replay.sample_sequences(state, bits, **options)
+        with pytest.raises(ValueError, match="boundary_rows=0"):
+            replay.extend(state, np.zeros((2, 2)), [0, 0], [0, 0], [0, 0], boundary_rows=0)
 
     def test_nothing_is_drawn_by_priority_where_nothing_is_valid(
         self, backend: Backend, functions: Functions
@@ -232,9 +293,12 @@ def rollout(n_steps: int, n_streams: int, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def on_device(backend: Backend, steps: dict[str, np.ndarray]) -> dict[str, Any]:
+def on_device(backend: Backend, steps: Mapping[str, np.ndarray | None]) -> dict[str, Any]:
     """Return copies of host arrays on the device."""
-    return {name: backend.from_numpy(np.array(each)) for name, each in steps.items()}
+    return {
+        name: None if each is None else backend.from_numpy(np.array(each))
+        for name, each in steps.items()
+    }
 
 
 def _contents(buffer: Buffer) -> dict[str, Any]:

@@ -22,7 +22,7 @@ HISTORIES = [
 
 
 OPERATIONS = ["add", "add", "add", "add each", "extend", "extend each", "end"]
-OPERATIONS += ["add empty", "add from", "draw", "clear"]
+OPERATIONS += ["add empty", "add from", "draw", "draw runs", "clear"]
 
 
 def wander(twin: Twin, seed: int, operations: int, check: Callable[[Twin], object]) -> None:
@@ -63,6 +63,8 @@ def wander(twin: Twin, seed: int, operations: int, check: Callable[[Twin], objec
                 drawn += twin.check_sequences(2, 1)
                 indices = drawn[-24::4]
                 twin.update_priorities(indices, [rng.uniform(-4, 4) for _ in indices])
+            case "draw runs" if not twin.options.prioritized:
+                twin.check_sequences(2, 3, within_episode=n_streams > 1)
             case "clear" if rng.random() < 0.3:
                 twin.clear()
         check(twin)

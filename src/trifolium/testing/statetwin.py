@@ -47,14 +47,28 @@ class Functions:
         self.current_state = compile(replay.current_state)
         self.drawable = compile(replay.drawable)
         self._sample = cache(lambda **how: compile(partial(replay.sample, **how)))
+        self._sequences = cache(lambda **how: compile(partial(replay.sample_sequences, **how)))
+        self._extend = cache(
+            lambda most: compile(
+                lambda state, steps: replay.extend(state, boundary_rows=most, **steps), donate=(0,)
+            )
+        )
 
     def add(self, state: State, **steps: Any) -> State:
         """Store steps; the state given must not be used again."""
         return self._add(state, steps)
 
+    def extend(self, state: State, boundary_rows: int, **steps: Any) -> State:
+        """Store a chunk of steps; the state given must not be used again."""
+        return self._extend(boundary_rows)(state, steps)
+
     def sample(self, state: State, bits: Array, **how: Any) -> Batch:
         """Draw a minibatch."""
         return self._sample(**how)(state, bits)
+
+    def sample_sequences(self, state: State, bits: Array, **how: Any) -> Batch:
+        """Draw a minibatch of runs."""
+        return self._sequences(**how)(state, bits)
 
 
 class StateBuffer:
@@ -116,6 +130,20 @@ class StateBuffer:
         if self.state.priorities is None:
             available = int(self.state.backend.to_numpy(self.functions.drawable(self.state)))
             assert len(set(indices[drawn].tolist())) == len(drawn) == min(size, available)
+        if len(drawn) < batch_size:
+            raise NotEnoughTransitions(batch_size, len(drawn))
+        return self._part(found, drawn[:batch_size])
+
+    def sample_sequences(self, batch_size: int, length: int, *, within_episode: bool) -> Batch:
+        """Draw runs: as many as tests ever ask for, of which some are returned."""
+        assert batch_size <= FEW
+        bits = random_bits(self.state.backend, self.rng, FEW)
+        draw = "subset" if within_episode else "stratified"
+        how = {"length": length, "within_episode": within_episode, "draw": draw}
+        found = self.functions.sample_sequences(self.state, bits, **how)
+        indices = self.state.backend.to_numpy(found.indices)
+        drawn = np.flatnonzero(indices >= 0)
+        assert not self.state.backend.to_numpy(found.valid)[indices < 0].any()
         if len(drawn) < batch_size:
             raise NotEnoughTransitions(batch_size, len(drawn))
         return self._part(found, drawn[:batch_size])

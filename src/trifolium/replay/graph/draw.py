@@ -12,7 +12,14 @@ from trifolium.replay.rules.priorities import importance_weights
 from trifolium.replay.rules.ring import locate
 from trifolium.replay.rules.windows import scalars, windows
 
-__all__ = ["DrawnRows", "batch_of", "checked_bits", "drawn_by_priority", "drawn_uniformly"]
+__all__ = [
+    "DrawnRows",
+    "batch_of",
+    "checked_bits",
+    "drawn_by_priority",
+    "drawn_uniformly",
+    "identified",
+]
 
 
 class DrawnRows(NamedTuple):
@@ -35,10 +42,10 @@ def checked_bits(state: State, bits: Array) -> Array:
     return xp.astype(bits, state.written.dtype, copy=False)
 
 
-def drawn_uniformly(state: State, bits: Array, draw: Ordinals) -> DrawnRows:
-    """Draw from all rows alike, by a function of :mod:`trifolium.replay.rules.ordinals`."""
+def drawn_uniformly(state: State, bits: Array, draw: Ordinals, span: int = 1) -> DrawnRows:
+    """Draw from all runs of ``span`` rows alike, by a function of ``rules.ordinals``."""
     xp = state.backend.xp
-    available = counts(state)
+    available = counts(state, span)
     ends = running_sum(xp, available)
     ordinals, drawn = draw(xp, bits, ends[-1])
     streams, places = ordinals * 0, ordinals
@@ -48,19 +55,27 @@ def drawn_uniformly(state: State, bits: Array, draw: Ordinals) -> DrawnRows:
     return DrawnRows(streams, ages, xp.ones_like(ordinals, dtype=state.rewards.dtype), drawn)
 
 
-def drawn_by_priority(state: State, bits: Array, beta: Any) -> DrawnRows:
-    """Draw in proportion to mass; weights are corrected by ``beta``, None for that of the options."""
-    assert state.priorities is not None
+def drawn_by_priority(state: State, tree: Array, bits: Array, beta: Any) -> DrawnRows:
+    """Draw in proportion to the masses of ``tree``.
+
+    Weights are corrected by ``beta``, None for that of the options.
+    """
     assert state.priority_options is not None
-    xp, length = state.backend.xp, state.spec.window.length
-    rows, masses = widetree.find(state.backend, state.priorities.tree, state.capacity, bits)
+    xp = state.backend.xp
+    rows, masses = widetree.find(state.backend, tree, state.capacity, bits)
     drawn = masses > 0
-    streams = rows // length
-    ages = (state.backend.take(state.written, streams) - 1 - rows) % length
+    streams, ages = identified(state, rows)
     beta = state.priority_options.beta if beta is None else beta
     least = xp.min(xp.where(drawn, masses, xp.max(masses)))
     weights = importance_weights(least, xp.where(drawn, masses, 1.0), beta)
     return DrawnRows(streams, ages, xp.where(drawn, weights, 0.0), drawn)
+
+
+def identified(state: State, rows: Array) -> tuple[Array, Array]:
+    """Return (streams, ages), each [N], of ``rows`` [N]."""
+    length = state.spec.window.length
+    streams = rows // length
+    return streams, (state.backend.take(state.written, streams) - 1 - rows) % length
 
 
 def batch_of(state: State, found: DrawnRows, flatten: bool) -> Batch:

@@ -19,6 +19,7 @@ __all__ = [
     "check_capacity",
     "counts",
     "native",
+    "newest_marks",
     "numbers",
     "of_age",
     "older_than",
@@ -161,11 +162,15 @@ def skipped(state: State) -> int:
     return skipped_rows(state.spec.n_frames, pad=state.spec.window.pad)
 
 
-def counts(state: State) -> Array:
-    """Return how many rows can be drawn from each stream: [n_streams]."""
+def newest_marks(state: State) -> Array:
+    """Return [n_streams] uint8, the marks of the newest rows; any value where nothing is stored."""
     streams = numbers(state, 0, state.spec.n_streams)
-    newest = state.backend.take(state.marks, of_age(state, streams, streams * 0))
-    return drawable_counts(state.backend.xp, state.sizes, newest, skipped(state))
+    return state.backend.take(state.marks, of_age(state, streams, streams * 0))
+
+
+def counts(state: State, span: int = 1) -> Array:
+    """Return how many runs of ``span`` rows can be drawn from each stream: [n_streams]."""
+    return drawable_counts(state.backend.xp, state.sizes, newest_marks(state), skipped(state), span)
 
 
 def valid_of_age(state: State, streams: Array, ages: Array) -> tuple[Array, Array]:

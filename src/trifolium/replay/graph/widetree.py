@@ -6,15 +6,14 @@ itself: a sum is right to some parts in ten million, and a leaf whose mass is ne
 is drawn with its probability to about one part in ten thousand.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
-
-import numpy as np
 
 from trifolium.backend import Array, Backend, device_of
 from trifolium.replay.rules.ordinals import BITS, running_sum
 
-__all__ = ["assign", "find", "grown", "levels", "size", "total"]
+__all__ = ["assign", "find", "grown", "levels", "locate", "size", "total"]
 
 FAN_OUT = 8
 
@@ -40,19 +39,19 @@ def size(capacity: int) -> int:
     return first + nodes
 
 
-def grown(leaves: np.ndarray) -> np.ndarray:
-    """Return the tree over the masses ``leaves`` [capacity], on the host.
+def grown(xp: Any, leaves: Array) -> Array:
+    """Return the tree over the masses ``leaves`` [capacity], in their dtype.
 
-    >>> total(np, grown(np.ones(100)))
+    >>> import numpy as np
+    >>> total(np, grown(np, np.ones(100, np.float32)))
     np.float32(100.0)
     """
-    places = levels(len(leaves))
-    tree = np.zeros(size(len(leaves)), np.float32)
-    tree[: len(leaves)] = leaves
-    for (first, nodes), (above, _) in pairwise(places):
-        blocks = tree[first : first + nodes].reshape(-1, FAN_OUT)
-        tree[above : above + len(blocks)] = _sums(blocks)
-    return tree
+    found, level = [], leaves
+    for _, nodes in levels(leaves.shape[0]):
+        spare = xp.zeros((nodes - level.shape[0],), dtype=level.dtype, device=device_of(level))
+        found.append(xp.concat([level, spare]))
+        level = _sums(xp.reshape(found[-1], (-1, FAN_OUT)))
+    return xp.concat(found)
 
 
 def assign(backend: Backend, tree: Array, capacity: int, leaves: Array, masses: Array) -> Array:
@@ -72,7 +71,7 @@ def assign(backend: Backend, tree: Array, capacity: int, leaves: Array, masses: 
 
 def total(xp: Any, tree: Array) -> Array:
     """Return the sum of all masses."""
-    return xp.sum(tree[-FAN_OUT:])
+    return xp.sum(tree[-FAN_OUT:], dtype=tree.dtype)
 
 
 def find(backend: Backend, tree: Array, capacity: int, bits: Array) -> tuple[Array, Array]:
@@ -91,13 +90,44 @@ def find(backend: Backend, tree: Array, capacity: int, bits: Array) -> tuple[Arr
     nodes = xp.zeros_like(bits[:, 0])
     masses = xp.zeros_like(segment) + total(xp, tree)
     remaining = (segment + _fractions(xp, bits[:, 0], tree.dtype)) / batch_size * masses
-    for level in range(len(places) - 1, -1, -1):
-        if level == halfway - 1:
-            remaining = _fractions(xp, bits[:, 1], tree.dtype) * masses
-        children = _children(backend, tree, places[level][0], nodes)
-        child, masses, remaining = _chosen(xp, children, remaining, bits.dtype)
-        nodes = nodes * FAN_OUT + child
+    nodes, masses, _ = _descended(backend, tree, places[halfway:], nodes, masses, remaining)
+    remaining = _fractions(xp, bits[:, 1], tree.dtype) * masses
+    nodes, masses, _ = _descended(backend, tree, places[:halfway], nodes, masses, remaining)
     return nodes, masses
+
+
+def locate(backend: Backend, tree: Array, capacity: int, ordinals: Array) -> Array:
+    """Return the leaves [B] that hold the units numbered ``ordinals`` [B], where masses are integers.
+
+    >>> import numpy as np
+    >>> from trifolium import get_backend
+    >>> tree = grown(np, np.array([0, 1, 0, 2]))
+    >>> locate(get_backend("numpy"), tree, 4, np.array([0, 1, 2])).tolist()
+    [1, 3, 3]
+    """
+    nothing = backend.xp.zeros_like(ordinals)
+    nodes, _, _ = _descended(backend, tree, levels(capacity), nothing, nothing, ordinals)
+    return nodes
+
+
+def _descended(
+    backend: Backend,
+    tree: Array,
+    places: Sequence[tuple[int, int]],
+    nodes: Array,
+    masses: Array,
+    remaining: Array,
+) -> tuple[Array, Array, Array]:
+    """Go down the levels at ``places`` from ``nodes`` [B], to where ``remaining`` [B] leads.
+
+    Returns:
+        (nodes of the first of the levels, their masses, what remains), each [B].
+    """
+    for first, _ in reversed(places):
+        children = _children(backend, tree, first, nodes)
+        child, masses, remaining = _chosen(backend.xp, children, remaining, nodes.dtype)
+        nodes = nodes * FAN_OUT + child
+    return nodes, masses, remaining
 
 
 def _chosen(xp: Any, masses: Array, targets: Array, dtype: Any) -> tuple[Array, Array, Array]:

@@ -17,6 +17,7 @@ from trifolium.replay.rules.chunk import (
     chosen_marks,
     differs,
     layout,
+    limited,
     step_marks,
     steps_cut,
 )
@@ -43,28 +44,38 @@ def checked_steps(
     return streams, chunk
 
 
-def with_steps(state: State, streams: Array, steps: Chunk) -> State:
+def with_steps(state: State, streams: Array, steps: Chunk, boundary_rows: int | None = None) -> State:
     """Return the state with steps of ``streams`` [S].
 
     How many rows are written can't depend on values in a graph. So each stream has as many places as
     the steps may take, and the places that are not needed are written with what they hold already.
+
+    Args:
+        state: the state to add to.
+        streams: the streams that are written.
+        steps: their steps.
+        boundary_rows: places for boundary rows of each stream; None for as many as there may be.
     """
     if not steps.terminated.shape[0]:
         return state
     backend, xp = state.backend, state.backend.xp
     n_steps, known = steps.terminated.shape[0], steps.following is not None
     newest = of_age(state, streams, xp.zeros_like(streams))
-    cuts = _cuts(state, streams, steps)
+    cuts, truncated = _cuts(state, streams, steps), steps.truncated
+    most = n_steps + 1 if known else 1  # boundary rows; one may come before the first step
+    unknown = None if known else truncated
+    if known and boundary_rows is not None and boundary_rows < most:
+        most = boundary_rows
+        cuts, unknown = limited(xp, cuts, most)
+        truncated = truncated | unknown
     before = backend.take(state.marks, newest)
     cut = xp.where(cuts.start, before | TRUNCATED, before)
     written = replace(state, marks=backend.put(state.marks, newest, cut))
     # the marks are read again, from what was written: XLA copies an array that is read after a write
     opens = ends_episode(backend.take(written.marks, newest))
     opens = opens | (backend.take(state.sizes, streams) == 0)
-    marks = step_marks(
-        xp, state.marks.dtype, opens, steps.terminated, steps.truncated, cuts, known=known
-    )
-    most = min((2 if known else 1) * n_steps + 1, state.spec.window.length)
+    marks = step_marks(xp, state.marks.dtype, opens, steps.terminated, truncated, cuts, unknown)
+    most = min(n_steps + most, state.spec.window.length)
     places = layout(xp, cuts, most, state.written.dtype, steps.taken)
     written = _put(written, streams, places, steps, marks)
     written = _with_successors(written, streams, steps)

@@ -31,6 +31,7 @@ from trifolium.replay.rules.marks import (
     TRUNCATED,
     UNKNOWN,
 )
+from trifolium.replay.rules.runs import unbroken
 from trifolium.replay.rules.steps import Chunk, Step, Steps
 from trifolium.replay.rules.windows import scalars, stack, valid, windows
 from trifolium.replay.schema import BufferSpec
@@ -144,9 +145,9 @@ class Store:
         """Write T steps of each of ``streams`` [S]."""
         ring, known = self.ring, steps.following is not None
         cuts = self._cuts(streams, steps)
-        marks = step_marks(
-            np, np.uint8, ring.opens(streams), steps.terminated, steps.truncated, cuts, known=known
-        )
+        terminated, truncated = steps.terminated, steps.truncated
+        unknown = None if known else truncated
+        marks = step_marks(np, np.uint8, ring.opens(streams), terminated, truncated, cuts, unknown)
         pending = {name: value[streams] for name, value in self.successors.arrays.items()}
         ring.cut(streams[cuts.start])
         n_steps = len(steps.terminated)
@@ -185,7 +186,7 @@ class Store:
             self.successors.drop(streams)
         else:
             last = slice((n_steps - 1) * len(streams), None)
-            goes_on = ~(steps.terminated[-1] | steps.truncated[-1])
+            goes_on = ~(terminated[-1] | truncated[-1])
             newest_ones = {name: value[last] for name, value in steps.following.items()}
             self.successors.give_each(streams, newest_ones, goes_on)
 
@@ -293,9 +294,7 @@ class Store:
         """
         serials = (firsts[:, None] + np.arange(length)).reshape(-1)
         rows = self.ring.rows(np.repeat(streams, length), serials)
-        marks = self.ring.marks[rows].reshape(-1, length)
-        ended = ((marks[:, :-1] & ENDED) != 0).any(axis=1)
-        found: np.ndarray = ~(ended | ((marks & NO_TRANSITION) != 0).any(axis=1))
+        found: np.ndarray = unbroken(np, self.ring.marks[rows].reshape(-1, length))
         return found
 
     def recent(self, stream: int) -> list[np.ndarray]:

@@ -41,7 +41,7 @@ def to_state(spec: BufferSpec, backend: Backend, store: Store, sampler: Sampler)
         return state
     masses, largest = sampler.masses(store)
     priorities = Priorities(
-        backend.from_numpy(widetree.grown(masses)),
+        backend.from_numpy(widetree.grown(np, masses.astype(np.float32))),
         backend.from_numpy(np.array([largest], np.float32)),
     )
     return replace(state, priorities=priorities, priority_options=sampler.priority_options)

@@ -18,6 +18,7 @@ __all__ = [
     "chosen_marks",
     "differs",
     "layout",
+    "limited",
     "step_marks",
     "steps_cut",
 ]
@@ -87,8 +88,21 @@ def steps_cut(
     return xp.concat([truncated[:-1, :] | (goes_on & unlike), truncated[-1:, :]], axis=0)
 
 
+def limited(xp: Any, cuts: Cuts, most: int) -> tuple[Cuts, Array]:
+    """Return the first ``most`` >= 1 of the ``cuts`` of each stream, and [T, S] where others are."""
+    place = running_sum(xp, xp.astype(cuts.after, xp.int32).T).T
+    place = place + xp.astype(cuts.start, xp.int32)[None, :]
+    return Cuts(cuts.start, cuts.after & (place <= most)), cuts.after & (place > most)
+
+
 def step_marks(
-    xp: Any, dtype: Any, opens: Array, terminated: Array, truncated: Array, cuts: Cuts, *, known: bool
+    xp: Any,
+    dtype: Any,
+    opens: Array,
+    terminated: Array,
+    truncated: Array,
+    cuts: Cuts,
+    unknown: Array | None,
 ) -> Array:
     """Return the marks of the rows of the steps: [T, S].
 
@@ -99,7 +113,7 @@ def step_marks(
         terminated: [T, S] bool.
         truncated: [T, S] bool, False where ``terminated`` is True.
         cuts: where boundary rows are.
-        known: whether the observations after the steps were given.
+        unknown: [T, S] bool, which of the truncated steps have no known successor; None for none.
     """
     ended = terminated | truncated | cuts.after
     first = xp.concat([(opens | cuts.start)[None, :], ended[:-1, :]], axis=0)
@@ -108,7 +122,7 @@ def step_marks(
         + xp.astype(terminated, dtype) * TERMINATED
         + xp.astype(truncated | cuts.after, dtype) * TRUNCATED
     )
-    return marks if known else marks + xp.astype(truncated, dtype) * UNKNOWN
+    return marks if unknown is None else marks + xp.astype(unknown, dtype) * UNKNOWN
 
 
 def layout(xp: Any, cuts: Cuts, most: int, dtype: Any, taken: Array | None = None) -> Layout:
