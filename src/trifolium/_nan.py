@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,13 @@ def check_number(what: str, value: float) -> None:
         raise NanError(f"{what} is NaN")
 
 
-def check_observation(who: str, observation: np.ndarray) -> None:
-    """Raise NanError if the observation of ``who`` holds NaN."""
-    if observation.dtype.kind == "f" and np.isnan(observation).any():
-        raise NanError(f"the observation of {who} holds NaN")
+def check_observation(who: str, observation: Any, part: str = "") -> None:
+    """Raise NanError if the observation of ``who``, an array or a mapping of them, holds NaN."""
+    if isinstance(observation, Mapping):
+        for name, inner in observation.items():
+            check_observation(who, inner, f"{part}[{name!r}]")
+    elif observation.dtype.kind == "f" and np.isnan(observation).any():
+        raise NanError(f"the observation{part} of {who} holds NaN")
 
 
 def check_arrays(name: str, arrays: Mapping[str, np.ndarray]) -> None:

@@ -7,7 +7,15 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 
 import trifolium as tri
-from trifolium.agents import Flat, Image, Joined, ObservationSpec, OneHot, Passthrough
+from trifolium.agents import (
+    Flat,
+    Image,
+    Joined,
+    ObservationSpec,
+    OneHot,
+    Passthrough,
+    Structured,
+)
 
 
 class Mission(gym.Space):
@@ -134,6 +142,108 @@ def test_a_spec_of_ones_own():
     assert Distance().observe_each([(3, 4), (0, 1)], 2).tolist() == [[5], [1]]
 
 
+PARTS = spaces.Dict(
+    {
+        "camera": spaces.Box(0, 255, (2, 4, 3), np.uint8),
+        "mask": spaces.Box(0, 1, (5,), np.int8),
+        "board": spaces.Box(0, 1, (3, 3), bool),
+        "goal": spaces.Discrete(3),
+        "arm": spaces.Dict(
+            {"angle": spaces.Box(-1, 1, (2,), np.float64), "touch": spaces.MultiBinary(2)}
+        ),
+        "pair": spaces.Tuple((spaces.Box(-9, 9, (), np.int8), spaces.Box(0, 9, (2,), np.int64))),
+        "mission": spaces.Text(20),
+    }
+)
+SHAPE = {
+    "arm": {"angle": ((2,), "float32"), "touch": ((2,), "int8")},
+    "board": ((3, 3), "bool"),
+    "camera": ((2, 4, 3), "uint8"),
+    "goal": ((3,), "float32"),
+    "mask": ((5,), "int8"),
+    "pair": {"0": ((1,), "int8"), "1": ((2,), "float32")},
+}
+
+
+def same(found, expected):
+    """Return whether two observations, arrays or nested dicts of them, are equal."""
+    if isinstance(found, dict):
+        return found.keys() == expected.keys() and all(same(found[n], expected[n]) for n in found)
+    return found.dtype == expected.dtype and np.array_equal(found, expected)
+
+
+def test_a_structured_space_keeps_its_parts():
+    spec = ObservationSpec.from_space(PARTS, structured=True)
+    assert spec.is_structured
+    assert spec.shape == SHAPE
+    PARTS.seed(1)
+    seen = PARTS.sample()
+    found = spec.observe(seen)
+    expected = {
+        "arm": {"angle": seen["arm"]["angle"].astype(np.float32), "touch": seen["arm"]["touch"]},
+        "board": seen["board"],
+        "camera": seen["camera"],
+        "goal": np.eye(3, dtype=np.float32)[seen["goal"]],
+        "mask": seen["mask"],
+        "pair": {"0": np.array([seen["pair"][0]]), "1": seen["pair"][1].astype(np.float32)},
+    }
+    assert same(found, expected)
+    seen["camera"][:] ^= 1
+    assert same(found["camera"], seen["camera"] ^ 1)  # a copy
+
+
+def test_a_space_without_parts_is_the_same_in_a_structured_spec():
+    for space, observation, expected in CASES[:9]:
+        spec = ObservationSpec.from_space(space, structured=True)
+        assert not spec.is_structured
+        assert spec.observe(observation).tolist() == expected
+
+
+def test_a_batch_of_structured_observations_is_what_each_of_it_is():
+    space = spaces.Dict({name: part for name, part in PARTS.items() if name != "mission"})
+    batched = batch_space(space, 3)
+    batched.seed(3)
+    batch = batched.sample()
+
+    class OneByOne(ObservationSpec):
+        """A custom spec, which has no method for batches."""
+
+        def __init__(self):
+            super().__init__(SHAPE)
+
+        def observe(self, observation):
+            return spec.observe(observation)
+
+    spec = ObservationSpec.from_space(space, structured=True)
+    found = spec.observe_each(batch, 3)
+    assert found["arm"]["angle"].shape == (3, 2)
+    for i, one in enumerate(gym.vector.utils.iterate(batched, batch)):
+        assert same(tri.replay.batch.map_tree(lambda array, i=i: array[i], found), spec.observe(one))
+    assert same(OneByOne().observe_each(batch, 3), found)
+    assert OneByOne().shape == SHAPE
+
+
+def test_a_buffer_stores_what_a_structured_spec_makes(backend):
+    spec = ObservationSpec.from_space(PARTS, structured=True)
+    buffer = tri.Buffer(20, spec.shape, backend=backend, seed=0)
+    PARTS.seed(0)
+    seen = [spec.observe(PARTS.sample()) for _ in range(6)]
+    for observation in seen:
+        buffer.add(observation, 0, 0.0, False)
+    batch = buffer.sample(4, flatten=False)
+    for row, index in enumerate(batch.indices.tolist()):
+        state = tri.replay.batch.map_tree(lambda a, row=row: backend.to_numpy(a)[row, 0], batch.states)
+        assert same(state, seen[index])
+
+
+def test_arrays_of_given_shapes_are_taken_as_they_are():
+    spec = ObservationSpec.of_arrays({"a": 2, "b": {"c": ((1, 2), "uint8")}})
+    assert spec.shape == {"a": ((2,), "float32"), "b": {"c": ((1, 2), "uint8")}}
+    found = spec.observe({"a": [1, 2], "b": {"c": [[3, 4]]}})
+    assert same(found, {"a": np.float32([1, 2]), "b": {"c": np.uint8([[3, 4]])}})
+    assert isinstance(ObservationSpec.of_arrays((2, 2), "uint8"), Passthrough)
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [
@@ -167,6 +277,20 @@ def test_spaces_without_an_array_are_refused(space, message):
         (lambda: Joined({"a": Flat((2,))}).observe({"b": 1}), ValueError, "no part 'a'"),
         (lambda: Joined({"a": Flat((2,))}).observe({"a": 1}), ValueError, "in part 'a': observation"),
         (lambda: Joined({"a": Flat((2,))}).observe(3), ValueError, "no part 'a'"),
+        (
+            lambda: Joined([Structured([Flat((2,))])]),
+            TypeError,
+            r"parts\[0\] is a Structured; expected a spec of arrays",
+        ),
+        (lambda: Structured({"a": Flat((2,))}).observe({"b": 1}), ValueError, "no part 'a'"),
+        (
+            lambda: Structured({"a": Flat((2,))}).observe({"a": 1}),
+            ValueError,
+            "in part 'a': observation has shape",
+        ),
+        (lambda: Structured({}), ValueError, "shape is an empty mapping"),
+        (lambda: Structured({1: Flat(()), "1": Flat(())}), ValueError, "different names as text"),
+        (lambda: ObservationSpec.of_arrays({"a": {"b": -1}}), ValueError, r"shape\['a'\]\['b'\]"),
     ],
 )
 def test_bad_observations_are_named(observe, error, message):

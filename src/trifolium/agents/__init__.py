@@ -2,7 +2,15 @@
 
 from trifolium.agents.action import ActionSpec
 from trifolium.agents.agent import Agent
-from trifolium.agents.observation import Flat, Image, Joined, ObservationSpec, OneHot, Passthrough
+from trifolium.agents.observation import (
+    Flat,
+    Image,
+    Joined,
+    ObservationSpec,
+    OneHot,
+    Passthrough,
+    Structured,
+)
 
 __all__ = [
     "ActionSpec",
@@ -13,4 +21,5 @@ __all__ = [
     "ObservationSpec",
     "OneHot",
     "Passthrough",
+    "Structured",
 ]

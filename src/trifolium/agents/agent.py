@@ -1,6 +1,7 @@
 """Agent: a model that acts in a world and remembers."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from trifolium._nan import check_observation
 from trifolium.agents.action import ActionSpec
 from trifolium.agents.frames import FrameStacks
-from trifolium.agents.observation import ObservationSpec, Passthrough
+from trifolium.agents.observation import ObservationSpec
 from trifolium.agents.world import Turn, World
 from trifolium.errors import NanError, WorldError
 from trifolium.models import BaseModel
@@ -29,7 +30,7 @@ class Agent:
         check_nan: whether NaN in an observation or a reward is an error.
 
     Attributes:
-        observation: the newest observation, as an array.
+        observation: the newest observation, as an array or a mapping of arrays.
         episode_return: sum of the rewards of the episode so far.
         length: number of finished steps of the episode.
         is_over: whether the episode is over; the next look begins another.
@@ -59,24 +60,26 @@ class Agent:
         stream: int = 0,
         check_nan: bool = True,
     ) -> None:
-        memory = model.memory
+        spec = model.memory.spec
         self.name = name
         self.model = model
-        self.observation_spec = observation_spec or Passthrough(memory.obs_shape, memory.spec.obs_dtype)
+        if observation_spec is None:
+            observation_spec = ObservationSpec.of_arrays(spec.obs_shape, spec.obs_dtype)
+        self.observation_spec = observation_spec
         self.action_spec = action_spec or ActionSpec(model.action_space)
         self.stream = stream
         self._check_nan = check_nan
         check_fit(f"agent {name!r}", model, self.observation_spec, self.action_spec)
-        self._frames = FrameStacks(memory.n_frames, count=1)
+        self._frames = FrameStacks(spec.frames, count=1)
         self.begin()
 
     def begin(self) -> None:
         """Begin an episode: discard the state of the last one."""
-        self.observation: np.ndarray | None = None
+        self.observation: Any = None
         self.episode_return = 0.0
         self.length = 0
         self.is_over = False
-        self._state: np.ndarray | None = None
+        self._state: Any = None
         self._action: int | None = None
 
     def transition(self, world: World, *, remember: bool = True) -> bool:
@@ -122,7 +125,7 @@ class Agent:
             self._finish(turn.reward, turn.terminated, turn.truncated, observation, remember)
         self.episode_return += turn.reward
         if observation is not None:
-            self._state = self._frames.push(observation[None], np.array([self.length == 0]))[0]
+            self._state = self._frames.push_one(observation, first=self.length == 0)
         self.observation = observation
         return self.is_over
 
@@ -150,7 +153,7 @@ class Agent:
         reward: float,
         terminated: bool,
         truncated: bool,
-        successor: np.ndarray | None,
+        successor: Any,
         remember: bool,
     ) -> None:
         if remember:
@@ -166,7 +169,7 @@ class Agent:
         self.length += 1
         self._action = None
 
-    def _observed(self, world: World, shown: Any) -> np.ndarray:
+    def _observed(self, world: World, shown: Any) -> Any:
         try:
             observation = self.observation_spec.observe(shown)
         except (TypeError, ValueError) as error:
@@ -220,8 +223,8 @@ def check_fit(
     who: str, model: BaseModel, observation_spec: ObservationSpec, action_spec: ActionSpec
 ) -> None:
     """Raise ValueError unless ``model`` fits the observations and the number of actions."""
-    wanted, found = observation_spec.shape, model.memory.obs_shape
-    if wanted != found:
+    wanted, found = observation_spec.shape, model.memory.spec.obs_shape
+    if _shapes(wanted) != _shapes(found):
         raise ValueError(
             f"{who} has observations of shape {wanted} and its model has input_size={found}; "
             f"expected input_size={wanted}"
@@ -231,3 +234,10 @@ def check_fit(
             f"{who} has {action_spec.n} actions and its model has action_space={model.action_space}; "
             f"expected action_space={action_spec.n}"
         )
+
+
+def _shapes(kinds: Any) -> Any:
+    """Return shapes without the dtypes that those of structured observations have."""
+    if isinstance(kinds, Mapping):
+        return {name: _shapes(k) if isinstance(k, Mapping) else k[0] for name, k in kinds.items()}
+    return kinds

@@ -1,6 +1,11 @@
 """FrameStacks: stacks the newest observations to states while episodes are played."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+
+from trifolium.replay.batch import map_tree
 
 __all__ = ["FrameStacks"]
 
@@ -11,7 +16,8 @@ class FrameStacks:
     A memory with ``boundary="pad"`` returns the same states for these steps.
 
     Args:
-        n_frames: observations in a state.
+        n_frames: observations in a state; for structured observations perhaps a mapping from names at
+            the top level to numbers.
         count: number of episodes that are played at the same time.
 
     >>> stacks = FrameStacks(2, count=1)
@@ -21,18 +27,22 @@ class FrameStacks:
     [[[1.0], [2.0]]]
     """
 
-    def __init__(self, n_frames: int, count: int) -> None:
+    def __init__(self, n_frames: int | Mapping[str, int], count: int) -> None:
         self.n_frames = n_frames
         self.count = count
         self._states: np.ndarray | None = None
+        self._parts: dict[str, FrameStacks] = {}
 
-    def push(self, obs: np.ndarray, first: np.ndarray) -> np.ndarray:
+    def push(self, obs: Any, first: np.ndarray) -> Any:
         """Add the next observations and return the states: [count, n_frames, *obs_shape].
 
         Args:
-            obs: [count, *obs_shape].
+            obs: [count, *obs_shape], or a mapping of such arrays; the states are a mapping then.
             first: [count] bool, which of them begin an episode.
         """
+        if isinstance(obs, Mapping):
+            return {name: self._part(name).push(inner, first) for name, inner in obs.items()}
+        assert isinstance(self.n_frames, int)
         newest = obs[:, None]
         if self._states is None:
             self._states = np.zeros((self.count, self.n_frames, *obs.shape[1:]), obs.dtype)
@@ -41,3 +51,19 @@ class FrameStacks:
         if self.n_frames > 1:
             self._states[first, :-1] = 0
         return self._states
+
+    def push_one(self, obs: Any, *, first: bool) -> Any:
+        """Add the next observation [*obs_shape] of the only episode; return [n_frames, *obs_shape].
+
+        >>> FrameStacks(2, count=1).push_one({"speed": np.ones(1)}, first=True)["speed"].tolist()
+        [[0.0], [1.0]]
+        """
+        states = self.push(map_tree(lambda array: array[None], obs), np.array([first]))
+        return map_tree(lambda array: array[0], states)
+
+    def _part(self, name: str) -> "FrameStacks":
+        part = self._parts.get(name)
+        if part is None:
+            frames = self.n_frames if isinstance(self.n_frames, int) else self.n_frames[name]
+            part = self._parts[name] = FrameStacks(frames, self.count)
+        return part

@@ -12,41 +12,71 @@ import numpy as np
 from trifolium import _checks as checks
 from trifolium._checks import Field
 from trifolium.errors import WorldError
+from trifolium.replay.schema import leaves_of, nested
 
 if TYPE_CHECKING:
     import gymnasium as gym
 
-__all__ = ["Flat", "Image", "Joined", "ObservationSpec", "OneHot", "Passthrough"]
+__all__ = ["Flat", "Image", "Joined", "ObservationSpec", "OneHot", "Passthrough", "Structured"]
 
 
 class ObservationSpec(ABC):
-    """Converts observations to arrays of one shape and dtype.
+    """Converts observations to arrays of one shape and dtype, or to mappings of such arrays.
 
     A subclass implements :meth:`observe`; :meth:`observe_each` calls it for each observation.
 
     Args:
-        shape: shape of one array; the ``input_size`` of a model.
-        dtype: dtype of the arrays; the ``obs_dtype`` of a model.
+        shape: shape of one array, the ``input_size`` of a model. For structured observations a mapping
+            from names to a shape, to (shape, dtype), or to another mapping.
+        dtype: dtype of the arrays, the ``obs_dtype`` of a model; in a mapping, of those without a dtype
+            of their own.
     """
 
-    def __init__(self, shape: int | Sequence[int], dtype: str = "float32") -> None:
-        self.shape = checks.shape("shape", shape)
+    shape: Any  # a tuple, or a nested dict of (shape, dtype)
+
+    def __init__(self, shape: int | Sequence[int] | Mapping[str, Any], dtype: str = "float32") -> None:
         self.dtype = checks.dtype_name("dtype", dtype)
+        leaves = leaves_of(shape, dtype, 1, name="shape")
+        is_structured = isinstance(shape, Mapping)
+        self.shape = nested(leaves, [(each.shape, each.dtype) for each in leaves])
+        if not is_structured:
+            self.shape, _ = self.shape
+
+    @property
+    def is_structured(self) -> bool:
+        """Whether observations become mappings of arrays."""
+        return isinstance(self.shape, Mapping)
 
     @abstractmethod
-    def observe(self, observation: Any) -> np.ndarray:
-        """Return ``observation`` as a host array [*shape].
+    def observe(self, observation: Any) -> Any:
+        """Return ``observation`` as a host array [*shape], or as a mapping of such arrays.
 
         Raises:
             ValueError, TypeError: the observation does not fit this spec.
         """
 
-    def observe_each(self, observations: Any, count: int) -> np.ndarray:
+    def observe_each(self, observations: Any, count: int) -> Any:
         """Return ``count`` observations, as a vector environment batches them: [count, *shape]."""
-        return np.stack([self.observe(observations[i]) for i in range(count)])
+        return _stacked([self.observe(_one_of(observations, i)) for i in range(count)])
 
     @staticmethod
-    def from_space(space: gym.Space[Any]) -> ObservationSpec:
+    def of_arrays(shape: Any, dtype: str = "float32") -> ObservationSpec:
+        """Return the spec for observations that are arrays of the right shapes already.
+
+        Args:
+            shape: as for :class:`ObservationSpec`.
+            dtype: as for :class:`ObservationSpec`.
+
+        >>> ObservationSpec.of_arrays({"speed": 2}).observe({"speed": [1, 2]})
+        {'speed': array([1., 2.], dtype=float32)}
+        """
+        if not isinstance(shape, Mapping):
+            return Passthrough(shape, dtype)
+        leaves = leaves_of(shape, dtype, 1, name="shape")
+        return _kept(nested(leaves, [Passthrough(each.shape, each.dtype) for each in leaves]))
+
+    @staticmethod
+    def from_space(space: gym.Space[Any], *, structured: bool = False) -> ObservationSpec:
         """Return the spec for the observations of a Gymnasium space.
 
         =====================  =======================================================================
@@ -61,14 +91,23 @@ class ObservationSpec(ABC):
                                float32. Parts that are text are left out.
         =====================  =======================================================================
 
+        Args:
+            space: the observation space.
+            structured: whether the parts of a Dict or a Tuple stay apart (:class:`Structured`): each
+                becomes the array of the table, but a Box or MultiBinary of bool or int8 keeps its
+                shape and its dtype.
+
         Raises:
             WorldError: the space is not supported; the message lists the supported spaces.
 
         >>> import gymnasium as gym
         >>> ObservationSpec.from_space(gym.spaces.Discrete(4)).observe(2).tolist()
         [0.0, 0.0, 1.0, 0.0]
+        >>> pair = gym.spaces.Tuple((gym.spaces.Discrete(2), gym.spaces.MultiBinary(3)))
+        >>> ObservationSpec.from_space(pair, structured=True).shape
+        {'0': ((2,), 'float32'), '1': ((3,), 'int8')}
         """
-        return _of_space(space)
+        return _of_space(space, structured)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(shape={self.shape}, dtype={self.dtype!r})"
@@ -78,14 +117,14 @@ class _Batchwise(ObservationSpec):
     """A spec that converts a batch of observations at once."""
 
     @abstractmethod
-    def _encoded(self, observations: Any, count: int | None) -> np.ndarray:
+    def _encoded(self, observations: Any, count: int | None) -> Any:
         """Return [count, *shape], or [*shape] where ``count`` is None."""
 
-    def observe(self, observation: Any) -> np.ndarray:
+    def observe(self, observation: Any) -> Any:
         """Return ``observation`` as a host array [*shape]."""
         return self._encoded(observation, None)
 
-    def observe_each(self, observations: Any, count: int) -> np.ndarray:
+    def observe_each(self, observations: Any, count: int) -> Any:
         """Return ``count`` observations as [count, *shape]."""
         return self._encoded(observations, count)
 
@@ -205,7 +244,26 @@ class OneHot(_Batchwise):
         return encoded
 
 
-class Joined(_Batchwise):
+class _OfParts(_Batchwise):
+    """Base of Joined and Structured: the parts of a mapping or a sequence, each with a spec."""
+
+    parts: dict[Any, ObservationSpec]
+
+    def _part(self, key: Any, observations: Any, count: int | None) -> Any:
+        spec = self.parts[key]
+        try:
+            value = observations[key]
+        except (LookupError, TypeError):
+            raise ValueError(
+                f"observation has no part {key!r}; expected the parts {list(self.parts)}"
+            ) from None
+        try:
+            return spec.observe(value) if count is None else spec.observe_each(value, count)
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"in part {key!r}: {error}") from error
+
+
+class Joined(_OfParts):
     """Parts of a mapping or a sequence, flattened and concatenated, in float32.
 
     Args:
@@ -218,26 +276,76 @@ class Joined(_Batchwise):
     """
 
     def __init__(self, parts: Mapping[Any, ObservationSpec] | Sequence[ObservationSpec]) -> None:
-        self.parts = dict(parts if isinstance(parts, Mapping) else enumerate(parts))
+        self.parts = _by_key(parts)
+        for key, part in self.parts.items():
+            if part.is_structured:
+                raise TypeError(f"parts[{key!r}] is a {type(part).__name__}; expected a spec of arrays")
         super().__init__(sum(math.prod(part.shape) for part in self.parts.values()))
 
     def _encoded(self, observations: Any, count: int | None) -> np.ndarray:
-        found = [self._part(key, observations, count) for key in self.parts]
+        found = [self._part(k, observations, count).reshape((*_lead(count), -1)) for k in self.parts]
         return np.concatenate(found, axis=-1, dtype=np.float32)
 
-    def _part(self, key: Any, observations: Any, count: int | None) -> np.ndarray:
-        spec = self.parts[key]
-        try:
-            value = observations[key]
-        except (LookupError, TypeError):
-            raise ValueError(
-                f"observation has no part {key!r}; expected the parts {list(self.parts)}"
-            ) from None
-        try:
-            array = spec.observe(value) if count is None else spec.observe_each(value, count)
-        except (ValueError, TypeError) as error:
-            raise type(error)(f"in part {key!r}: {error}") from error
-        return array.reshape((*_lead(count), -1))
+
+class Structured(_OfParts):
+    """Parts of a mapping or a sequence as a mapping of arrays, for models with structured observations.
+
+    Args:
+        parts: key to the spec of that part, or specs by position; parts without a spec are ignored. The
+            names in the result are the keys as text, such as "0" and "1" for positions. A part may be
+            structured itself.
+
+    Attributes:
+        shape: mapping from names to (shape, dtype), or to another mapping; the ``input_size`` of a
+            model.
+
+    >>> spec = Structured({"place": OneHot(3), "speed": Passthrough((2,))})
+    >>> spec.shape
+    {'place': ((3,), 'float32'), 'speed': ((2,), 'float32')}
+    >>> spec.observe({"place": 1, "speed": [0.5, 2.0]})["place"].tolist()
+    [0.0, 1.0, 0.0]
+    """
+
+    def __init__(self, parts: Mapping[Any, ObservationSpec] | Sequence[ObservationSpec]) -> None:
+        self.parts = _by_key(parts)
+        self._names = {key: str(key) for key in self.parts}
+        if len(set(self._names.values())) < len(self.parts):
+            raise ValueError(f"parts has the keys {list(self.parts)}; expected different names as text")
+        super().__init__(
+            {
+                self._names[key]: part.shape if part.is_structured else (part.shape, part.dtype)
+                for key, part in self.parts.items()
+            }
+        )
+
+    def _encoded(self, observations: Any, count: int | None) -> dict[str, Any]:
+        return {name: self._part(key, observations, count) for key, name in self._names.items()}
+
+
+def _kept(specs: Mapping[str, Any]) -> Structured:
+    """Return the spec for a nested dict of specs."""
+    return Structured(
+        {name: _kept(each) if isinstance(each, dict) else each for name, each in specs.items()}
+    )
+
+
+def _by_key(parts: Mapping[Any, ObservationSpec] | Sequence[ObservationSpec]) -> dict[Any, Any]:
+    return dict(parts if isinstance(parts, Mapping) else enumerate(parts))
+
+
+def _one_of(observations: Any, index: int) -> Any:
+    """Return one observation of a batch, which has the structure of its space."""
+    if isinstance(observations, Mapping):
+        return {key: _one_of(part, index) for key, part in observations.items()}
+    if isinstance(observations, tuple):
+        return tuple(_one_of(part, index) for part in observations)
+    return observations[index]
+
+
+def _stacked(observed: Sequence[Any]) -> Any:
+    if isinstance(observed[0], Mapping):
+        return {name: _stacked([each[name] for each in observed]) for name in observed[0]}
+    return np.stack(observed)
 
 
 def _brief(numbers: np.ndarray) -> Any:
@@ -257,7 +365,7 @@ def _array(field: Field, observations: Any, count: int | None) -> np.ndarray:
 # Gymnasium's spaces
 
 
-def _of_space(space: gym.Space[Any]) -> ObservationSpec:
+def _of_space(space: gym.Space[Any], structured: bool) -> ObservationSpec:
     import gymnasium as gym  # here, as a world of your own needs no gymnasium
 
     match space:
@@ -270,9 +378,9 @@ def _of_space(space: gym.Space[Any]) -> ObservationSpec:
         case gym.spaces.MultiBinary():
             return Flat(space.shape)
         case gym.spaces.Dict():
-            return _of_parts(space, space.spaces)
+            return _of_parts(space, space.spaces, structured)
         case gym.spaces.Tuple():
-            return _of_parts(space, dict(enumerate(space.spaces)))
+            return _of_parts(space, dict(enumerate(space.spaces)), structured)
     raise WorldError(
         f"the observation space {space} has no array of a fixed shape; "
         "expected Box, Discrete, MultiDiscrete, MultiBinary, or a Dict or Tuple of these"
@@ -287,11 +395,27 @@ def _of_box(space: gym.spaces.Box) -> ObservationSpec:
     return Image(space.shape) if len(space.shape) == 3 else Passthrough(space.shape, "uint8")
 
 
-def _of_parts(space: gym.Space[Any], parts: Mapping[Any, gym.Space[Any]]) -> ObservationSpec:
-    specs = {key: _of_space(part) for key, part in parts.items() if not _is_text(part)}
+def _of_parts(
+    space: gym.Space[Any], parts: Mapping[Any, gym.Space[Any]], structured: bool
+) -> ObservationSpec:
+    of_part = _of_structured_part if structured else _of_joined_part
+    specs = {key: of_part(part) for key, part in parts.items() if not _is_text(part)}
     if not specs:
         raise WorldError(f"the observation space {space} has no numeric part")
-    return Joined(specs)
+    return Structured(specs) if structured else Joined(specs)
+
+
+def _of_joined_part(space: gym.Space[Any]) -> ObservationSpec:
+    return _of_space(space, structured=False)
+
+
+def _of_structured_part(space: gym.Space[Any]) -> ObservationSpec:
+    import gymnasium as gym
+
+    dtype = str(space.dtype)
+    if isinstance(space, gym.spaces.Box | gym.spaces.MultiBinary) and dtype in ("bool", "int8"):
+        return Passthrough(space.shape, dtype) if space.shape else Flat((), dtype)
+    return _of_space(space, structured=True)
 
 
 def _is_text(space: gym.Space[Any]) -> bool:

@@ -12,7 +12,7 @@ from trifolium.backend import Backend
 from trifolium.errors import BackendError
 from trifolium.replay.rules.windows import WindowShape
 
-__all__ = ["BufferSpec", "Leaf", "nested", "supported"]
+__all__ = ["BufferSpec", "Leaf", "leaves_of", "nested", "supported"]
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Leaf(NamedTuple):
 
     def named(self, argument: str) -> str:
         """Return how errors name it as a part of ``argument``: such as obs['camera']['left']."""
-        return argument + "".join(f"[{key!r}]" for key in self.path)
+        return _keyed(argument, self.path)
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class BufferSpec:
         """Return the options in their final types, or raise an error that names the bad one."""
         if action_dtype is None:
             action_dtype = backend.default_int
-        leaves = _leaves(obs_shape, obs_dtype, n_frames)
+        leaves = leaves_of(obs_shape, obs_dtype, n_frames)
         spec = cls(
             capacity=checks.integer("capacity", capacity, 1),
             leaves=leaves,
@@ -135,6 +135,13 @@ class BufferSpec:
             backend.dtype(dtype)  # raises where the backend has no such dtype
         return spec
 
+    @property
+    def frames(self) -> int | dict[str, int]:
+        """Frames in a state; of structured observations by name at the top level."""
+        if not self.is_structured:
+            return self.n_frames
+        return {leaf.path[0]: leaf.n_frames for leaf in self.leaves}
+
     def options(self, backend: Backend | None = None) -> dict[str, Any]:
         """Return the arguments of :class:`trifolium.Buffer` that make such a spec, in JSON's types.
 
@@ -142,13 +149,10 @@ class BufferSpec:
             backend: the backend of the new buffer; its default integer replaces an action dtype that
                 it lacks.
         """
-        n_frames: Any = self.n_frames
-        if self.is_structured:
-            n_frames = {leaf.path[0]: leaf.n_frames for leaf in self.leaves}
         return {
             "capacity": self.capacity,
             "obs_shape": _jsonable(self.obs_shape),
-            "n_frames": n_frames,
+            "n_frames": self.frames,
             "obs_dtype": "float32" if self.is_structured else self.obs_dtype,
             "action_shape": list(self.action_shape),
             "action_dtype": supported(backend, self.action_dtype),
@@ -192,21 +196,41 @@ def nested(leaves: Sequence[Leaf], values: Sequence[T]) -> Any:
     return found
 
 
-def _leaves(obs_shape: Any, obs_dtype: Any, n_frames: Any) -> tuple[Leaf, ...]:
+def leaves_of(
+    obs_shape: Any, obs_dtype: Any, n_frames: Any, *, name: str = "obs_shape"
+) -> tuple[Leaf, ...]:
+    """Return the arrays of an observation, as :class:`~trifolium.Buffer` describes the arguments.
+
+    Args:
+        obs_shape: a shape, or a mapping from names to a shape, (shape, dtype) or a mapping.
+        obs_dtype: dtype of those without one of their own.
+        n_frames: a number, or a mapping from names at the top level to numbers.
+        name: how errors name ``obs_shape``.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong; the message names it.
+
+    >>> [(leaf.path, leaf.shape) for leaf in leaves_of({"a": 2, "b": {"c": (3, 4)}}, "uint8", 1)]
+    [(('a',), (2,)), (('b', 'c'), (3, 4))]
+    """
     if not isinstance(obs_shape, Mapping):
         if isinstance(n_frames, Mapping):
             raise TypeError(
-                f"n_frames={n_frames!r} is a mapping; expected an integer, as obs_shape is no mapping"
+                f"n_frames={n_frames!r} is a mapping; expected an integer, as {name} is no mapping"
             )
         dtype = checks.dtype_name("obs_dtype", obs_dtype)
         frames = checks.integer("n_frames", n_frames, 1)
-        return (Leaf((), checks.shape("obs_shape", obs_shape), dtype, frames),)
+        return (Leaf((), checks.shape(name, obs_shape), dtype, frames),)
     frames_of = _frames_by_name(obs_shape, n_frames)
     found = [
-        Leaf(path, *_kind(path, kind, obs_dtype), frames_of[path[0]], _column(path))
-        for path, kind in _walk(obs_shape, ())
+        Leaf(path, *_kind(_keyed(name, path), kind, obs_dtype), frames_of[path[0]], _column(path))
+        for path, kind in _walk(obs_shape, (), name)
     ]
     return tuple(found)
+
+
+def _keyed(name: str, path: tuple[str, ...]) -> str:
+    return name + "".join(f"[{key!r}]" for key in path)
 
 
 def _column(path: tuple[str, ...]) -> str:
@@ -215,22 +239,23 @@ def _column(path: tuple[str, ...]) -> str:
     return "/".join(["obs", *(quote(key, safe=" ") for key in path)])
 
 
-def _walk(tree: Mapping[Any, Any], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    where = "obs_shape" + "".join(f"[{key!r}]" for key in path)
+def _walk(
+    tree: Mapping[Any, Any], path: tuple[str, ...], name: str
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    where = _keyed(name, path)
     if not tree:
         raise ValueError(f"{where} is an empty mapping; expected at least one name")
     for key, kind in tree.items():
         if not isinstance(key, str) or not key:
             raise TypeError(f"{where} has the key {key!r}; expected names, which are not empty")
         if isinstance(kind, Mapping):
-            yield from _walk(kind, (*path, key))
+            yield from _walk(kind, (*path, key), name)
         else:
             yield (*path, key), kind
 
 
-def _kind(path: tuple[str, ...], kind: Any, obs_dtype: Any) -> tuple[tuple[int, ...], str]:
+def _kind(name: str, kind: Any, obs_dtype: Any) -> tuple[tuple[int, ...], str]:
     """Return (shape, dtype) of a leaf that is given as a shape, or as (shape, dtype)."""
-    name = "obs_shape" + "".join(f"[{key!r}]" for key in path)
     if isinstance(kind, Sequence) and len(kind) == 2 and not isinstance(kind, str):
         shape, dtype = kind
         if not _is_size(dtype):
