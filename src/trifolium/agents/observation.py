@@ -17,7 +17,16 @@ from trifolium.replay.schema import leaves_of, nested
 if TYPE_CHECKING:
     import gymnasium as gym
 
-__all__ = ["Flat", "Image", "Joined", "ObservationSpec", "OneHot", "Passthrough", "Structured"]
+__all__ = [
+    "Flat",
+    "Image",
+    "Joined",
+    "ObservationSpec",
+    "OneHot",
+    "Passthrough",
+    "Structured",
+    "one_of",
+]
 
 
 class ObservationSpec(ABC):
@@ -57,7 +66,7 @@ class ObservationSpec(ABC):
 
     def observe_each(self, observations: Any, count: int) -> Any:
         """Return ``count`` observations, as a vector environment batches them: [count, *shape]."""
-        return _stacked([self.observe(_one_of(observations, i)) for i in range(count)])
+        return _stacked([self.observe(one_of(observations, i)) for i in range(count)])
 
     @staticmethod
     def of_arrays(shape: Any, dtype: str = "float32") -> ObservationSpec:
@@ -333,12 +342,16 @@ def _by_key(parts: Mapping[Any, ObservationSpec] | Sequence[ObservationSpec]) ->
     return dict(parts if isinstance(parts, Mapping) else enumerate(parts))
 
 
-def _one_of(observations: Any, index: int) -> Any:
-    """Return one observation of a batch, which has the structure of its space."""
+def one_of(observations: Any, index: int) -> Any:
+    """Return one observation of a batch: an array, or mappings and tuples of arrays.
+
+    >>> one_of({"place": np.array([3, 4])}, 1)
+    {'place': np.int64(4)}
+    """
     if isinstance(observations, Mapping):
-        return {key: _one_of(part, index) for key, part in observations.items()}
+        return {key: one_of(part, index) for key, part in observations.items()}
     if isinstance(observations, tuple):
-        return tuple(_one_of(part, index) for part in observations)
+        return tuple(one_of(part, index) for part in observations)
     return observations[index]
 
 

@@ -32,9 +32,9 @@ class World(Protocol):
     comes back begins a new episode. The episode of the world is over when no other agent is left in
     ``agents``.
 
-    Two more methods are optional: ``observation_spec(agent)`` and ``action_spec(agent)`` return the
-    specs of an agent that is created without specs.
-
+    Three more methods are optional: ``observation_spec(agent)`` and ``action_spec(agent)`` return the
+    specs of an agent that is created without specs; ``structured_spec(agent)`` returns that of the
+    observations for a model whose observations are structured.
     """
 
     @property

@@ -6,10 +6,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from trifolium.agents import ActionSpec, ObservationSpec
 from trifolium.errors import CheckpointError
+from trifolium.experiment.inputs import ModelInputs, inputs_of
 from trifolium.experiment.kinds import WorldKind, kind_named, kind_of
-from trifolium.experiment.modelnames import OWN, parameters
+from trifolium.experiment.modelnames import parameters
 from trifolium.experiment.options import TrainOptions
 from trifolium.experiment.runners import BlockRunner, Runner
 from trifolium.experiment.suggestions import nearest
@@ -80,15 +80,16 @@ class Stage:
 
     def models(self, world: Any) -> OwnModels:
         """Return new models of the sizes that ``world`` asks for."""
-        options, specs = self._options, self.kind.specs(world)
-        first, *_ = specs.values()
+        options = self._options
+        inputs = inputs_of(self.kind, world, options)
+        first, *_ = inputs.values()
         if self.kind.one_agent:
-            return _model(options, *first, n_streams=self.kind.width(world))
+            return _model(options, first, n_streams=self.kind.width(world))
         if options.shared:
-            return _model(options, *first, n_streams=len(specs))
+            return _model(options, first, n_streams=len(inputs))
         return {
-            agent: _model(replace(options, seed=options.seed + index), *spec)
-            for index, (agent, spec) in enumerate(specs.items())
+            agent: _model(replace(options, seed=options.seed + index), each)
+            for index, (agent, each) in enumerate(inputs.items())
         }
 
     def training(self, world: Any, models: OwnModels) -> Runner | BlockRunner:
@@ -110,14 +111,9 @@ def check_names_no_code(env: str, path: Path) -> None:
         )
 
 
-def _model(
-    options: TrainOptions, observations: ObservationSpec, actions: ActionSpec, n_streams: int = 1
-) -> BaseModel:
+def _model(options: TrainOptions, inputs: ModelInputs, n_streams: int = 1) -> BaseModel:
     """Return a new model of the options' kind for what one agent sees and can do."""
-    if options.model == OWN:
-        raise ValueError(
-            f"model={OWN!r} is the name of a custom model; give models=... to the experiment"
-        )
+    observations, actions, mask = inputs
     made = get_model(options.model)
     taken = parameters(made)
     _check_options(options, made)
@@ -137,6 +133,7 @@ def _model(
         "boundary": "pad",
         "sampler": Prioritized(options.alpha, options.beta) if options.prioritized else None,
         "n_streams": n_streams,
+        **({} if mask is None else {"action_mask": mask}),
         **options.model_options,
     }
     try:

@@ -15,12 +15,15 @@ from trifolium.models import DDQN, IQN, model_names
 from trifolium.replay import Prioritized
 from trifolium.schedules import line
 
-__all__ = ["IGNORE", "OWN", "STOP", "TrainOptions"]
+__all__ = ["AUTO", "IGNORE", "NO_MASK", "OWN", "STOP", "TrainOptions"]
 
 STOP, IGNORE = "stop", "ignore"
 """What ``on_nan`` can be."""
 
-_FLAGS = ("shared", "prioritized", "dueling", "noisy", "keep_memory", "tensorboard")
+AUTO, NO_MASK = "auto", "none"
+"""What ``action_mask`` can be, other than a name."""
+
+_FLAGS = ("shared", "structured", "prioritized", "dueling", "noisy", "keep_memory", "tensorboard")
 _COUNTS = (
     "n_envs",
     "threads",
@@ -55,6 +58,11 @@ class TrainOptions:
             a name of your choice for a custom world.
         n_envs: environments that step together, of Gymnasium's or gymnax's.
         shared: whether all agents of a world share one model.
+        structured: whether the parts of Dict and Tuple observations stay apart; else they are flattened
+            and joined.
+        action_mask: the part of the observation that says which actions are legal, the others are never
+            taken; "auto" for the "action_mask" of PettingZoo's games and of structured observations,
+            "none" for no mask.
         model: "ddqn", "iqn", "random", or a name registered in the entry-point group
             ``trifolium.models``; "own" for a custom model that is passed to the experiment.
         backend: name of a backend.
@@ -113,6 +121,8 @@ class TrainOptions:
     env: str
     n_envs: int = 1
     shared: bool = False
+    structured: bool = False
+    action_mask: str = AUTO
     model: str = "ddqn"
     backend: str = "numpy"
     device: str | None = None
@@ -159,7 +169,7 @@ class TrainOptions:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("env", "backend", "model", "on_nan"):
+        for name in ("env", "backend", "model", "on_nan", "action_mask"):
             _of_type(name, getattr(self, name), str)
         known = [*model_names(), OWN]
         if self.model not in known:
@@ -239,6 +249,7 @@ class TrainOptions:
             if found.get("model") == "iqn" and "kappa" not in found:
                 # before kappa had its own option
                 found["kappa"] = found.pop("huber_delta")
+            found.setdefault("action_mask", NO_MASK)  # of earlier versions, which used none
             return cls(**found)
         except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
             raise CheckpointError(f"{path} holds no training options: {error}") from error

@@ -12,7 +12,7 @@ from trifolium.backend import Backend
 from trifolium.errors import BackendError
 from trifolium.replay.rules.windows import WindowShape
 
-__all__ = ["BufferSpec", "Leaf", "leaves_of", "nested", "supported"]
+__all__ = ["BufferSpec", "Leaf", "leaves_of", "named_part", "nested", "supported"]
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ class Leaf(NamedTuple):
 
     def named(self, argument: str) -> str:
         """Return how errors name it as a part of ``argument``: such as obs['camera']['left']."""
-        return _keyed(argument, self.path)
+        return named_part(argument, self.path)
 
 
 @dataclass(frozen=True)
@@ -196,22 +196,25 @@ def nested(leaves: Sequence[Leaf], values: Sequence[T]) -> Any:
     return found
 
 
+def named_part(argument: str, path: Sequence[str]) -> str:
+    """Return how errors name the part of ``argument`` at ``path``.
+
+    >>> named_part("obs", ("camera", "left"))
+    "obs['camera']['left']"
+    """
+    return argument + "".join(f"[{key!r}]" for key in path)
+
+
 def leaves_of(
-    obs_shape: Any, obs_dtype: Any, n_frames: Any, *, name: str = "obs_shape"
+    obs_shape: Any, obs_dtype: Any, n_frames: Any, name: str = "obs_shape"
 ) -> tuple[Leaf, ...]:
-    """Return the arrays of an observation, as :class:`~trifolium.Buffer` describes the arguments.
+    """Return the arrays of an observation, or raise an error that names the bad part.
 
     Args:
-        obs_shape: a shape, or a mapping from names to a shape, (shape, dtype) or a mapping.
-        obs_dtype: dtype of those without one of their own.
-        n_frames: a number, or a mapping from names at the top level to numbers.
-        name: how errors name ``obs_shape``.
-
-    Raises:
-        ValueError, TypeError: an argument is wrong; the message names it.
-
-    >>> [(leaf.path, leaf.shape) for leaf in leaves_of({"a": 2, "b": {"c": (3, 4)}}, "uint8", 1)]
-    [(('a',), (2,)), (('b', 'c'), (3, 4))]
+        obs_shape: a shape, or a mapping, as for :class:`~trifolium.Buffer`.
+        obs_dtype: the dtype of an array that is given without one.
+        n_frames: a number, or one for each name at the top level.
+        name: the argument that errors name.
     """
     if not isinstance(obs_shape, Mapping):
         if isinstance(n_frames, Mapping):
@@ -221,16 +224,12 @@ def leaves_of(
         dtype = checks.dtype_name("obs_dtype", obs_dtype)
         frames = checks.integer("n_frames", n_frames, 1)
         return (Leaf((), checks.shape(name, obs_shape), dtype, frames),)
-    frames_of = _frames_by_name(obs_shape, n_frames)
+    frames_of = _frames_by_name(obs_shape, n_frames, name)
     found = [
-        Leaf(path, *_kind(_keyed(name, path), kind, obs_dtype), frames_of[path[0]], _column(path))
+        Leaf(path, *_kind(named_part(name, path), kind, obs_dtype), frames_of[path[0]], _column(path))
         for path, kind in _walk(obs_shape, (), name)
     ]
     return tuple(found)
-
-
-def _keyed(name: str, path: tuple[str, ...]) -> str:
-    return name + "".join(f"[{key!r}]" for key in path)
 
 
 def _column(path: tuple[str, ...]) -> str:
@@ -242,7 +241,7 @@ def _column(path: tuple[str, ...]) -> str:
 def _walk(
     tree: Mapping[Any, Any], path: tuple[str, ...], name: str
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    where = _keyed(name, path)
+    where = named_part(name, path)
     if not tree:
         raise ValueError(f"{where} is an empty mapping; expected at least one name")
     for key, kind in tree.items():
@@ -267,7 +266,7 @@ def _is_size(value: Any) -> bool:
     return hasattr(value, "__index__") and not isinstance(value, type)
 
 
-def _frames_by_name(obs_shape: Mapping[Any, Any], n_frames: Any) -> dict[str, int]:
+def _frames_by_name(obs_shape: Mapping[Any, Any], n_frames: Any, name: str) -> dict[str, int]:
     """Return how many frames each top-level name has in a state."""
     if not isinstance(n_frames, Mapping):
         frames = checks.integer("n_frames", n_frames, 1)
@@ -275,10 +274,10 @@ def _frames_by_name(obs_shape: Mapping[Any, Any], n_frames: Any) -> dict[str, in
     unknown = sorted(map(str, n_frames.keys() - obs_shape.keys()))
     if unknown:
         raise ValueError(
-            f"n_frames has the names {', '.join(unknown)}; expected names of obs_shape: "
+            f"n_frames has the names {', '.join(unknown)}; expected names of {name}: "
             f"{', '.join(map(str, obs_shape))}"
         )
-    return {name: checks.integer(f"n_frames[{name!r}]", n_frames.get(name, 1), 1) for name in obs_shape}
+    return {key: checks.integer(f"n_frames[{key!r}]", n_frames.get(key, 1), 1) for key in obs_shape}
 
 
 def _extras(extras: Any) -> tuple[tuple[str, tuple[int, ...], str], ...]:

@@ -71,6 +71,10 @@ class GymWorld:
         """Return the spec of the observation space."""
         return ObservationSpec.from_space(self.env.observation_space)
 
+    def structured_spec(self, agent: str) -> ObservationSpec:  # noqa: ARG002
+        """Return the spec of the observation space, in which Dict and Tuple keep their structure."""
+        return ObservationSpec.from_space(self.env.observation_space, structured=True)
+
     def action_spec(self, agent: str) -> ActionSpec:  # noqa: ARG002
         """Return the spec of the action space, with the environment's action names, if it has any."""
         return ActionSpec.from_space(self.env.action_space, action_names(self.env))

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from trifolium import _checks as checks
 from trifolium.agents.action import ActionSpec
 from trifolium.agents.agent import as_reward
 from trifolium.agents.observation import ObservationSpec
 from trifolium.agents.world import Turn
 from trifolium.errors import WorldError
 
-__all__ = ["AECWorld", "ParallelWorld", "as_world", "make"]
+__all__ = ["ACTION_MASK", "AECWorld", "ParallelWorld", "as_world", "make"]
+
+OBSERVATION, ACTION_MASK = "observation", "action_mask"
+"""PettingZoo's names of the parts of an observation with a mask."""
 
 
 def make(name: str, **options: Any) -> ParallelWorld | AECWorld:
@@ -54,9 +60,9 @@ def as_world(env: Any) -> ParallelWorld | AECWorld | None:
 
 
 class _PettingZooWorld:
-    """Base of ParallelWorld and AECWorld: names, specs and closing."""
+    """Base of ParallelWorld and AECWorld: names, specs, masks and closing."""
 
-    def __init__(self, env: Any) -> None:
+    def __init__(self, env: Any, *, mask_from_info: bool = False) -> None:
         if hasattr(env, "last") != self._takes_turns or not callable(
             getattr(env, "action_space", None)
         ):
@@ -66,6 +72,7 @@ class _PettingZooWorld:
                 "AECWorld is for those in which agents take turns, ParallelWorld for the others"
             )
         self.env = env
+        self._mask_from_info = checks.flag("mask_from_info", mask_from_info)
 
     _takes_turns: bool
 
@@ -76,7 +83,42 @@ class _PettingZooWorld:
 
     def observation_spec(self, agent: str) -> ObservationSpec:
         """Return the spec of the observation space of ``agent``."""
-        return ObservationSpec.from_space(self.env.observation_space(agent))
+        return ObservationSpec.from_space(self._observation_space(agent))
+
+    def structured_spec(self, agent: str) -> ObservationSpec:
+        """Return the spec of the observation space, in which Dict and Tuple keep their structure.
+
+        >>> import pettingzoo
+        >>> world = AECWorld(pettingzoo.make("aec", "classic/tictactoe-v3"))
+        >>> sorted(world.structured_spec("player_1").shape)
+        ['action_mask', 'observation']
+        """
+        return ObservationSpec.from_space(self._observation_space(agent), structured=True)
+
+    def _observation_space(self, agent: str) -> Any:
+        space = self.env.observation_space(agent)
+        if not self._mask_from_info:
+            return space
+        import gymnasium as gym
+
+        legal = gym.spaces.MultiBinary(self.action_spec(agent).n)
+        parts = space.spaces if isinstance(space, gym.spaces.Dict) else {OBSERVATION: space}
+        return gym.spaces.Dict({**parts, ACTION_MASK: legal})
+
+    def _shown(self, agent: str, observation: Any, info: Mapping[str, Any], *, is_over: bool) -> Any:
+        """Return an observation with the mask of its info as a part, where that was asked for."""
+        if not self._mask_from_info or observation is None:
+            return observation
+        mask = info.get(ACTION_MASK)
+        if mask is None:
+            if not is_over:
+                raise WorldError(
+                    f"the info of agent {agent!r} has no {ACTION_MASK!r}; expected the mask of its "
+                    "legal actions there, as mask_from_info=True"
+                )
+            mask = np.zeros(self.action_spec(agent).n, np.int8)  # it acts no more
+        parts = observation if isinstance(observation, Mapping) else {OBSERVATION: observation}
+        return {**parts, ACTION_MASK: mask}
 
     def action_spec(self, agent: str) -> ActionSpec:
         """Return the spec of the action space of ``agent``."""
@@ -94,6 +136,9 @@ class ParallelWorld(_PettingZooWorld):
 
     Args:
         env: a parallel environment, such as ``pettingzoo.make("parallel", ...)`` returns.
+        mask_from_info: whether the ``"action_mask"`` of an agent's info becomes a part of that name of
+            its observations. An observation that is no mapping is the part "observation" then. Masks
+            that are part of the observations already do not need it.
 
     Raises:
         WorldError: it is none.
@@ -109,8 +154,8 @@ class ParallelWorld(_PettingZooWorld):
 
     _takes_turns = False
 
-    def __init__(self, env: Any) -> None:
-        super().__init__(env)
+    def __init__(self, env: Any, *, mask_from_info: bool = False) -> None:
+        super().__init__(env, mask_from_info=mask_from_info)
         self._turns: dict[str, Turn] = {}  # of the living
         self._last_turns: dict[str, Turn] = {}  # of those that have yet to see their end
         self._actions: dict[str, Any] = {}
@@ -123,8 +168,11 @@ class ParallelWorld(_PettingZooWorld):
 
     def reset(self, seed: int | None = None) -> None:
         """Begin an episode."""
-        observations, _ = self.env.reset(seed=seed)
-        self._turns = {agent: Turn(observations[agent], 0.0, False, False) for agent in self.env.agents}
+        observations, infos = self.env.reset(seed=seed)
+        self._turns = {}
+        for agent in self.env.agents:
+            shown = self._shown(agent, observations[agent], infos.get(agent, {}), is_over=False)
+            self._turns[agent] = Turn(shown, 0.0, False, False)
         self._last_turns, self._actions = {}, {}
 
     def turn(self, agent: str) -> Turn:
@@ -141,15 +189,18 @@ class ParallelWorld(_PettingZooWorld):
 
     def _step(self) -> None:
         actors, self._actions, self._turns = self._actions, {}, {}
-        observations, rewards, terminations, truncations, _ = self.env.step(actors)
+        observations, rewards, terminations, truncations, infos = self.env.step(actors)
         living = self.env.agents
         for agent in dict.fromkeys((*actors, *living)):
             terminated = bool(terminations.get(agent, False))
             # an agent that disappeared without a flag: its episode is over, its successor unknown
             truncated = bool(truncations.get(agent, agent not in living and not terminated))
             reward = as_reward(rewards.get(agent, 0.0), self.env)
-            turn = Turn(observations.get(agent), reward, terminated, truncated)
-            (self._last_turns if terminated or truncated else self._turns)[agent] = turn
+            is_over = terminated or truncated
+            seen, info = observations.get(agent), infos.get(agent, {})
+            shown = self._shown(agent, seen, info, is_over=is_over)
+            turn = Turn(shown, reward, terminated, truncated)
+            (self._last_turns if is_over else self._turns)[agent] = turn
 
 
 class AECWorld(_PettingZooWorld):
@@ -159,6 +210,7 @@ class AECWorld(_PettingZooWorld):
 
     Args:
         env: an AEC environment, such as ``pettingzoo.make("aec", ...)`` returns.
+        mask_from_info: as for :class:`ParallelWorld`.
 
     Raises:
         WorldError: it is none.
@@ -173,8 +225,8 @@ class AECWorld(_PettingZooWorld):
 
     _takes_turns = True
 
-    def __init__(self, env: Any) -> None:
-        super().__init__(env)
+    def __init__(self, env: Any, *, mask_from_info: bool = False) -> None:
+        super().__init__(env, mask_from_info=mask_from_info)
         logging.getLogger("pettingzoo.utils.env_logger").addFilter(_is_news)
 
     @property
@@ -186,13 +238,14 @@ class AECWorld(_PettingZooWorld):
         """Begin an episode."""
         self.env.reset(seed=seed)
 
-    def turn(self, agent: str) -> Turn:  # noqa: ARG002 (it is the one that is selected)
-        """Return the result of the last action of ``agent`` up to now."""
-        observation, reward, terminated, truncated, _ = self.env.last()
-        if terminated or truncated:
+    def turn(self, agent: str) -> Turn:
+        """Return the result of the last action of ``agent``, the one that is selected, up to now."""
+        observation, reward, terminated, truncated, info = self.env.last()
+        is_over = bool(terminated or truncated)
+        if is_over:
             self.env.step(None)  # removes the agent
-        earned = as_reward(reward, self.env)
-        return Turn(observation, earned, bool(terminated), bool(truncated))
+        shown = self._shown(agent, observation, info, is_over=is_over)
+        return Turn(shown, as_reward(reward, self.env), bool(terminated), bool(truncated))
 
     def act(self, agent: str, action: Any) -> None:  # noqa: ARG002
         """Make the move."""

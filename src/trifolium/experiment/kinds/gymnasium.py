@@ -33,11 +33,19 @@ class GymnasiumKind(WorldKind):
 
     def specs(self, world: Any) -> Mapping[str, Specs]:
         """Return the specs of the spaces of one environment."""
+        return self._specs(world, structured=False)
+
+    def structured_specs(self, world: Any) -> Mapping[str, Specs]:
+        """Return the specs of the spaces of one environment; Dict and Tuple keep their structure."""
+        return self._specs(world, structured=True)
+
+    def _specs(self, world: Any, *, structured: bool) -> Mapping[str, Specs]:
         if isinstance(world, gym.vector.VectorEnv):
             seen, done = world.single_observation_space, world.single_action_space
         else:
             seen, done = world.observation_space, world.action_space
-        return {"agent": (ObservationSpec.from_space(seen), ActionSpec.from_space(done))}
+        observations = ObservationSpec.from_space(seen, structured=structured)
+        return {"agent": (observations, ActionSpec.from_space(done))}
 
     def runner(
         self,

@@ -23,9 +23,12 @@ class WorldKind(ABC):
 
     Attributes:
         one_agent: whether its worlds have one agent, and so take one model.
+        shows_masks: whether a part "action_mask" of an agent's observation says which actions are
+            legal; models that can then use it unless told otherwise.
     """
 
     one_agent: bool = False
+    shows_masks: bool = False
 
     @abstractmethod
     def make(self, name: str, *, render_mode: str | None = None, turns: int | None = None) -> Any:
@@ -56,6 +59,19 @@ class WorldKind(ABC):
         Raises:
             WorldError: the world has no specs.
         """
+
+    def structured_specs(self, world: Any) -> Mapping[str, Specs]:  # noqa: ARG002
+        """Return the specs of each agent of ``world``, where observations keep their structure.
+
+        A runner uses these where a model has structured observations.
+
+        Raises:
+            ValueError: worlds of this kind have no structured observations, the default.
+        """
+        raise ValueError(
+            f"worlds of the kind {type(self).__name__} have no structured observations; expected "
+            "structured=False, and action_mask='auto' or 'none'"
+        )
 
     @abstractmethod
     def runner(

@@ -26,13 +26,23 @@ class OwnKind(WorldKind):
 
     def specs(self, world: Any) -> Mapping[str, Specs]:
         """Return the specs from the world's methods."""
+        return self._specs(world, "observation_spec")
+
+    def structured_specs(self, world: Any) -> Mapping[str, Specs]:
+        """Return the specs from the world's methods, from ``structured_spec`` if it has that."""
+        return self._specs(
+            world, "structured_spec" if hasattr(world, "structured_spec") else "observation_spec"
+        )
+
+    def _specs(self, world: Any, method: str) -> Mapping[str, Specs]:
         agents = tuple(getattr(world, "possible_agents", ()) or getattr(world, "agents", ()))
-        if not agents or not hasattr(world, "observation_spec") or not hasattr(world, "action_spec"):
+        if not agents or not hasattr(world, method) or not hasattr(world, "action_spec"):
             raise WorldError(
                 f"the world {type(world).__name__} does not define its agents and "
                 "their specs (possible_agents, observation_spec, action_spec); give models=..."
             )
-        return {agent: (world.observation_spec(agent), world.action_spec(agent)) for agent in agents}
+        seen = getattr(world, method)
+        return {agent: (seen(agent), world.action_spec(agent)) for agent in agents}
 
     def runner(
         self,

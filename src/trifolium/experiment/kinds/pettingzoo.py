@@ -9,7 +9,12 @@ __all__ = ["PettingZooKind"]
 
 
 class PettingZooKind(OwnKind):
-    """PettingZoo's parallel and turn-taking environments, as worlds."""
+    """PettingZoo's parallel and turn-taking environments, as worlds.
+
+    Classic games show which moves are legal.
+    """
+
+    shows_masks = True
 
     def make(self, name: str, *, render_mode: str | None = None, turns: int | None = None) -> Any:  # noqa: ARG002
         """Return the environment of that id as a world; the runner cuts off its episodes."""

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
 from trifolium._nan import check_observation
 from trifolium.agents import ActionSpec, ObservationSpec
@@ -34,7 +33,7 @@ class GymRunner:
             it stacks frames.
         seed: of the run, for the seeds of its episodes.
         observation_spec: converts the environment's observations to the model's input; None for the
-            spec of the observation space.
+            spec of the observation space, which keeps its structure where the model's does.
         remember: whether steps go into the model's memory; not for evaluation.
         check_nan: whether NaN in an observation or a reward is an error.
 
@@ -69,7 +68,10 @@ class GymRunner:
         self.episodes = 0
         self._model = model
         self._seed = seed
-        spec = observation_spec or ObservationSpec.from_space(env.observation_space)
+        structured = model.memory.spec.is_structured
+        spec = observation_spec or ObservationSpec.from_space(
+            env.observation_space, structured=structured
+        )
         actions = ActionSpec.from_space(env.action_space)
         check_fit(f"the environment {env}", model, spec, actions)
         self._spec = spec
@@ -77,8 +79,9 @@ class GymRunner:
         self._check_nan = check_nan
         self._joins = False  # whether the next step continues the memory's open episode
         self._values = [actions.value(action) for action in range(actions.n)]
-        self._frames = FrameStacks(model.memory.n_frames, count=1)
-        self._obs = self._stacked = np.zeros(0)
+        self._frames = FrameStacks(model.memory.spec.frames, count=1)
+        self._obs: Any = None
+        self._stacked: Any = None
         self._actions: list[int] = []  # of the open episode; together with its seed they are its state
         self._length = 0
         self._return = 0.0
@@ -165,9 +168,9 @@ class GymRunner:
         self._obs = self._observed(raw)
         if self._check_nan:
             check_observation(f"agent {AGENT!r}", self._obs)
-        self._stacked = self._frames.push(self._obs[None], np.array([first]))[0]
+        self._stacked = self._frames.push_one(self._obs, first=first)
 
-    def _observed(self, raw: Any) -> np.ndarray:
+    def _observed(self, raw: Any) -> Any:
         try:
             return self._spec.observe(raw)
         except (TypeError, ValueError) as error:

@@ -163,7 +163,17 @@ def episode_seed(seed: int, stream: int, episode: int) -> int:
     return int(np.random.SeedSequence(seed, spawn_key=(stream, episode)).generate_state(1)[0] >> 1)
 
 
-def fingerprint(observation: np.ndarray) -> str:
-    """Return a digest that shows whether a world returns the same observation again."""
-    content = f"{observation.dtype}{observation.shape}".encode() + observation.tobytes()
-    return hashlib.sha256(content).hexdigest()
+def fingerprint(observation: Any) -> str:
+    """Return a digest that shows whether a world returns the same observation again.
+
+    Args:
+        observation: an array, or a mapping of arrays.
+    """
+    return hashlib.sha256(_content(observation)).hexdigest()
+
+
+def _content(observation: Any) -> bytes:
+    if isinstance(observation, Mapping):
+        parts = (repr(name).encode() + _content(part) for name, part in observation.items())
+        return b"".join(parts)
+    return f"{observation.dtype}{observation.shape}".encode() + bytes(observation.tobytes())

@@ -1,6 +1,6 @@
 """VectorRunner: one model in many Gymnasium environments at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -11,6 +11,7 @@ from trifolium._nan import check_observation
 from trifolium.agents import ActionSpec, ObservationSpec
 from trifolium.agents.agent import check_fit
 from trifolium.agents.frames import FrameStacks
+from trifolium.agents.observation import one_of
 from trifolium.errors import NanError, WorldError
 from trifolium.experiment.runners.runner import (
     AGENT,
@@ -21,6 +22,7 @@ from trifolium.experiment.runners.runner import (
     fingerprint,
 )
 from trifolium.models import BaseModel
+from trifolium.replay.batch import map_tree
 
 __all__ = ["VectorRunner"]
 
@@ -41,7 +43,7 @@ class VectorRunner:
         model: the model that acts; its memory has ``n_streams=envs.num_envs``.
         seed: of the run, for the seeds of its episodes.
         observation_spec: converts the observations of one environment to the model's input; None
-            for the spec of the observation space.
+            for the spec of the observation space, which keeps its structure where the model's does.
         remember: whether steps go into the model's memory.
         check_nan: whether NaN in an observation or a reward is an error.
 
@@ -75,19 +77,21 @@ class VectorRunner:
         self.models = {MODEL: model}
         self._model = model
         self._mode = _autoreset_mode(envs)
-        self._spec = observation_spec or ObservationSpec.from_space(envs.single_observation_space)
+        self._spec = observation_spec or ObservationSpec.from_space(
+            envs.single_observation_space, structured=model.memory.spec.is_structured
+        )
         self._actions = ActionSpec.from_space(envs.single_action_space)
         self._check_sizes()
         self._seed = seed
         self._remember = remember
         self._check_nan = check_nan
         self._unjoined = np.ones(n, bool)  # whose next step begins an episode in the memory
-        self._frames = FrameStacks(model.memory.n_frames, n)
+        self._frames = FrameStacks(model.memory.spec.frames, n)
         self._episodes = np.zeros(n, np.int64)  # that are over, of each environment
         self._acted: list[list[int]] = [[] for _ in range(n)]  # in the open episode of each
         self._lengths = np.zeros(n, np.int64)
         self._returns = np.zeros(n)
-        self._obs = np.zeros(0)
+        self._obs: Any = None  # of all environments, [N, ...]
         self._first = np.ones(n, bool)  # whose observation is the first of an episode
         self._over = np.ones(n, bool)  # whose episode is over, and who is not reset yet
         self._has_begun = False
@@ -127,7 +131,7 @@ class VectorRunner:
             "over": (self._over | cut).tolist(),
             "cut": cut.tolist(),
             "actions": actions,
-            "observations": [fingerprint(obs) for obs in self._obs[~(self._over | cut)]],
+            "observations": self._fingerprints(~(self._over | cut)),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -152,7 +156,7 @@ class VectorRunner:
             return  # the next step resets them
         self._acted = [[int(action) for action in actions] for actions in state["actions"]]
         self._replay(over)
-        if [fingerprint(obs) for obs in self._obs[~self._over]] != state["observations"]:
+        if self._fingerprints(~self._over) != state["observations"]:
             raise WorldError(
                 f"the vector environment {self.envs} does not repeat itself: after the same seeds and "
                 "the same actions its observations are others, so the run can't resume"
@@ -205,7 +209,7 @@ class VectorRunner:
             self._acted[stream].append(int(actions[stream]))
         return [self._ended(stream) for stream in np.flatnonzero(over).tolist()]
 
-    def _store(self, real: np.ndarray, step: tuple[np.ndarray, ...]) -> None:
+    def _store(self, real: np.ndarray, step: tuple[Any, ...]) -> None:
         """Add the steps of the streams ``real`` [N] bool; those of the others only reset them."""
         obs, actions, rewards, terminated, truncated, successors = step
         self._model.memory.add(
@@ -218,18 +222,32 @@ class VectorRunner:
             where=None if real.all() else real,
         )
 
-    def _successors(self, infos: Mapping[str, Any], cut: np.ndarray) -> np.ndarray:
+    def _successors(self, infos: Mapping[str, Any], cut: np.ndarray) -> Any:
         """Return the observations after a step, those before its resets where it ``cut`` episodes."""
-        successors = self._obs.copy()
-        for stream in np.flatnonzero(cut):
-            final = infos.get("final_obs", [None] * self.width)[stream]
+        successors = map_tree(np.copy, self._obs)
+        for stream in np.flatnonzero(cut).tolist():
+            final = self._final(infos, stream)
             if final is None:
                 raise WorldError(
                     f"the vector environment {self.envs} truncated an episode and gave no last "
                     "observation; expected it in the step's info, as 'final_obs'"
                 )
-            successors[stream] = self._spec.observe(final)
+            _put_row(successors, stream, self._observed_one(final))
         return successors
+
+    def _final(self, infos: Mapping[str, Any], stream: int) -> Any:
+        """Return the last observation of an episode before its reset; None if it is not known.
+
+        Gymnasium has an array of observations; other vectors may have a batch of them.
+        """
+        found = infos.get("final_obs")
+        if isinstance(found, Mapping | tuple):
+            return one_of(found, stream)
+        return None if found is None else found[stream]
+
+    def _fingerprints(self, streams: np.ndarray) -> list[str]:
+        """Return the fingerprints of the observations of ``streams`` [N] bool."""
+        return [fingerprint(one_of(self._obs, i)) for i in np.flatnonzero(streams).tolist()]
 
     def _ended(self, stream: int) -> EpisodeEnd:
         end = EpisodeEnd(AGENT, float(self._returns[stream]), int(self._lengths[stream]), MODEL)
@@ -265,9 +283,15 @@ class VectorRunner:
             self._acted[stream] = []
         self._has_begun = True
 
-    def _observed(self, raw: Any) -> np.ndarray:
+    def _observed(self, raw: Any) -> Any:
+        return self._checked(lambda: self._spec.observe_each(raw, self.width))
+
+    def _observed_one(self, raw: Any) -> Any:
+        return self._checked(lambda: self._spec.observe(raw))
+
+    def _checked(self, observe: Callable[[], Any]) -> Any:
         try:
-            observed = self._spec.observe_each(raw, self.width)
+            observed = observe()
         except (TypeError, ValueError) as error:
             raise WorldError(f"{self.envs} showed wrong observations: {error}") from error
         if self._check_nan:
@@ -294,6 +318,15 @@ class VectorRunner:
                 f"the model's memory has n_streams={streams}; expected n_streams={self.width}, "
                 f"one for each environment of {self.envs}"
             )
+
+
+def _put_row(observations: Any, row: int, observation: Any) -> None:
+    """Assign one observation to a row of many, arrays or mappings of arrays."""
+    if isinstance(observations, Mapping):
+        for name, part in observations.items():
+            _put_row(part, row, observation[name])
+    else:
+        observations[row] = observation
 
 
 def _autoreset_mode(envs: "gym.vector.VectorEnv[Any, Any, Any]") -> AutoresetMode:

@@ -35,7 +35,9 @@ class WorldRunner:
             memory each, which passes to the next new agent when it dies.
         seed: of the run, for the seeds of its episodes.
         observation_specs: what agents see, named as in ``models``; those that are not named have the
-            world's ``observation_spec(agent)``, or see what the world shows as it is.
+            world's ``observation_spec(agent)``, or see what the world shows as it is. Where a model has
+            structured observations, its agents have the world's ``structured_spec(agent)`` if there is
+            one.
         turns: steps after which an episode is cut off; None for the world's own limit.
         remember: whether steps go into the models' memories; not for evaluation.
         check_nan: whether NaN in an observation or a reward is an error.
@@ -202,6 +204,8 @@ class WorldRunner:
             )
         world: Any = self.world
         own_spec = getattr(world, "observation_spec", lambda _: None)
+        if model.memory.spec.is_structured:
+            own_spec = getattr(world, "structured_spec", own_spec)
         action_spec = getattr(world, "action_spec", lambda _: None)
         seen = self._named(name, self._specs, None) or own_spec(name)
         return Agent(name, model, seen, action_spec(name), check_nan=self._check_nan)
