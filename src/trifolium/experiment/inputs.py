@@ -40,14 +40,16 @@ def inputs_of(kind: WorldKind, world: Any, options: TrainOptions) -> Mapping[str
             f"model={OWN!r} is the name of a custom model; give models=... to the experiment"
         )
     made = get_model(options.model)
+    can_mask = "action_mask" in parameters(made)
     if options.action_mask not in (AUTO, NO_MASK):
-        if "action_mask" not in parameters(made):
+        if not can_mask:
             raise ValueError(
                 f"action_mask={options.action_mask!r} is no option of model={options.model!r}"
             )
         specs = kind.structured_specs(world)
         return {agent: ModelInputs(*spec, options.action_mask) for agent, spec in specs.items()}
-    uses_mask = options.action_mask == AUTO and issubclass(made, Learner | RandomModel)
+    # a model of another package may expect arrays
+    uses_mask = options.action_mask == AUTO and can_mask and issubclass(made, Learner | RandomModel)
     if options.structured:
         specs = kind.structured_specs(world)
         return {
