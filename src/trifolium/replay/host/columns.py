@@ -18,7 +18,7 @@ __all__ = ["Columns", "DeviceColumns", "HostColumns", "make_columns"]
 STAGE_BYTES = 4 << 20
 STAGE_ROWS = 1024
 ALIGNMENT = 64  # bytes that XLA wants the address of an array to be a multiple of
-LARGE_ROW = 1024  # bytes of a row from which a copy of a batch takes longer than aligning it
+LARGE_ROW = 64  # bytes of a row from which a copy of a batch takes longer than aligning it
 
 
 class Columns(Protocol):
@@ -75,7 +75,8 @@ class HostColumns:
             for number, field in enumerate(spec.columns)
         }
         self._width = len(self._columns)
-        self._take = _take_aligned if _has_large_rows(spec) else _take
+        copies_unaligned = not backend.capabilities.views  # as XLA does
+        self._take = _take_aligned if copies_unaligned and _has_large_rows(spec) else _take
 
     def put(self, row: int, values: Mapping[str, Any]) -> None:
         """Write one row; see :class:`Columns`."""
