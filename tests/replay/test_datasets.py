@@ -14,6 +14,7 @@ import pytest
 
 import trifolium as tri
 from trifolium.backend import as_numpy
+from trifolium.replay.batch import map_tree
 
 
 def filled(backend: tri.Backend, **options: Any) -> tri.Buffer:
@@ -114,15 +115,55 @@ def test_options_go_before_what_is_recorded(backend: tri.Backend) -> None:
     assert as_numpy(buffer[0][0]).tolist() == [100, 101]  # the first episode has gone
 
 
-def test_observations_are_taken_apart(backend: tri.Backend) -> None:
+def test_observations_are_made_of_what_was_recorded(backend: tri.Backend) -> None:
     seen = {"observation": np.ones((5, 3)), "goal": np.zeros((5, 1))}
     recorded = Recorded((4, "done"), observations=seen)
-    with pytest.raises(TypeError, match=r"episode 0 has observations of type dict.*give observe="):
-        tri.Buffer.from_minari(recorded, backend=backend)
     buffer = tri.Buffer.from_minari(
         recorded, backend=backend, observe=lambda seen: np.hstack([seen["observation"], seen["goal"]])
     )
     assert as_numpy(buffer[0][0]).tolist() == [1, 1, 1, 0]
+    with pytest.raises(TypeError, match="episode 0 has observations without an array"):
+        tri.Buffer.from_minari(
+            Recorded((1, "done"), observations={"mission": ["go", "go"]}), backend=backend
+        )
+    with pytest.raises(TypeError, match=r"episode 0 has observations of type object.*give observe="):
+        tri.Buffer.from_minari(Recorded((1, "done"), observations=object()), backend=backend)
+    short = Recorded((1, "done"), observations={"a": np.ones((2, 3)), "b": np.ones((1, 3))})
+    with pytest.raises(ValueError, match="1 rewards and 1 observations"):
+        tri.Buffer.from_minari(short, backend=backend)
+
+
+def test_structured_observations_keep_their_structure(backend: tri.Backend) -> None:
+    number = np.arange(8)
+    seen = {
+        "at": number[:, None] + [0.0, 0.5],
+        "pair": (number, {"image": np.zeros((8, 2, 2), np.uint8) + number[:, None, None].astype("u1")}),
+        "mission": ["go to the door"] * 8,
+    }
+    recorded = Recorded((7, "truncated"), (7, "done"), observations=seen)
+    buffer = tri.Buffer.from_minari(recorded, backend=backend, n_frames={"at": 2}, boundary="pad")
+    default = np.dtype(np.int64).name
+    assert buffer.obs_shape == {
+        "at": ((2,), "float32"),
+        "pair": {"0": ((), default), "1": {"image": ((2, 2), "uint8")}},
+    }
+    batch = buffer.sample(buffer.drawable, flatten=False)
+    names = ("states", "actions", "next_states", "dones", "valid")
+    states, actions, following, dones, valid = (
+        map_tree(as_numpy, getattr(batch, name)) for name in names
+    )
+    assert int(valid.sum()) == 14
+    for row in np.flatnonzero(valid[:, 0]):
+        step = int(actions[row, 0])
+        assert states["at"][row].tolist() == [
+            [max(step - 1, 0), max(step - 0.5, 0)] if step else [0, 0],
+            [step, step + 0.5],
+        ]
+        assert states["pair"]["0"][row, 0] == step
+        assert (states["pair"]["1"]["image"][row] == step).all()
+        if not dones[row, 0]:
+            assert following["at"][row, -1].tolist() == [step + 1, step + 1.5]
+            assert (following["pair"]["1"]["image"][row] == step + 1).all()
 
 
 def test_numbers_are_observations_of_length_1(backend: tri.Backend) -> None:

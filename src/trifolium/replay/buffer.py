@@ -844,8 +844,9 @@ class Buffer:
         Args:
             dataset: what ``minari.load_dataset`` returns, or any object with ``iterate_episodes()``.
             capacity: rows held, if not those of all episodes; the oldest episodes are dropped first.
-            observe: makes an array [T + 1, *obs_shape] of the observations of an episode of T steps,
-                where they are dictionaries or tuples.
+            observe: makes an array [T + 1, *obs_shape], or a mapping of such arrays, of an episode's
+                observations; None if they are that. Tuples become mappings with the names "0", "1" and
+                so on; parts that are text are left out.
             **options: further arguments of the constructor. Shapes and dtypes of observations and
                 actions are those of the dataset unless they are given.
 
@@ -872,8 +873,7 @@ class Buffer:
             found["capacity"] = capacity
         buffer = cls(**(found | options))
         for episode in episodes(dataset, observe):
-            for step in episode.steps():
-                buffer.add(**step)
+            buffer.extend(**episode.chunk())
         buffer._store.put_idle(0, BLANK, {})  # a row after a last step that terminated
         return buffer
 

@@ -43,14 +43,14 @@ class RecordedEpisode(NamedTuple):
     """One episode of T steps as host arrays.
 
     Attributes:
-        observations: [T + 1, *obs_shape], the last after the last step.
+        observations: [T + 1, *obs_shape], the last after the last step; or a mapping of such arrays.
         actions: [T, *action_shape].
         rewards: [T].
         terminated: [T] bool.
         truncated: [T] bool; the last step is one or the other.
     """
 
-    observations: np.ndarray
+    observations: Any
     actions: np.ndarray
     rewards: np.ndarray
     terminated: np.ndarray
@@ -61,17 +61,16 @@ class RecordedEpisode(NamedTuple):
         """Rows that the episode takes in a buffer."""
         return len(self.rewards) + int(self.truncated.sum())
 
-    def steps(self) -> Iterator[dict[str, Any]]:
-        """Yield the arguments of :meth:`trifolium.Buffer.add` for each step."""
-        for step, reward in enumerate(self.rewards):
-            yield {
-                "obs": self.observations[step],
-                "action": self.actions[step],
-                "reward": reward,
-                "done": self.terminated[step],
-                "truncated": self.truncated[step],
-                "next_obs": self.observations[step + 1],
-            }
+    def chunk(self) -> dict[str, Any]:
+        """Return the arguments of :meth:`trifolium.Buffer.extend` for its steps."""
+        return {
+            "obs": map_tree(lambda array: array[:-1], self.observations),
+            "action": self.actions,
+            "reward": self.rewards,
+            "done": self.terminated,
+            "truncated": self.truncated,
+            "next_obs": map_tree(lambda array: array[1:], self.observations),
+        }
 
 
 def found_options(found: Iterator[RecordedEpisode]) -> dict[str, Any]:
@@ -79,14 +78,18 @@ def found_options(found: Iterator[RecordedEpisode]) -> dict[str, Any]:
     first = next(found, None)
     if first is None:
         raise ValueError("dataset has no episodes; expected at least one")
-    action_dtype = {} if first.actions.dtype.kind in "iub" else {"action_dtype": first.actions.dtype}
-    return {
-        "capacity": 1 + first.rows + sum(episode.rows for episode in found),
-        "obs_shape": first.observations.shape[1:],
-        "obs_dtype": first.observations.dtype,
-        "action_shape": first.actions.shape[1:],
-        **action_dtype,
-    }
+    rows = 1 + first.rows + sum(episode.rows for episode in found)
+    return _options_of(first.observations, first.actions) | {"capacity": rows}
+
+
+def _options_of(observations: Any, actions: np.ndarray) -> dict[str, Any]:
+    """Return the shapes and dtypes of arrays with an axis of steps, as arguments of a buffer."""
+    options: dict[str, Any] = {"action_shape": actions.shape[1:]}
+    if actions.dtype.kind not in "iub":
+        options["action_dtype"] = actions.dtype
+    if isinstance(observations, Mapping):
+        return options | {"obs_shape": map_tree(lambda a: (a.shape[1:], a.dtype.name), observations)}
+    return options | {"obs_shape": observations.shape[1:], "obs_dtype": observations.dtype}
 
 
 def episodes(source: EpisodeSource, observe: Callable[[Any], Any] | None) -> Iterator[RecordedEpisode]:
@@ -94,7 +97,8 @@ def episodes(source: EpisodeSource, observe: Callable[[Any], Any] | None) -> Ite
 
     Args:
         source: what has them.
-        observe: makes [T + 1, *obs_shape] of an episode's observations; None where they are that.
+        observe: makes [T + 1, *obs_shape], or a mapping of such arrays, of an episode's observations;
+            None where they are that.
 
     Raises:
         TypeError: ``source`` has no episodes, or their observations or actions are no arrays.
@@ -113,13 +117,15 @@ def _checked(
     number: int, recording: Recording, observe: Callable[[Any], Any] | None
 ) -> RecordedEpisode:
     seen = recording.observations
-    observations = _array(number, "observations", seen if observe is None else observe(seen))
+    observations = _observed(number, "observations", seen if observe is None else observe(seen))
     actions = _array(number, "actions", recording.actions)
     rewards = _array(number, "rewards", recording.rewards)
     terminated = _array(number, "terminations", recording.terminations).astype(bool)
     truncated = _array(number, "truncations", recording.truncations).astype(bool) & ~terminated
     steps = len(rewards)
-    found = (len(observations), len(actions), len(terminated), len(truncated))
+    lengths = [len(array) for array in _arrays_in(observations)]
+    unequal = next((length for length in lengths if length != steps + 1), steps + 1)
+    found = (unequal, len(actions), len(terminated), len(truncated))
     if found != (steps + 1, steps, steps, steps):
         raise ValueError(
             f"episode {number} has {steps} rewards and {found[0]} observations, {found[1]} actions, "
@@ -127,15 +133,36 @@ def _checked(
             "of the others"
         )
     truncated[-1:] |= ~terminated[-1:]  # cut off by the end of the recording
-    if observations.ndim == 1:
+    if not isinstance(observations, Mapping) and observations.ndim == 1:
         observations = observations[:, None]
-    return RecordedEpisode(_narrowed(observations), _narrowed(actions), rewards, terminated, truncated)
+    return RecordedEpisode(
+        map_tree(_narrowed, observations), _narrowed(actions), rewards, terminated, truncated
+    )
+
+
+def _observed(number: int, name: str, value: Any) -> Any:
+    """Return the observations of an episode as an array, or as a mapping without its text."""
+    if not isinstance(value, Mapping | tuple):
+        return _array(number, name, value)
+    parts = value.items() if isinstance(value, Mapping) else enumerate(value)
+    found = {
+        str(key): _observed(number, f"{name}[{key!r}]", part)
+        for key, part in parts
+        if not _is_text(part)
+    }
+    if not found:
+        raise TypeError(f"episode {number} has {name} without an array; expected at least one")
+    return found
+
+
+def _is_text(value: Any) -> bool:
+    return not isinstance(value, Mapping | tuple) and as_numpy(value).dtype.kind in "US"
 
 
 def _array(number: int, name: str, value: Any) -> np.ndarray:
-    array = None if isinstance(value, dict | tuple) else as_numpy(value)
-    if array is None or array.dtype.kind not in "biuf" or array.ndim == 0:
-        advice = "; give observe=, a function that makes one of them" * (name == "observations")
+    array = as_numpy(value)
+    if array.dtype.kind not in "biuf" or array.ndim == 0:
+        advice = "; give observe=, a function that makes one of them" * name.startswith("observations")
         raise TypeError(
             f"episode {number} has {name} of type {type(value).__name__}; expected an array{advice}"
         )
@@ -167,17 +194,7 @@ class Recorded(NamedTuple):
     @property
     def options(self) -> dict[str, Any]:
         """The arguments of :class:`trifolium.Buffer` that follow from the arrays."""
-        wide = {} if self.action.dtype.kind in "iub" else {"action_dtype": self.action.dtype}
-        if isinstance(self.obs, Mapping):
-            kinds: Any = map_tree(lambda array: (array.shape[1:], array.dtype.name), self.obs)
-            return {"obs_shape": kinds, "action_shape": self.action.shape[1:], **wide}
-        shape, dtype = self.obs.shape[1:], self.obs.dtype
-        return {
-            "obs_shape": shape,
-            "obs_dtype": dtype,
-            "action_shape": self.action.shape[1:],
-            **wide,
-        }
+        return _options_of(self.obs, self.action)
 
     def parts(self, length: int) -> Iterator[dict[str, Any]]:
         """Yield the arguments of :meth:`trifolium.Buffer.extend`, ``length`` steps at a time."""
