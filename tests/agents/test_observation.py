@@ -16,6 +16,7 @@ from trifolium.agents import (
     Passthrough,
     Structured,
 )
+from trifolium.agents.observation import one_of
 
 
 class Mission(gym.Space):
@@ -220,6 +221,8 @@ def test_a_batch_of_structured_observations_is_what_each_of_it_is():
     for i, one in enumerate(gym.vector.utils.iterate(batched, batch)):
         assert same(tri.replay.batch.map_tree(lambda array, i=i: array[i], found), spec.observe(one))
     assert same(OneByOne().observe_each(batch, 3), found)
+    texts = {"mission": ("go", "stay"), "pair": (np.arange(2), ("a", "b"))}
+    assert one_of(texts, 1) == {"mission": "stay", "pair": (1, "b")}
     assert OneByOne().shape == SHAPE
 
 

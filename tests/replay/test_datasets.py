@@ -142,10 +142,9 @@ def test_structured_observations_keep_their_structure(backend: tri.Backend) -> N
     }
     recorded = Recorded((7, "truncated"), (7, "done"), observations=seen)
     buffer = tri.Buffer.from_minari(recorded, backend=backend, n_frames={"at": 2}, boundary="pad")
-    default = np.dtype(np.int64).name
     assert buffer.obs_shape == {
         "at": ((2,), "float32"),
-        "pair": {"0": ((), default), "1": {"image": ((2, 2), "uint8")}},
+        "pair": {"0": ((), backend.default_int), "1": {"image": ((2, 2), "uint8")}},
     }
     batch = buffer.sample(buffer.drawable, flatten=False)
     names = ("states", "actions", "next_states", "dones", "valid")

@@ -350,7 +350,8 @@ def one_of(observations: Any, index: int) -> Any:
     """
     if isinstance(observations, Mapping):
         return {key: one_of(part, index) for key, part in observations.items()}
-    if isinstance(observations, tuple):
+    is_text = isinstance(observations, tuple) and isinstance(observations[0], str)
+    if isinstance(observations, tuple) and not is_text:
         return tuple(one_of(part, index) for part in observations)
     return observations[index]
 

@@ -792,7 +792,7 @@ class Buffer:
 
         Without ``next_observations`` the successor of a step is the next observation; a truncated step
         has none then, and is invalid. With them every step has the successor that is given. float64
-        arrays are stored as float32.
+        arrays are stored as float32, int64 observations as the backend's default integer.
 
         Args:
             observations: [T, *obs_shape], or a mapping of such arrays.
@@ -816,12 +816,14 @@ class Buffer:
         if "n_streams" in options:
             raise TypeError("n_streams was given; expected none: a data set is stored in one stream")
         steps = recorded(observations, actions, rewards, terminations, truncations, next_observations)
-        found = steps.options | {"capacity": steps.rows if capacity is None else capacity}
+        backend = get_backend(options.pop("backend", "numpy"), device=options.pop("device", None))
+        found = steps.options(backend.default_int)
+        found["capacity"] = steps.rows if capacity is None else capacity
         if capacity is None:
             frames = options.get("n_frames", 1)
             most = max(frames.values()) if isinstance(frames, Mapping) else frames
             found["capacity"] = max(found["capacity"], int(most) + 1)
-        buffer = cls(**(found | options))
+        buffer = cls(**(found | options), backend=backend)
         for part in steps.parts(PART):
             buffer.extend(**part)
         buffer.end_episode()
@@ -839,7 +841,8 @@ class Buffer:
         """Return a buffer with the episodes of a dataset, of which every step can be drawn.
 
         An episode whose recording stops before its end counts as truncated: the observation after its
-        last step is known. float64 observations and actions are stored as float32.
+        last step is known. float64 observations and actions are stored as float32, int64 observations
+        as the backend's default integer.
 
         Args:
             dataset: what ``minari.load_dataset`` returns, or any object with ``iterate_episodes()``.
@@ -868,10 +871,11 @@ class Buffer:
         """
         if "n_streams" in options:
             raise TypeError("n_streams was given; expected none: a dataset is stored in one stream")
-        found = found_options(episodes(dataset, observe))
+        backend = get_backend(options.pop("backend", "numpy"), device=options.pop("device", None))
+        found = found_options(episodes(dataset, observe), backend.default_int)
         if capacity is not None:
             found["capacity"] = capacity
-        buffer = cls(**(found | options))
+        buffer = cls(**(found | options), backend=backend)
         for episode in episodes(dataset, observe):
             buffer.extend(**episode.chunk())
         buffer._store.put_idle(0, BLANK, {})  # a row after a last step that terminated

@@ -73,23 +73,34 @@ class RecordedEpisode(NamedTuple):
         }
 
 
-def found_options(found: Iterator[RecordedEpisode]) -> dict[str, Any]:
-    """Return the arguments of :class:`trifolium.Buffer` that follow from episodes."""
+def found_options(found: Iterator[RecordedEpisode], default_int: str) -> dict[str, Any]:
+    """Return the arguments of :class:`trifolium.Buffer` that follow from episodes.
+
+    Args:
+        found: the episodes.
+        default_int: name of the backend's default integer, which stores observations of int64.
+    """
     first = next(found, None)
     if first is None:
         raise ValueError("dataset has no episodes; expected at least one")
     rows = 1 + first.rows + sum(episode.rows for episode in found)
-    return _options_of(first.observations, first.actions) | {"capacity": rows}
+    return _options_of(first.observations, first.actions, default_int) | {"capacity": rows}
 
 
-def _options_of(observations: Any, actions: np.ndarray) -> dict[str, Any]:
+def _options_of(observations: Any, actions: np.ndarray, default_int: str) -> dict[str, Any]:
     """Return the shapes and dtypes of arrays with an axis of steps, as arguments of a buffer."""
+
+    def kind(array: np.ndarray) -> tuple[tuple[int, ...], str]:
+        name = array.dtype.name
+        return array.shape[1:], default_int if name == "int64" else name
+
     options: dict[str, Any] = {"action_shape": actions.shape[1:]}
     if actions.dtype.kind not in "iub":
         options["action_dtype"] = actions.dtype
     if isinstance(observations, Mapping):
-        return options | {"obs_shape": map_tree(lambda a: (a.shape[1:], a.dtype.name), observations)}
-    return options | {"obs_shape": observations.shape[1:], "obs_dtype": observations.dtype}
+        return options | {"obs_shape": map_tree(kind, observations)}
+    obs_shape, obs_dtype = kind(observations)
+    return options | {"obs_shape": obs_shape, "obs_dtype": obs_dtype}
 
 
 def episodes(source: EpisodeSource, observe: Callable[[Any], Any] | None) -> Iterator[RecordedEpisode]:
@@ -191,10 +202,13 @@ class Recorded(NamedTuple):
     truncated: np.ndarray
     next_obs: Any
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The arguments of :class:`trifolium.Buffer` that follow from the arrays."""
-        return _options_of(self.obs, self.action)
+    def options(self, default_int: str) -> dict[str, Any]:
+        """Return the arguments of :class:`trifolium.Buffer` that follow from the arrays.
+
+        Args:
+            default_int: as for :func:`found_options`.
+        """
+        return _options_of(self.obs, self.action, default_int)
 
     def parts(self, length: int) -> Iterator[dict[str, Any]]:
         """Yield the arguments of :meth:`trifolium.Buffer.extend`, ``length`` steps at a time."""
