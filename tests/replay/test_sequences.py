@@ -92,6 +92,19 @@ def test_runs_within_an_episode(backend: tri.Backend, prioritized: bool) -> None
         buffer.sample_sequences(1, 7, within_episode=True)
 
 
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_one_seed_draws_the_same_rows(backend: tri.Backend, prioritized: bool) -> None:
+    """So the law of these draws is that of NumPy, see test_uniformity.py."""
+
+    def drawn(backend: tri.Backend) -> list[list[int]]:
+        sampler = tri.Prioritized() if prioritized else tri.Uniform(valid_only=True)
+        buffer = filled(backend, n_frames=2, boundary="pad", sampler=sampler)
+        runs = [buffer.sample_sequences(4, 3, within_episode=within) for within in (False, True)]
+        return [batch.indices.tolist() for batch in (buffer.sample(8), *runs)]
+
+    assert drawn(backend) == drawn(tri.get_backend("numpy"))
+
+
 def test_runs_are_drawn_by_the_priority_of_their_first_row(backend: tri.Backend) -> None:
     buffer = tri.Buffer(16, (1,), backend=backend, seed=0, sampler=tri.Prioritized(alpha=1.0, beta=1.0))
     for step in range(11):

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 import trifolium as tri
 from trifolium.testing import Options, Twin
+from trifolium.testing.reference import is_unbroken
 from trifolium.testing.twin import ALPHA
 
-# every backend is given the same rows, which tests/test_golden.py pins
+# All draws come from the host generator. Other tests compare them bit for bit between backends, so the
+# law is that of NumPy everywhere, and the other backends are tested in the slow tier alone.
 pytestmark = pytest.mark.slow_on("strict", "torch", "jax")
 FILLS = {"half full": 0.5, "full": 1.0, "wrapped": 3.3}
 OPTIONS = [
@@ -18,6 +21,7 @@ OPTIONS = [
     Options(40, n_frames=4, boundary="pad"),
     Options(60, n_frames=2, n_streams=3, n_step=3),
 ]
+VALID_OPTIONS = [OPTIONS[0], Options(40, n_frames=2), *OPTIONS[2:]]  # a twin's episodes are short
 BATCHES = 1500
 
 
@@ -58,23 +62,87 @@ def test_prioritized(backend: tri.Backend, fill: float, n_streams: int, boundary
     check(count(twin, 1), {index: BATCHES * mass / total for index, mass in masses.items()})
 
 
-@pytest.mark.parametrize("length", [2, 5])
-def test_sequences(backend: tri.Backend, length: int) -> None:
+@pytest.mark.parametrize("fill", FILLS.values(), ids=FILLS)
+@pytest.mark.parametrize("options", VALID_OPTIONS, ids=repr)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_valid_only(backend: tri.Backend, options: Options, fill: float, batch_size: int) -> None:
+    check_valid_only(filled(backend, options, fill), batch_size)
+
+
+@pytest.mark.parametrize("options", [replace(each, capacity=240) for each in VALID_OPTIONS], ids=repr)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_valid_only_where_few_rows_are_valid(
+    backend: tri.Backend, options: Options, batch_size: int
+) -> None:
+    check_valid_only(filled(backend, options, 2.2, few_valid=True), batch_size)
+
+
+def check_valid_only(twin: Twin, batch_size: int) -> None:
+    twin.buffer.sampler = tri.Uniform(valid_only=True)
+    valid = valid_of(twin)
+    share = (batch_size - 1) / (len(valid) - 1)
+    expected = dict.fromkeys(valid, BATCHES * batch_size / len(valid))
+    check(count(twin, batch_size), expected, spread=1 - share)
+
+
+@pytest.mark.parametrize("fill", FILLS.values(), ids=FILLS)
+def test_valid_only_with_replacement(backend: tri.Backend, fill: float) -> None:
+    twin = filled(backend, VALID_OPTIONS[1], fill)
+    twin.buffer.sampler = tri.Uniform(valid_only=True, replacement=True)
+    valid = valid_of(twin)
+    check(count(twin, 60), dict.fromkeys(valid, BATCHES * 60 / len(valid)))
+
+
+@pytest.mark.parametrize(("length", "within_episode"), [(2, False), (5, False), (2, True), (3, True)])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_sequences(backend: tri.Backend, length: int, within_episode: bool, batch_size: int) -> None:
     twin = filled(backend, OPTIONS[3], 3.3)
-    runs = [run[0].row.index for run in twin.reference.sequences(length)]
-    drawn: Counter[int] = Counter()
-    for _ in range(BATCHES):
-        drawn.update(twin.buffer.sample_sequences(1, length).indices.tolist())
-    check(drawn, dict.fromkeys(runs, BATCHES / len(runs)))
+    runs = starts_of(twin, length, within_episode)
+    expected = BATCHES * batch_size / len(runs)
+    share = (batch_size - 1) / (len(runs) - 1)
+    drawn = count_runs(twin, batch_size, length, within_episode)
+    check(drawn, dict.fromkeys(runs, expected), spread=1 - share)
 
 
-def filled(backend: tri.Backend, options: Options, fill: float) -> Twin:
+def test_prioritized_sequences_within_an_episode(backend: tri.Backend) -> None:
+    twin = filled(backend, Options(60, n_streams=3, prioritized=True), 3.3)
+    indices = list(twin.priorities.at_draw())
+    twin.buffer.sample(1)
+    twin.update_priorities(indices, [0.5 + n % 5 for n in range(len(indices))])
+    raw = twin.priorities.at_draw()
+    masses = {index: raw[index] ** ALPHA for index in starts_of(twin, 3, within_episode=True)}
+    expected = {index: BATCHES * mass / sum(masses.values()) for index, mass in masses.items()}
+    check(count_runs(twin, 1, 3, within_episode=True), expected)
+
+
+def filled(backend: tri.Backend, options: Options, fill: float, few_valid: bool = False) -> Twin:
     twin = Twin(backend, options, seed=1)
     length = options.capacity // options.n_streams
     for stream in range(options.n_streams):
         for step in range(int(length * fill) + stream):
-            twin.add("truncated" if step % 7 == 6 else "", stream=stream)
+            end = "truncated" if step % 7 == 6 else ""
+            twin.add("unknown" if few_valid and step % 40 > 5 else end, stream=stream)
     return twin
+
+
+def valid_of(twin: Twin) -> list[int]:
+    return [index for index, found in twin.reference.transitions().items() if found.valid]
+
+
+def starts_of(twin: Twin, length: int, within_episode: bool) -> list[int]:
+    """Return the indices of the rows that a run can begin with."""
+    runs = twin.reference.sequences(length)
+    if within_episode:
+        runs = [run for run in runs if is_unbroken([found.row for found in run])]
+    return [run[0].row.index for run in runs]
+
+
+def count_runs(twin: Twin, batch_size: int, length: int, within_episode: bool) -> Counter[int]:
+    drawn: Counter[int] = Counter()
+    for _ in range(BATCHES):
+        batch = twin.buffer.sample_sequences(batch_size, length, within_episode=within_episode)
+        drawn.update(batch.indices.tolist())
+    return drawn
 
 
 def count(twin: Twin, batch_size: int) -> Counter[int]:
