@@ -9,6 +9,7 @@ import pickle
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,69 @@ def test_structured_observations(backend: tri.Backend, folder: Path) -> None:
             mine, other = (backend.to_numpy(read(getattr(b, states))) for b in (first, second))
             assert mine.dtype == other.dtype
             assert mine.tolist() == other.tolist()
+
+
+def both(backend: tri.Backend, folder: Path, options: dict[str, Any]) -> Iterator[list[tri.Buffer]]:
+    """Yield a mapped buffer and one in memory, with the same steps: filled, wrapped, opened again."""
+    mapped, memory = made(backend, {**options, "path": folder}), made(backend, options)
+    for part in range(3):
+        for buffer in (mapped, memory):
+            fill(buffer, 30, seed=part)
+        yield [mapped, memory]
+        mapped.flush()
+        del mapped
+        gc.collect()  # it is locked while something holds it
+        mapped = tri.Buffer.open(folder, backend=backend)
+        yield [mapped, memory]
+
+
+@pytest.mark.parametrize("name", ["padded", "image", "extras", "prioritized", "all"])
+def test_sequences_and_fetch(backend: tri.Backend, folder: Path, name: str) -> None:
+    for buffers in both(backend, folder, OPTIONS[name]):
+        found = []
+        for buffer in buffers:
+            runs = [buffer.sample_sequences(4, 2), buffer.sample_sequences(2, 2, within_episode=True)]
+            batches = [*runs, buffer.fetch(runs[0].indices), buffer.fetch(runs[1].indices)]
+            found.append([[each.tolist() for each in on_host(backend, batch)] for batch in batches])
+        buffers.clear()
+        del buffer
+        assert found[0] == found[1]
+
+
+def test_hindsight(backend: tri.Backend, folder: Path) -> None:
+    goal = ((2,), "float32")
+    shape = {"observation": ((3,), "uint8"), "achieved_goal": goal, "desired_goal": goal}
+
+    def sampler() -> tri.Hindsight:
+        return tri.Hindsight(lambda reached, wanted, info: (reached == wanted).all(axis=1) - 1.0)
+
+    def extend(buffer: tri.Buffer, part: int) -> None:
+        rng = np.random.default_rng(part)
+        kinds = {"observation": 3, "achieved_goal": 2, "desired_goal": 2}
+        obs, after = ({name: rng.integers(9, size=(30, n)) for name, n in kinds.items()} for _ in "01")
+        ends = rng.random((2, 30)) < 0.1
+        buffer.extend(obs, ends[0] * 0, ends[0] * 1.0, ends[0], truncated=ends[1], next_obs=after)
+
+    options: dict[str, Any] = {"backend": backend, "seed": 0}
+    mapped = tri.Buffer(50, shape, sampler=sampler(), path=folder, **options)
+    memory = tri.Buffer(50, shape, sampler=sampler(), **options)
+
+    def goals(buffer: tri.Buffer) -> list[Any]:
+        batch = buffer.sample(8)
+        parts = [batch.states["desired_goal"], batch.next_states["desired_goal"], batch.rewards]
+        return [backend.to_numpy(part).tolist() for part in parts]
+
+    for part in range(4):
+        for buffer in (mapped, memory):
+            extend(buffer, part)
+        assert goals(mapped) == goals(memory)
+        mapped.flush()
+        del mapped, buffer
+        gc.collect()
+        with pytest.raises(tri.CheckpointError, match="sampler="):
+            tri.Buffer.open(folder, backend=backend)
+        mapped = tri.Buffer.open(folder, backend=backend, sampler=sampler())
+        assert goals(mapped) == goals(memory)
 
 
 def test_a_flushed_end_of_a_row_is_found_as_it_was(backend: tri.Backend, folder: Path) -> None:

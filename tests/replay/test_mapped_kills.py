@@ -228,23 +228,32 @@ def test_after_a_failure_of_the_machine(
 
 # Processes that are killed
 
-CHILD = """
-import os, random, sys
+LIMIT = """
+import os, random, resource, sys
 import numpy as np
 import trifolium as tri
 
-folder, backend, log, seed = sys.argv[1:]
+folder, backend, megabytes = sys.argv[1], sys.argv[2], int(sys.argv[3])
+tri.Buffer(8, (1,), backend=backend).add([0.0], 0, 0.0, False)  # the framework is loaded
+if sys.platform == "linux":
+    used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
+    limit = (used << 10) + (megabytes << 20)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+"""
+
+CHILD = (
+    LIMIT
+    + """
+log, seed = sys.argv[4:]
 rng, log = random.Random(int(seed)), os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 buffer = tri.Buffer.open(folder, backend=backend)
-tags = buffer.spec.extras[0][2]
-number = int(buffer._store.ring.written[0])
+number, longest = int(buffer._store.ring.written[0]), max(5, buffer.capacity // 200)
 
 def say(what):
     os.write(log, f"{what} {number}\\n".encode())
 
-say("flushed")
-while True:
-    count = rng.choice([1, 1, 1, 5])
+def write(count):
+    global number
     numbers = np.arange(number, number + count)[:, None] + np.zeros(2, int)
     obs = np.repeat(numbers[:, :, None], 1024, -1).astype(np.float32)
     done = numbers % 7 == 6
@@ -254,23 +263,42 @@ while True:
         buffer.add(obs[0], numbers[0], numbers[0], done[0], tag=numbers[0])
     else:
         buffer.extend(obs, numbers, numbers, done, tag=numbers)
+
+def flush():
+    buffer.flush()
+    say("flushed")
+
+while number < buffer.capacity // 2:  # not full yet
+    write(longest)
+flush()
+say("ready")
+while True:
+    write(rng.choice([1, 1, 1, 5, longest]))
+    states, actions, *_ = map(buffer.backend.to_numpy, buffer.sample(16))
+    assert (states == actions).all() and 0 <= states.min() <= states.max() < number
     if rng.random() < 0.1:
-        buffer.flush()
-        say("flushed")
+        flush()
 """
+)
 
 
-def kill_at_random(backend: tri.Backend, folder: Path, kills: int) -> None:
-    capacity, rng = 128, random.Random(0)
+CHECKED = 1000  # observations of the newest rows, and as many of any rows
+
+
+def kill_at_random(
+    backend: tri.Backend, folder: Path, kills: int, capacity: int = 128, megabytes: int = 64
+) -> None:
+    """Kill processes that have ``megabytes`` of memory, and write to a folder and draw from it."""
+    rng = random.Random(0)
     tri.Buffer(
         capacity, (1024,), backend=backend, path=folder, seed=0, n_streams=2, extras={"tag": "int32"}
     ).flush()
     longest = oldest = 0
     for seed in range(kills):
         log = folder.parent / f"log-{seed}"
-        arguments = [str(folder), backend.name, str(log), str(seed)]
+        arguments = [str(folder), backend.name, str(megabytes), str(log), str(seed)]
         child = subprocess.Popen([sys.executable, "-c", CHILD, *arguments])
-        while not log.exists() or not log.stat().st_size:
+        while not log.exists() or "ready" not in log.read_text():
             assert child.poll() is None, "the child failed"
             time.sleep(0.01)
         time.sleep(rng.random() * 0.3)
@@ -280,11 +308,8 @@ def kill_at_random(backend: tri.Backend, folder: Path, kills: int) -> None:
         flushed = [int(number) for what, number in lines if what == "flushed"][-1]
         tried = max(int(number) for _, number in lines)
         longest = max(longest, tried - flushed)
-        oldest = max(
-            oldest, tried - capacity // 2
-        )  # older rows were overwritten, by this child or before
+        oldest = max(oldest, tried - capacity // 2)  # older rows were overwritten, now or before
         buffer = tri.Buffer.open(folder, backend=backend)
-        states = backend.to_numpy(buffer.states)
         columns = (buffer.actions, buffer.rewards, buffer.extra_data["tag"])
         numbers = [backend.to_numpy(each) for each in columns]
         for stream in range(2):
@@ -292,15 +317,16 @@ def kill_at_random(backend: tri.Backend, folder: Path, kills: int) -> None:
             newest = int(buffer._store.ring.written[stream])
             found = numbers[0][rows]
             assert found.tolist() == list(range(newest - len(rows), newest))
-            assert (states[rows] == found[:, None]).all()
+            looked_at = found[-CHECKED:].tolist() + rng.sample(found.tolist(), min(CHECKED, len(found)))
+            states = buffer.fetch(np.array(looked_at) * 2 + stream).states
+            assert (backend.to_numpy(states) == np.array(looked_at)[:, None]).all()
             assert all((each[rows] == found).all() for each in numbers)
             assert flushed <= newest <= tried
             assert set(range(oldest, flushed)) <= set(found.tolist())
-        if buffer.drawable >= 16:
-            batch = buffer.sample(16)
-            drawn = backend.to_numpy(batch.states)
-            assert (drawn == backend.to_numpy(batch.rewards)).all()
-        del buffer
+        batch = buffer.sample(16)
+        assert (backend.to_numpy(batch.states) == backend.to_numpy(batch.rewards)).all()
+        assert len(buffer) >= capacity // 2
+        del buffer, batch
     assert longest > 0, "no child was killed between flushes"
 
 
@@ -311,21 +337,15 @@ def test_killed_processes(backend: tri.Backend, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
-def test_many_killed_processes(backend: tri.Backend, tmp_path: Path) -> None:
+def test_many_killed_processes_with_a_third_of_the_memory(backend: tri.Backend, tmp_path: Path) -> None:
     # the files are written by the same code on every backend, and most frameworks take long to load
-    kill_at_random(backend, tmp_path / "rows", 100 if backend.name == "numpy" else 10)
+    kills = 100 if backend.name == "numpy" else 10
+    kill_at_random(backend, tmp_path / "rows", kills, capacity=3 * (64 << 20) // 4096, megabytes=64)
 
 
-LIMITED = """
-import resource, sys
-import numpy as np
-import trifolium as tri
-
-folder, backend, megabytes = sys.argv[1], sys.argv[2], int(sys.argv[3])
-tri.Buffer(8, (1,), backend=backend).add([0.0], 0, 0.0, False)  # the framework is loaded
-used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmData"))
-limit = (used << 10) + (megabytes << 20)
-resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+LIMITED = (
+    LIMIT
+    + """
 rows = 3 * (megabytes << 20) // 4096
 try:
     tri.Buffer(rows, (1024,), backend="numpy").extend(np.zeros((8, 1024)), *np.zeros((3, 8)))
@@ -346,6 +366,7 @@ for _ in range(100):
 assert len(buffer) == rows and min(seen) < rows / 50 and max(seen) > rows * 0.98
 print("drawn")
 """
+)
 
 
 @pytest.mark.slow
