@@ -236,7 +236,7 @@ def count_instructions(session: nox.Session) -> None:
 def install_everything(session: nox.Session) -> None:
     """Install this checkout with all backends, and the packages that it works with."""
     install(session, "all", "gymnax", "strict", "tensordict", "minari", "testing")
-    install_groups(session, "games", "networks", "parallel", "types")
+    install_groups(session, "datasets", "games", "networks", "parallel", "types")
 
 
 def install_groups(session: nox.Session, *names: str) -> None:

@@ -1,5 +1,7 @@
 """The Python of pages that need no more than to run, each on the backend that it needs."""
 
+from pathlib import Path
+
 import pytest
 
 import trifolium as tri
@@ -27,11 +29,22 @@ def test_there_is_something_to_run() -> None:
     assert (found.count("torch"), found.count("jax")) == (2, 4)
 
 
-CASES = [pytest.param(name, marks=[pytest.mark.slow] if "training" in name else []) for name in BLOCKS]
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of a block's test."""
+    of_another_library = [pytest.mark.interop] if "import pyarrow" in BLOCKS[name] else []
+    return of_another_library + ([pytest.mark.slow] if "training" in name else [])
+
+
+CASES = [pytest.param(name, marks=marks_of(name)) for name in BLOCKS]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_block_runs(name: str, backend: tri.Backend) -> None:
+def test_block_runs(
+    name: str, backend: tri.Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "import pyarrow" in BLOCKS[name]:
+        pytest.importorskip("pyarrow")
     if needed(BLOCKS[name]) not in (None, backend.name):
         pytest.skip(f"runs where {needed(BLOCKS[name])} is")
     exec(BLOCKS[name].replace('backend="numpy"', f'backend="{backend.name}"'), {})
