@@ -18,7 +18,7 @@ from trifolium.models.algorithm import Algorithm, Randomness
 from trifolium.models.arguments import check_options, own_options
 from trifolium.models.base import BaseModel
 from trifolium.models.fixed import Fixed
-from trifolium.models.memory import ReplayMemory, check_fills
+from trifolium.models.memory import ReplayMemory, check_fills, drawing
 from trifolium.models.networks import DefaultNetwork, Design, Head, Network, Torso
 from trifolium.models.update import Learned, LearnerState, Update
 from trifolium.replay import Sampler, Uniform
@@ -314,16 +314,16 @@ class Learner(BaseModel):
         """
         if self.memory.drawable < self._batch_size:
             return super().train_step()
-        columns, plan, indices = self.memory.draw(self._batch_size)
-        self._check_actions(plan.actions)
-        algorithm = self.update.algorithm
-        random = Randomness(
-            self._noise(algorithm.evaluations), algorithm.draw(self.rng, self._batch_size)
-        )
-        rate = self.learning_rate
-        self._learned, loss, errors = self._compiled(
-            self._learned, columns, plan, random, rate(self._updates) if callable(rate) else rate
-        )
+        algorithm, rate = self.update.algorithm, self.learning_rate
+        with drawing(self.memory):
+            columns, plan, indices = self.memory.draw(self._batch_size)
+            self._check_actions(plan.actions)
+            random = Randomness(
+                self._noise(algorithm.evaluations), algorithm.draw(self.rng, self._batch_size)
+            )
+            self._learned, loss, errors = self._compiled(
+                self._learned, columns, plan, random, rate(self._updates) if callable(rate) else rate
+            )
         self._actor.forget()
         self._updates += 1
         if self._target_update is not None and self._updates % self._target_update == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +13,9 @@ from trifolium.backend import Backend
 from trifolium.replay import Batch, Sampler
 from trifolium.replay.schema import BufferSpec
 
-__all__ = ["ReplayMemory", "check_fills", "checked_memory"]
+__all__ = ["ReplayMemory", "check_fills", "checked_memory", "drawing"]
+
+_NOTHING = nullcontext()
 
 
 @runtime_checkable
@@ -110,6 +113,12 @@ def checked_memory(
                 + ("" if name in found else ", or memory= without this option")
             )
     return memory
+
+
+def drawing(memory: ReplayMemory) -> AbstractContextManager[Any]:
+    """Return the context of :meth:`trifolium.Buffer.drawing`; a memory of another class may lack it."""
+    found = getattr(memory, "drawing", None)
+    return _NOTHING if found is None else found()
 
 
 def check_fills(spec: BufferSpec, batch_size: int) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from typing import Any, Self
 
@@ -16,6 +18,7 @@ from trifolium.backend import Array, Backend, Params, as_numpy, get_backend
 from trifolium.replay.batch import Batch, map_tree
 from trifolium.replay.graph.state import State
 from trifolium.replay.host.hindsight import Hindsight
+from trifolium.replay.host.locks import holding
 from trifolium.replay.host.samplers import (
     Accept,
     Draw,
@@ -44,6 +47,7 @@ from trifolium.replay.schema import BufferSpec, nested
 
 __all__ = ["Buffer", "Minibatches"]
 
+_NOTHING = nullcontext()
 PART = 65_536  # steps of a data set that are stored in one call
 
 
@@ -52,6 +56,11 @@ class Buffer:
 
     Each observation is stored once: the successor of a step is the row after it. One host generator
     draws every row, so one seed gives the same minibatches, bit for bit, on every backend.
+
+    Threads may call all methods at once, those that add and those that draw: each call is done as a
+    whole, so every row that comes out is one that went in, and no step is lost. One seed gives the same
+    minibatches only if the calls come in the same order. No thread may change a buffer while it is
+    pickled. docs/buffer.md says more.
 
     Args:
         capacity: rows held; older ones are overwritten. At least (n_frames + 1) * n_streams, and a
@@ -148,6 +157,13 @@ class Buffer:
                 self.flush()
                 folder.tidy()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        with self._store.lock:  # whatever other threads do, rows are whole
+            made.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return made
+
     # Writing
 
     def add(
@@ -201,14 +217,18 @@ class Buffer:
         if stream is None:
             if fields.n_streams > 1:
                 steps = fields.each(obs, action, reward, done, truncated, next_obs, extras)
-                store.put_each(steps, None if where is None else fields.taken(where))
+                taken = None if where is None else fields.taken(where)
+                with store.lock:
+                    store.put_each(steps, taken)
                 return
             stream = 0
         else:
             stream = self._checked_stream(stream)
         if where is not None and not self._is_taken(where):
             return
-        store.put(stream, fields.one(obs, action, reward, done, truncated, next_obs, extras))
+        step = fields.one(obs, action, reward, done, truncated, next_obs, extras)
+        with store.lock:
+            store.put(stream, step)
 
     def extend(
         self,
@@ -252,7 +272,8 @@ class Buffer:
             extras=extras,
         )
         if len(chunk.terminated):
-            self._store.put_chunk(np.array(streams), chunk)
+            with self._store.lock:
+                self._store.put_chunk(np.array(streams), chunk)
 
     def end_episode(self, stream: int | None = None) -> None:
         """End the episode, if one is open: the next step begins another.
@@ -262,8 +283,10 @@ class Buffer:
         Args:
             stream: the stream whose episode ends; None for all of them.
         """
-        for each in self._checked_streams(stream):
-            self._store.end_episode(each)
+        streams = self._checked_streams(stream)
+        with self._store.lock:
+            for each in streams:
+                self._store.end_episode(each)
 
     def add_empty(self, stream: int | None = None) -> None:
         """End the episode, and write n_frames - 1 rows of zeros that the next one begins with.
@@ -273,10 +296,12 @@ class Buffer:
         Args:
             stream: the stream whose episode ends; None for all of them.
         """
-        for each in self._checked_streams(stream):
-            self._store.end_episode(each)
-            for _ in range(self.n_frames - 1):
-                self._store.put_idle(each, BLANK, {})
+        streams = self._checked_streams(stream)
+        with self._store.lock:
+            for each in streams:
+                self._store.end_episode(each)
+                for _ in range(self.n_frames - 1):
+                    self._store.put_idle(each, BLANK, {})
 
     def add_from_buffer(self, other: Buffer) -> None:
         """Append all rows of another buffer, oldest first; it may be on another backend.
@@ -289,13 +314,16 @@ class Buffer:
             TypeError, ValueError: ``other`` is no Buffer, or its rows look different.
         """
         self._check_same_rows(other)
-        for source in range(other.n_streams):
-            self._store.put_stream(source if self.n_streams > 1 else 0, other._store, source)
+        with holding(self._store, other._store):
+            self._store.check_actions(other._store)
+            for source in range(other.n_streams):
+                self._store.put_stream(source if self.n_streams > 1 else 0, other._store, source)
 
     def clear(self) -> None:
         """Remove all rows. The generator keeps its state."""
-        self._store.clear()
-        self.sampler.clear()
+        with self._store.lock:
+            self._store.clear()
+            self.sampler.clear()
 
     def update_priorities(self, indices: Any, td: Any) -> None:
         """Report the temporal-difference errors of rows to the sampler.
@@ -315,8 +343,10 @@ class Buffer:
             raise ValueError(f"td has {len(priorities)} errors; expected {len(which)}, as of indices")
         if not np.all(priorities <= LARGEST_PRIORITY):  # NaN is not
             raise ValueError("td holds values that are not finite in float32; expected finite errors")
-        rows, stored = self._store.ring.current_rows(which)
-        self.sampler.update(self._store, rows[stored], priorities[stored])
+        store = self._store
+        with store.lock:
+            rows, stored = store.ring.current_rows(which)
+            self.sampler.update(store, rows[stored], priorities[stored])
 
     # Sampling
 
@@ -331,8 +361,10 @@ class Buffer:
         Raises:
             NotEnoughTransitions: fewer rows can be drawn; the message has both numbers.
         """
-        plan, indices = self._drawn(batch_size)
-        batch = self._store.columns.batch(plan, flatten)
+        store = self._store
+        with store.lock:
+            plan, indices = self._drawn(batch_size)
+            batch = store.columns.batch(plan, flatten)
         batch.indices = indices
         return batch
 
@@ -360,17 +392,19 @@ class Buffer:
         """
         batch_size = checks.integer("batch_size", batch_size, 1)
         length = checks.integer("length", length, 1)
-        streams, firsts, weights = self._drawn_runs(batch_size, length, within_episode)
-        serials = (firsts[:, None] + np.arange(length)).reshape(-1)
-        weights = None if weights is None else np.repeat(weights, length)
-        plan = self._store.plan(np.repeat(streams, length), serials, weights)
-        xp = self.backend.xp
+        store, xp = self._store, self.backend.xp
 
         def timed(array: Array) -> Array:
             return xp.reshape(array, (batch_size, length, *array.shape[1:]))
 
-        batch = self._store.columns.batch(plan, flatten).each(timed)
-        batch.indices = self._store.ring.indices(streams, firsts)
+        with store.lock:
+            streams, firsts, weights = self._drawn_runs(batch_size, length, within_episode)
+            serials = (firsts[:, None] + np.arange(length)).reshape(-1)
+            weights = None if weights is None else np.repeat(weights, length)
+            plan = store.plan(np.repeat(streams, length), serials, weights)
+            batch = store.columns.batch(plan, flatten)
+        batch = batch.each(timed)
+        batch.indices = store.ring.indices(streams, firsts)
         return batch
 
     def fetch(self, indices: Any, *, flatten: bool = True) -> Batch:
@@ -393,17 +427,18 @@ class Buffer:
         True
         """
         which, store = checks.vector("indices", indices, "int64"), self._store
-        _, stored = store.ring.current_rows(which)
-        if not stored.all():
-            missing = which[~stored]
-            raise IndexError(
-                f"indices holds {len(missing)} rows that are not stored, such as {missing[0]}; "
-                "expected indices of batches whose rows were not overwritten since"
-            )
-        streams, serials = which % self.n_streams, which // self.n_streams
-        plan = store.plan(streams, serials)
-        plan.scalars[2, ~store.ring.is_drawable(streams, serials)] = 0.0
-        batch = self._store.columns.batch(plan, flatten)
+        with store.lock:
+            _, stored = store.ring.current_rows(which)
+            if not stored.all():
+                missing = which[~stored]
+                raise IndexError(
+                    f"indices holds {len(missing)} rows that are not stored, such as {missing[0]}; "
+                    "expected indices of batches whose rows were not overwritten since"
+                )
+            streams, serials = which % self.n_streams, which // self.n_streams
+            plan = store.plan(streams, serials)
+            plan.scalars[2, ~store.ring.is_drawable(streams, serials)] = 0.0
+            batch = store.columns.batch(plan, flatten)
         batch.indices = which
         return batch
 
@@ -438,10 +473,17 @@ class Buffer:
         Returns:
             The two arguments of the function that :meth:`assembler` returned, and the batch's indices.
             On a device with a memory of its own the first are the stored columns, which must be read at
-            once, and neither written nor kept. On the host the rows are gathered already.
+            once, and neither written nor kept: in :meth:`drawing`, where other threads add. On the host
+            the rows are gathered already.
         """
-        plan, indices = self._drawn(batch_size)
-        return *self._store.columns.material(plan), indices
+        store = self._store
+        with store.lock:
+            plan, indices = self._drawn(batch_size)
+            return *store.columns.material(plan), indices
+
+    def drawing(self) -> AbstractContextManager[Any]:
+        """Return a context in which no other thread writes to what :meth:`draw` returned."""
+        return self._store.lock if self._store.columns.lends_storage else _NOTHING
 
     def assembler(self, *, flatten: bool = True) -> Callable[[Params, Plan | Packed], Batch]:
         """Return the pure function that makes a batch from what :meth:`draw` returned."""
@@ -459,7 +501,9 @@ class Buffer:
 
         Frames of earlier episodes are zero. A mapping of such arrays where observations are structured.
         """
-        frames = self._store.recent(self._checked_stream(stream))
+        stream = self._checked_stream(stream)
+        with self._store.lock:
+            frames = self._store.recent(stream)
         return nested(self.spec.leaves, [self.backend.from_numpy(each) for each in frames])
 
     def last_transition(self, offset: int = 0, stream: int = 0) -> tuple[Any, float, bool] | None:
@@ -468,8 +512,10 @@ class Buffer:
         The action is an int or a float, or a host array where actions have a shape.
         """
         offset = checks.integer("offset", offset, 0)
-        row = self._store.ring.step_row(self._checked_stream(stream), offset)
-        return None if row is None else self._outcome(row)
+        stream = self._checked_stream(stream)
+        with self._store.lock:
+            row = self._store.ring.step_row(stream, offset)
+            return None if row is None else self._outcome(row)
 
     def __len__(self) -> int:
         """Rows stored, of all streams; blank and boundary rows count."""
@@ -481,28 +527,32 @@ class Buffer:
         A slice, a list and an array, of integers or of truth values, give native arrays with a leading
         axis.
         """
-        rows = self._store.ring.all_rows()
-        if isinstance(index, slice):
-            several: Any = index
-        elif isinstance(index, list | tuple) or getattr(index, "ndim", 0) == 1:
-            several = self._places(index, len(rows))
-        else:
-            several = None
-        if several is not None:
-            chosen = rows[several]
-            outcomes = (self._host_column(name)[chosen] for name in ("action", "reward", "done"))
-            return (self._observed(chosen), *map(self.backend.from_numpy, outcomes))
-        try:
-            row = int(rows[operator.index(index)])
-        except IndexError:
-            raise IndexError(f"index={index} is out of range: {len(rows)} rows are stored") from None
-        obs = map_tree(lambda array: array[0, ...], self._observed(np.array([row])))
-        return (obs, *self._outcome(row))
+        with self._store.lock:
+            rows = self._store.ring.all_rows()
+            if isinstance(index, slice):
+                several: Any = index
+            elif isinstance(index, list | tuple) or getattr(index, "ndim", 0) == 1:
+                several = self._places(index, len(rows))
+            else:
+                several = None
+            if several is not None:
+                chosen = rows[several]
+                outcomes = (self._host_column(name)[chosen] for name in ("action", "reward", "done"))
+                return (self._observed(chosen), *map(self.backend.from_numpy, outcomes))
+            try:
+                row = int(rows[operator.index(index)])
+            except IndexError:
+                raise IndexError(
+                    f"index={index} is out of range: {len(rows)} rows are stored"
+                ) from None
+            obs = map_tree(lambda array: array[0, ...], self._observed(np.array([row])))
+            return (obs, *self._outcome(row))
 
     @property
     def states(self) -> Any:
         """Every observation, in ring order: a copy [capacity, *obs_shape]."""
-        copies = [self._store.columns.copied(leaf.column) for leaf in self.spec.leaves]
+        with self._store.lock:
+            copies = [self._store.columns.copied(leaf.column) for leaf in self.spec.leaves]
         return nested(self.spec.leaves, copies)
 
     @property
@@ -523,7 +573,7 @@ class Buffer:
     @property
     def extra_data(self) -> Mapping[str, Array]:
         """The extras by name, in ring order: a copy [capacity, ...], made when a name is looked up."""
-        return _Extras([name for name, _, _ in self.spec.extras], self._store.columns.copied)
+        return _Extras([name for name, _, _ in self.spec.extras], self._extra_column)
 
     @property
     def capacity(self) -> int:
@@ -548,17 +598,20 @@ class Buffer:
     @property
     def size(self) -> int:
         """Rows stored, of all streams together; blank and boundary rows count."""
-        return int(self._store.ring.sizes.sum())
+        with self._store.lock:
+            return int(self._store.ring.sizes.sum())
 
     @property
     def drawable(self) -> int:
         """Rows that can be drawn now, valid or not."""
-        return self._store.ring.count_drawable()
+        with self._store.lock:
+            return self._store.ring.count_drawable()
 
     @property
     def idx(self) -> int:
         """Row that the next ``add`` writes; of the first stream, where there are several."""
-        return self._store.ring.newest_row(0, -1)
+        with self._store.lock:
+            return self._store.ring.newest_row(0, -1)
 
     def getidx(self) -> int:
         """Return :attr:`idx`."""
@@ -574,7 +627,8 @@ class Buffer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the rows, the options, the sampler and the generator to one safetensors file."""
-        files.write(path, "buffer", *self.pack())
+        with self._store.lock:
+            files.write(path, "buffer", *self.pack())
 
     @classmethod
     def load(
@@ -602,8 +656,9 @@ class Buffer:
 
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what :meth:`save` writes: a manifest in JSON's types, and named host arrays."""
-        manifest = file.manifest_of(self.spec, self.backend, self.sampler, self.rng)
-        return manifest, file.arrays_of(self._store, self.sampler)
+        with self._store.lock:
+            manifest = file.manifest_of(self.spec, self.backend, self.sampler, self.rng)
+            return manifest, file.arrays_of(self._store, self.sampler)
 
     @classmethod
     def unpack(
@@ -659,8 +714,9 @@ class Buffer:
                 "flush: this buffer has no path= and its rows are in memory; create it with "
                 "path='folder', or write a copy with save(path)"
             )
-        manifest = file.manifest_of(self.spec, self.backend, self.sampler, self.rng)
-        self._store.commit(manifest, self.sampler.state())
+        with self._store.lock:
+            manifest = file.manifest_of(self.spec, self.backend, self.sampler, self.rng)
+            self._store.commit(manifest, self.sampler.state())
 
     @classmethod
     def open(
@@ -710,7 +766,8 @@ class Buffer:
         Raises:
             ValueError: the buffer has more than 2**29 rows.
         """
-        return convert.to_state(self.spec, self.backend, self._store, self.sampler)
+        with self._store.lock:
+            return convert.to_state(self.spec, self.backend, self._store, self.sampler)
 
     @classmethod
     def from_state(
@@ -946,10 +1003,15 @@ class Buffer:
         read, native = self._store.columns.read, self.backend.from_numpy
         return nested(self.spec.leaves, [native(read(leaf.column, rows)) for leaf in self.spec.leaves])
 
+    def _extra_column(self, name: str) -> Array:
+        with self._store.lock:
+            return self._store.columns.copied(name)
+
     def _host_column(self, name: str) -> np.ndarray:
-        if name == "done":
-            return ((self._store.ring.marks & TERMINATED) != 0).astype(np.float32)
-        return (self._store.actions if name == "action" else self._store.rewards).copy()
+        with self._store.lock:
+            if name == "done":
+                return ((self._store.ring.marks & TERMINATED) != 0).astype(np.float32)
+            return (self._store.actions if name == "action" else self._store.rewards).copy()
 
     def _outcome(self, row: int) -> tuple[Any, float, bool]:
         action = self._store.actions[row]
@@ -978,7 +1040,6 @@ class Buffer:
             theirs, ours = getattr(other.spec, option), getattr(self.spec, option)
             if theirs != ours:
                 raise ValueError(f"other has {option}={theirs!r}; expected {ours!r}, as here")
-        self._store.check_actions(other._store)
         if self.n_streams not in (1, other.n_streams):
             raise ValueError(
                 f"other has n_streams={other.n_streams}; expected {self.n_streams}, as here"

@@ -22,7 +22,13 @@ LARGE_ROW = 64  # bytes of a row from which a copy of a batch takes longer than 
 
 
 class Columns(Protocol):
-    """The leaves of observations and the extras, by the names of ``BufferSpec.columns``."""
+    """The leaves of observations and the extras, by the names of ``BufferSpec.columns``.
+
+    Attributes:
+        lends_storage: whether :meth:`material` returns the stored columns themselves.
+    """
+
+    lends_storage: bool
 
     def put(self, row: int, values: Mapping[str, Any]) -> None:
         """Write one row of every column; a column that is not in ``values`` becomes zero."""
@@ -67,6 +73,8 @@ class HostColumns:
         spec: of the buffer.
         memory: makes the columns.
     """
+
+    lends_storage = False
 
     def __init__(self, backend: Backend, spec: BufferSpec, memory: Memory = zeros) -> None:
         self._backend, self._host, self._spec = backend, get_backend("numpy"), spec
@@ -136,6 +144,8 @@ class DeviceColumns:
         spec: of the buffer. A stage has at most the rows of one ring: so no row is staged twice before
             it is written.
     """
+
+    lends_storage = True
 
     def __init__(self, backend: Backend, spec: BufferSpec) -> None:
         fields = spec.columns

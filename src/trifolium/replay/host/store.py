@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from trifolium._checks import Field
 from trifolium.backend import Backend, Params
 from trifolium.replay.host.columns import make_columns
+from trifolium.replay.host.locks import new_lock
 from trifolium.replay.host.memory import Memory, zeros
 from trifolium.replay.host.ring import Ring
 from trifolium.replay.host.successors import Successors
@@ -63,9 +65,12 @@ class Store:
         actions: [capacity, *action_shape].
         rewards: [capacity] float32.
         successors: the observations given after the newest steps, which are no rows yet.
+        lock: held by whoever calls a method, where several threads use the buffer. It is no part of a
+            copy: that has its own.
     """
 
     def __init__(self, backend: Backend, spec: BufferSpec, memory: Memory = zeros) -> None:
+        self.lock = new_lock(self)
         self.spec = spec
         self.window = spec.window
         self.ring = Ring(
@@ -80,6 +85,15 @@ class Store:
         self._is_plain = spec.n_frames == 1 and spec.n_step == 1
         self._powers = spec.gamma ** np.arange(spec.n_step + 1)
         self._blank = np.ones((5, 0), np.float32)  # scalars of the last batch, where all are alike
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["lock"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.lock = new_lock(self)
 
     # Writing
 
