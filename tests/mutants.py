@@ -33,6 +33,9 @@ QUICK = [  # the quickest to notice first
     "tests/replay/test_reading.py",
     "tests/test_golden.py",
     "tests/replay/test_bad_input.py",
+    "tests/replay/test_structured.py",
+    "tests/replay/test_sequences.py",
+    "tests/replay/test_hindsight.py",
     "tests/replay/test_files.py",
     "tests/replay/test_conformance.py",
 ]
