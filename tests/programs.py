@@ -21,7 +21,11 @@ EXCHANGE = "tests/models/test_exchange.py"  # of models that learn
 SLOW = {  # examples that train for a long time
     "flax_dqn",
     "million_steps",
+    "offline_dqn",
+    "r2d2_flax",
+    "r2d2_torch",
     "speaker_listener",
+    "td3_pendulum",
     "torch_dqn",
     "two_learners",
     "vector_environment",
