@@ -12,6 +12,7 @@ import trifolium_torch.pytrees  # noqa: F401  (so that torch sees into states an
 from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer, Params
 from trifolium.errors import BackendError
 from trifolium_torch import namespace
+from trifolium_torch.copier import Copier
 from trifolium_torch.network import adopt
 from trifolium_torch.optimizers import optimizer as make_optimizer
 
@@ -142,6 +143,10 @@ class TorchBackend(Differentiable):
         rng: np.random.Generator,  # noqa: ARG002
     ) -> Adopted:
         return adopt(network, self.device)
+
+    def copier(self) -> Copier | None:
+        """Return what copies batches to the device in the background; None where it is the host."""
+        return Copier(self.device) if self.device.type == "cuda" else None
 
     def _moved(self, value: Any) -> Any:
         if isinstance(value, np.ndarray):

@@ -17,6 +17,8 @@ from trifolium import files
 from trifolium.backend import Array, Backend, Params, as_numpy, get_backend
 from trifolium.replay.batch import Batch, map_tree
 from trifolium.replay.graph.state import State
+from trifolium.replay.host.ahead import Ahead, CopiesBatches
+from trifolium.replay.host.columns import HostColumns
 from trifolium.replay.host.hindsight import Hindsight
 from trifolium.replay.host.locks import holding
 from trifolium.replay.host.samplers import (
@@ -152,7 +154,7 @@ class Buffer:
             return
         folder = path if isinstance(path, BufferFolder) else BufferFolder.create(path)
         with folder.abandoned_on_error():
-            self._store = MappedStore(self.backend, self.spec, folder, self.flush)
+            self._store = MappedStore(self.backend, self.spec, folder, self._commit)
             if folder is not path:
                 self.flush()
                 folder.tidy()
@@ -443,9 +445,21 @@ class Buffer:
         return batch
 
     def as_dataset(
-        self, batch_size: int, n_batches: int | None = None, *, flatten: bool = True
+        self,
+        batch_size: int,
+        n_batches: int | None = None,
+        *,
+        prefetch: int = 0,
+        flatten: bool = True,
     ) -> Minibatches:
-        """Return an iterable of minibatches, each drawn when it is asked for.
+        """Return an iterable of minibatches, each drawn when it is asked for, or before.
+
+        With ``prefetch=k`` a thread draws ahead: batch i is drawn at the moment when batch i - k is
+        asked for, the first k + 1 at once. A buffer that is not changed meanwhile gives the same
+        batches for every k. Steps that are added, and priorities that are reported, count k batches
+        later. No moment depends on the thread: one seed gives the same batches every time. Where
+        iteration stops early, what was drawn and not used is taken back, unless something else was
+        drawn meanwhile. The thread ends with the iterator.
 
         On torch it counts as a ``torch.utils.data.IterableDataset``: pass it to a DataLoader with
         ``batch_size=None``, as its items are batches, and with ``num_workers=0``. A worker process that
@@ -454,18 +468,20 @@ class Buffer:
         Args:
             batch_size: rows of each.
             n_batches: how many one iteration has; None for no end.
+            prefetch: how many are drawn ahead.
             flatten: as in :meth:`sample`.
 
         >>> buffer = Buffer(8, (2,))
         >>> for step in range(5):
         ...     buffer.add([step, step], action=0, reward=1.0, done=False)
-        >>> [batch.states.shape for batch in buffer.as_dataset(3, n_batches=2)]
+        >>> [batch.states.shape for batch in buffer.as_dataset(3, n_batches=2, prefetch=1)]
         [(3, 2), (3, 2)]
         """
         batch_size = checks.integer("batch_size", batch_size, 1)
         if n_batches is not None:
             n_batches = checks.integer("n_batches", n_batches, 1)
-        return Minibatches(self, batch_size, n_batches, flatten)
+        prefetch = checks.integer("prefetch", prefetch, 0)
+        return Minibatches(self, batch_size, n_batches, prefetch, flatten)
 
     def draw(self, batch_size: int) -> tuple[Params, Plan | Packed, np.ndarray]:
         """Draw a minibatch for a compiled function that assembles it itself.
@@ -715,8 +731,7 @@ class Buffer:
                 "path='folder', or write a copy with save(path)"
             )
         with self._store.lock:
-            manifest = file.manifest_of(self.spec, self.backend, self.sampler, self.rng)
-            self._store.commit(manifest, self.sampler.state())
+            self._commit()
 
     @classmethod
     def open(
@@ -968,6 +983,12 @@ class Buffer:
         store.folder.tidy()
         store.settle()
 
+    def _commit(self) -> None:
+        """Flush; the lock is held by the caller."""
+        assert isinstance(self._store, MappedStore)
+        manifest = file.manifest_of(self.spec, self.backend, self.sampler, self.rng)
+        self._store.commit(manifest, self.sampler.state())
+
     def _is_taken(self, where: Any) -> bool:
         """Return ``where`` of a single stream as a bool."""
         if self.n_streams > 1:
@@ -983,6 +1004,24 @@ class Buffer:
         if isinstance(self.sampler, Hindsight):
             plan = self.sampler.relabel(store, self.rng, plan, streams, serials)
         return plan, store.ring.indices(streams, serials)
+
+    def _ahead(
+        self, batch_size: int, n_batches: int | None, prefetch: int, flatten: bool
+    ) -> Iterator[Batch]:
+        """Return an iterator over minibatches, ``prefetch`` of which are drawn ahead."""
+        columns, copier = self._store.columns, None
+        is_copied = isinstance(columns, HostColumns) and not self.backend.shares_host_memory
+        if is_copied and isinstance(self.backend, CopiesBatches):
+            copier = self.backend.copier()
+        made = columns.host_batch if copier and isinstance(columns, HostColumns) else columns.batch
+
+        def draw() -> Batch:
+            plan, indices = self._drawn(batch_size)
+            batch = made(plan, flatten)
+            batch.indices = indices
+            return batch
+
+        return Ahead(draw, self._store, self.sampler, self.rng, n_batches, prefetch, copier)
 
     def _drawn_runs(self, batch_size: int, length: int, within_episode: bool) -> Draw:
         """Return the first rows of runs."""
@@ -1057,10 +1096,13 @@ def _on_host(field: checks.Field, value: Any) -> np.ndarray:
 class Minibatches:
     """The iterable that :meth:`Buffer.as_dataset` returns, for the process that made it alone."""
 
-    def __init__(self, buffer: Buffer, batch_size: int, n_batches: int | None, flatten: bool) -> None:
+    def __init__(
+        self, buffer: Buffer, batch_size: int, n_batches: int | None, prefetch: int, flatten: bool
+    ) -> None:
         self._buffer = buffer
         self._batch_size = batch_size
         self._n_batches = n_batches
+        self._prefetch = prefetch
         self._flatten = flatten
         self._process = os.getpid()
 
@@ -1070,8 +1112,11 @@ class Minibatches:
                 "a worker process iterates over batches of a buffer: each worker would draw the same "
                 "batches, from a copy of the buffer that receives no new rows; expected num_workers=0"
             )
-        for _ in count() if self._n_batches is None else range(self._n_batches):
-            yield self._buffer.sample(self._batch_size, flatten=self._flatten)
+        if self._prefetch:
+            options = (self._batch_size, self._n_batches, self._prefetch, self._flatten)
+            return self._buffer._ahead(*options)
+        numbers = count() if self._n_batches is None else range(self._n_batches)
+        return (self._buffer.sample(self._batch_size, flatten=self._flatten) for _ in numbers)
 
 
 class _Extras(Mapping[str, Array]):

@@ -44,6 +44,9 @@ class Prioritized:
             made: ``Linear(0.4, 1.0, steps=100_000)`` anneals it.
         epsilon: added to every ``|td|``, so that no row is lost for ever.
 
+    Attributes:
+        draws: how many draws were made.
+
     >>> from trifolium import Buffer
     >>> buffer = Buffer(8, (2,), seed=0, sampler=Prioritized(alpha=0.6, beta=0.4))
     """
@@ -54,7 +57,7 @@ class Prioritized:
         self.alpha = fraction("alpha", alpha)
         self.beta = schedules.checked(fraction, "beta", beta)
         self.epsilon = positive("epsilon", epsilon)
-        self._draws = 0
+        self.draws = 0
         self._tree: SumTree | None = None
         self._ring: Ring | None = None  # whose rows are in the tree
         self._largest = 1.0
@@ -76,7 +79,7 @@ class Prioritized:
     @property
     def beta_now(self) -> float:
         """What ``beta`` is for the next draw."""
-        return fraction("beta", self.beta(self._draws)) if callable(self.beta) else self.beta
+        return fraction("beta", self.beta(self.draws)) if callable(self.beta) else self.beta
 
     def draw(self, source: Drawable, rng: np.random.Generator, batch_size: int) -> Draw:
         tree = self._synchronised(source)
@@ -138,7 +141,7 @@ class Prioritized:
         self._tree = None
 
     def state(self) -> dict[str, np.ndarray]:
-        largest = {"largest": np.array([self._largest]), "draws": np.array([self._draws])}
+        largest = {"largest": np.array([self._largest]), "draws": np.array([self.draws])}
         if self._tree is None:
             return largest
         return largest | {
@@ -150,7 +153,7 @@ class Prioritized:
     def restore(self, source: Drawable, state: Mapping[str, np.ndarray]) -> None:
         ring = source.ring
         self._largest = positive("largest", _sound(state, "largest", np.zeros(1))[0])
-        self._draws = int(_sound(state, "draws", np.zeros(1, np.int64))[0]) if "draws" in state else 0
+        self.draws = int(_sound(state, "draws", np.zeros(1, np.int64))[0]) if "draws" in state else 0
         self._tree = None
         if "leaves" in state:
             self._known_from = _sound(state, "known_from", ring.written)
@@ -166,7 +169,7 @@ class Prioritized:
     def _weights(self, masses: np.ndarray) -> np.ndarray:
         """Return the importance weights of a draw, and count it."""
         weights = importance_weights(masses.min(), masses, self.beta_now)
-        self._draws += 1
+        self.draws += 1
         return weights.astype(np.float32)
 
     def _synchronised(self, source: Drawable) -> SumTree:
