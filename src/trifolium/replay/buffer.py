@@ -44,7 +44,7 @@ from trifolium.replay.io.recordings import (
 from trifolium.replay.rules.assemble import Packed, Plan, assemble
 from trifolium.replay.rules.marks import BLANK, TERMINATED
 from trifolium.replay.rules.priorities import LARGEST_PRIORITY
-from trifolium.replay.rules.steps import FLAGS, StepFields
+from trifolium.replay.rules.steps import StepFields, on_host
 from trifolium.replay.schema import BufferSpec, nested
 
 __all__ = ["Buffer", "Minibatches"]
@@ -261,7 +261,7 @@ class Buffer:
         """
         streams = self._checked_streams(stream)
         chunk = self._fields.chunk(
-            _on_host,
+            on_host,
             len(streams),
             np,
             obs=obs,
@@ -1083,14 +1083,6 @@ class Buffer:
             raise ValueError(
                 f"other has n_streams={other.n_streams}; expected {self.n_streams}, as here"
             )
-
-
-def _on_host(field: checks.Field, value: Any) -> np.ndarray:
-    """Return ``value`` as an array of the dtype of ``field``, of any shape."""
-    found = field.array(value)
-    if field.name in FLAGS and not np.all((found == 0) | (found == 1)):
-        raise ValueError(f"{field.name}={value!r:.80}; expected truth values, or 0 and 1")
-    return found
 
 
 class Minibatches:

@@ -88,7 +88,7 @@ class Prioritized:
         targets = (np.arange(batch_size) + rng.random(batch_size)) * (tree.total / batch_size)
         rows = tree.find(targets)
         masses = tree.values(rows)
-        return Draw(*source.ring.identify(rows), self._weights(masses))
+        return Draw(*source.ring.identify(rows), self.weights(masses))
 
     def draw_sequences(
         self,
@@ -119,14 +119,14 @@ class Prioritized:
             rows = np.concatenate([rows, drawn[fits(drawn)]])
             if len(rows) >= batch_size:
                 rows = rows[:batch_size]
-                return Draw(*ring.identify(rows), self._weights(tree.values(rows)))
+                return Draw(*ring.identify(rows), self.weights(tree.values(rows)))
         every = np.flatnonzero(tree.leaves > 0.0)
         every = every[fits(every)] if len(every) else every
         if not len(every):
             raise NotEnoughTransitions(batch_size, 0, f"sequences of length {length}")
         masses = tree.values(every)
         rows = every[rng.choice(len(every), batch_size, p=masses / masses.sum())]
-        return Draw(*ring.identify(rows), self._weights(tree.values(rows)))
+        return Draw(*ring.identify(rows), self.weights(tree.values(rows)))
 
     def update(self, source: Drawable, rows: np.ndarray, priorities: np.ndarray) -> None:
         if not len(rows):
@@ -151,23 +151,39 @@ class Prioritized:
         }
 
     def restore(self, source: Drawable, state: Mapping[str, np.ndarray]) -> None:
-        ring = source.ring
         self._largest = positive("largest", _sound(state, "largest", np.zeros(1))[0])
         self.draws = int(_sound(state, "draws", np.zeros(1, np.int64))[0]) if "draws" in state else 0
         self._tree = None
         if "leaves" in state:
+            ring = source.ring
             self._known_from = _sound(state, "known_from", ring.written)
             self._known_to = _sound(state, "known_to", ring.written)
             self._tree = SumTree(ring.capacity)
             leaves = _sound(state, "leaves", self._tree.leaves)
             self._tree.assign(np.arange(ring.capacity), leaves)
 
+    def total(self, source: Drawable) -> float:
+        """Return the mass of all rows together."""
+        return self._synchronised(source).total
+
+    def at(self, source: Drawable, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return (rows, masses), each [N], where the running sum of masses passes ``targets`` [N]."""
+        tree = self._synchronised(source)
+        rows = tree.find(targets)
+        return rows, tree.values(rows)
+
+    def raise_largest(self, source: Drawable, largest: float) -> None:
+        """Give new rows at least the raw priority ``largest``, which another buffer's row was given."""
+        if largest > self._largest:
+            self._synchronised(source)  # rows that are there already were new before
+            self._largest = largest
+
     def masses(self, source: Drawable) -> tuple[np.ndarray, float]:
         """Return (mass of every row [capacity] float64, the largest raw priority seen): a copy."""
         return self._synchronised(source).leaves.copy(), self._largest
 
-    def _weights(self, masses: np.ndarray) -> np.ndarray:
-        """Return the importance weights of a draw, and count it."""
+    def weights(self, masses: np.ndarray) -> np.ndarray:
+        """Return the importance weights [B] float32 of a draw of these ``masses`` [B]; count it."""
         weights = importance_weights(masses.min(), masses, self.beta_now)
         self.draws += 1
         return weights.astype(np.float32)

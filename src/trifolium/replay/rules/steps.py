@@ -11,7 +11,7 @@ from trifolium.backend import Array, Params
 from trifolium.replay.rules.marks import TERMINATED, TRUNCATED, UNKNOWN
 from trifolium.replay.schema import BufferSpec
 
-__all__ = ["FLAGS", "Chunk", "Step", "StepFields", "Steps"]
+__all__ = ["FLAGS", "Chunk", "Step", "StepFields", "Steps", "on_host"]
 
 FLAGS = ("done", "truncated", "where")
 """The arguments of ``add`` that hold bools."""
@@ -248,6 +248,14 @@ class StepFields:
             found[leaf.column] = convert(field, _at(name, value, leaf.path))
         _check_keys(name, value, [leaf.path for leaf in self._leaves])
         return found
+
+
+def on_host(field: Field, value: Any) -> np.ndarray:
+    """Return ``value`` as a host array of the dtype of ``field``, of any shape, for a chunk."""
+    found = field.array(value)
+    if field.name in FLAGS and not np.all((found == 0) | (found == 1)):
+        raise ValueError(f"{field.name}={value!r:.80}; expected truth values, or 0 and 1")
+    return found
 
 
 def check_names(expected: Set[str], extras: Mapping[str, Any]) -> None:

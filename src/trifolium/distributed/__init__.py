@@ -1,0 +1,6 @@
+"""Memory shards and actors in other processes, on Ray: the extra `ray`."""
+
+from trifolium.distributed.sharded import ShardedBuffer
+from trifolium.distributed.writer import Writer
+
+__all__ = ["ShardedBuffer", "Writer"]

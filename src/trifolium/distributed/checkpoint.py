@@ -1,0 +1,112 @@
+"""Save a ShardedBuffer to a folder: a file of each shard, and a manifest that is written last."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trifolium import files
+from trifolium.backend import Backend
+from trifolium.distributed.group import ShardGroup
+from trifolium.distributed.transport import ShardLost
+from trifolium.errors import CheckpointError
+from trifolium.replay import Prioritized, Sampler
+from trifolium.replay.io import file as saving
+
+__all__ = ["SavedMemory", "read", "save"]
+
+_MANIFEST, _KIND, _PREFIX = "memory.safetensors", "sharded memory", "shard-"
+
+
+def save(
+    path: str | os.PathLike[str],
+    group: ShardGroup,
+    manifest: Mapping[str, Any],
+    rng: np.random.Generator,
+    sampler: Sampler,
+    number: int,
+) -> None:
+    """Write the shards' files, then the manifest; then remove the files of earlier saves.
+
+    Args:
+        path: the folder.
+        group: the shards.
+        manifest: the options of the memory, in JSON's types.
+        rng: the driver's generator.
+        sampler: the driver's.
+        number: of this save, different from those of earlier ones in the folder.
+    """
+    folder = os.path.abspath(path)
+    os.makedirs(folder, exist_ok=True)
+    names = [f"{_PREFIX}{shard}-{number}.safetensors" for shard in range(len(group.statuses))]
+    paths = [os.path.join(folder, name) for name in names]
+    try:
+        group.ask_all("save", [(each,) for each in paths])
+    except ShardLost:
+        raise ConnectionError(
+            f"a shard died while it wrote to {folder}; an earlier save there still holds. Save again"
+        ) from None
+    document = dict(manifest) | {
+        "files": names,
+        "number": number,
+        "generator": saving.generator_state(rng),
+        "incarnations": list(group.incarnations),
+        "largest": group.largest,
+    }
+    files.write(os.path.join(folder, _MANIFEST), _KIND, document, sampler.state())
+    group.checkpoints[:] = paths
+    for name in os.listdir(folder):
+        if name.startswith(_PREFIX) and name not in names:
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(folder, name))
+
+
+def read(path: str | os.PathLike[str]) -> SavedMemory:
+    """Return what :func:`save` wrote, but for the shards' files, which the shards read."""
+    manifest, arrays = files.read(os.path.join(path, _MANIFEST), _KIND)
+    return SavedMemory(os.path.abspath(path), manifest, arrays)
+
+
+@dataclass(frozen=True)
+class SavedMemory:
+    """A memory in a folder."""
+
+    folder: str
+    manifest: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that the memory was on."""
+        with saving.sound(self.folder, "memory"):
+            return str(self.manifest["backend"])
+
+    def options(self, backend: Backend) -> dict[str, Any]:
+        """Return the arguments of the memory, for a backend."""
+        with saving.sound(self.folder, "memory"):
+            return saving.buffer_options(self.manifest, backend) | {"shards": self.manifest["shards"]}
+
+    def restore(self, group: ShardGroup, rng: np.random.Generator, sampler: Sampler) -> int:
+        """Restore the shards, the generator and the sampler; return the number of the save."""
+        with saving.sound(self.folder, "memory"):
+            names = [os.path.basename(name) for name in self.manifest["files"]]
+            if len(names) != len(group.statuses):
+                raise ValueError(f"{len(names)} files of {len(group.statuses)} shards")
+            paths = [os.path.join(self.folder, name) for name in names]
+            missing = [each for each in paths if not os.path.isfile(each)]
+            if missing:
+                raise CheckpointError(f"{self.folder} lacks the file {os.path.basename(missing[0])}")
+            group.ask_all("restore", [(each,) for each in paths])
+            group.checkpoints[:] = paths
+            group.incarnations[:] = map(int, self.manifest["incarnations"])
+            group.largest = float(self.manifest["largest"])
+            saving.restore_generator(rng, self.manifest["generator"])
+            if isinstance(sampler, Prioritized):
+                nothing: Any = None  # the driver's sampler has no rows
+                sampler.restore(nothing, self.arrays)
+            return int(self.manifest["number"])

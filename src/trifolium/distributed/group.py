@@ -1,0 +1,187 @@
+"""ShardGroup: a driver's view of its shards: what they hold, who died, and priorities to be sent."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from trifolium.distributed.indices import INCARNATIONS, packed, unpacked
+from trifolium.distributed.messages import PriorityUpdate, ShardStatus
+from trifolium.distributed.transport import ShardLost, Transport
+
+__all__ = ["ShardGroup"]
+
+PENDING_ROWS = 65_536  # new priorities that wait for the next draw, before they are sent alone
+
+
+class ShardGroup:
+    """Calls to all shards, of which some may die.
+
+    A shard that died is left out of draws, with one warning, until another in its place answers.
+
+    Args:
+        transport: how calls reach the shards.
+        seeds: of each shard.
+
+    Attributes:
+        statuses: what each shard held when it answered last; None while it does not answer.
+        incarnations: how often each shard was replaced.
+        largest: the largest raw priority that any row was given.
+        checkpoints: the file from which each shard comes back; None to come back empty.
+    """
+
+    def __init__(self, transport: Transport, seeds: list[int]) -> None:
+        self.transport = transport
+        self.statuses: list[ShardStatus | None] = [None] * len(seeds)
+        self.incarnations = [0] * len(seeds)
+        self.largest = 1.0
+        self.checkpoints: list[str | None] = [None] * len(seeds)
+        self._seeds = seeds
+        self._tokens: list[str | None] = [None] * len(seeds)
+        self._probes: dict[int, Any] = {}
+        self._warned: set[int] = set()
+        self._updates: list[list[PriorityUpdate]] = [[] for _ in seeds]
+        self._n_updates = 0
+
+    # Calls
+
+    def refresh(self, span: int = 1) -> list[ShardStatus | None]:
+        """Send new priorities to all shards, and return what each holds now."""
+        handles = {
+            shard: self.transport.begin(shard, "status", self.taken_updates(shard), span)
+            for shard in range(len(self.statuses))
+            if shard not in self._probes
+        }
+        self._probe(span)
+        for shard, handle in handles.items():
+            self._heard(shard, self._result(shard, handle), span)
+        return self.statuses
+
+    def begin(self, method: str, requests: Mapping[int, Any]) -> dict[int, Any]:
+        """Begin a call of each shard, with its request and new priorities; return the handles."""
+        found = {}
+        for shard, request in requests.items():
+            updates = self.taken_updates(shard)
+            handle = self.transport.begin(shard, method, request, updates)
+            found[shard] = self._tokens[shard], handle
+        return found
+
+    def wait(self, handles: Mapping[int, Any], span: int = 1) -> dict[int, Any]:
+        """Return the answers to :meth:`begin`, which have a status, of the shards that did not die."""
+        found = {}
+        for shard, (known, handle) in handles.items():
+            answer = self._result(shard, handle)
+            if answer is not None:
+                self._heard(shard, answer.status, span)
+                if answer.status.token == known:
+                    found[shard] = answer
+        return found
+
+    def ask(self, shard: int, method: str, *args: Any) -> Any:
+        """Call one shard and return what it returns, or raise :class:`ShardLost`."""
+        try:
+            return self.transport.wait(self.transport.begin(shard, method, *args))
+        except ShardLost:
+            self._lose(shard)
+            raise
+
+    def ask_all(self, method: str, arguments: list[tuple[Any, ...]]) -> None:
+        """Call every shard and wait; raise :class:`ShardLost` if one died."""
+        begun = [self.transport.begin(shard, method, *args) for shard, args in enumerate(arguments)]
+        for handle in begun:
+            self.transport.wait(handle)
+
+    # Priorities
+
+    def keep_updates(self, indices: np.ndarray, priorities: np.ndarray, largest: float) -> None:
+        """Keep new priorities of rows, which are sent with the next calls.
+
+        Args:
+            indices: [N], as :meth:`global_indices` has them; those of dead incarnations are dropped.
+            priorities: [N], absolute errors.
+            largest: the largest raw priority among them.
+        """
+        grows = largest > self.largest
+        self.largest = max(largest, self.largest)
+        shards, incarnations, rows = unpacked(indices)
+        for shard, waiting in enumerate(self._updates):
+            kept = (shards == shard) & (incarnations == self.incarnations[shard] % INCARNATIONS)
+            if grows or kept.any():
+                waiting.append(PriorityUpdate(rows[kept], priorities[kept], self.largest))
+        self._n_updates += len(indices)
+        if self._n_updates > PENDING_ROWS:
+            self.send_updates()
+
+    def taken_updates(self, shard: int) -> list[PriorityUpdate]:
+        """Return the new priorities for a shard, and forget them."""
+        found, self._updates[shard] = self._updates[shard], []
+        if not any(self._updates):
+            self._n_updates = 0
+        return found
+
+    def send_updates(self) -> None:
+        """Send new priorities now, without waiting."""
+        for shard, waiting in enumerate(self._updates):
+            if waiting:
+                self.transport.begin(shard, "update", self.taken_updates(shard))
+
+    def is_current(self, shards: np.ndarray, incarnations: np.ndarray) -> np.ndarray:
+        """Return [N] bool: which of these incarnations [N] of ``shards`` [N] live."""
+        now = np.array(self.incarnations) % INCARNATIONS
+        exists = (shards >= 0) & (shards < len(now))
+        found: np.ndarray = exists & (now[np.where(exists, shards, 0)] == incarnations)
+        return found
+
+    def global_indices(self, shard: int, rows: np.ndarray) -> np.ndarray:
+        """Return the indices of a shard's own ``rows`` in the whole memory."""
+        return packed(shard, self.incarnations[shard], rows)
+
+    # Deaths
+
+    def _result(self, shard: int, handle: Any) -> Any:
+        try:
+            return self.transport.wait(handle)
+        except ShardLost:
+            self._lose(shard)
+            return None
+
+    def _lose(self, shard: int) -> None:
+        self.statuses[shard] = None
+        if shard not in self._warned:
+            self._warned.add(shard)
+            warnings.warn(
+                f"shard {shard} died, with its rows; draws go on from the other shards until another "
+                "takes its place, "
+                + ("empty" if self.checkpoints[shard] is None else "with the rows of the last save"),
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._probes.setdefault(shard, self.transport.begin(shard, "status"))
+
+    def _probe(self, span: int) -> None:
+        """Hear from the shards that take the place of dead ones, without waiting for them."""
+        for shard, handle in list(self._probes.items()):
+            if self.transport.is_ready(handle):
+                del self._probes[shard]
+                self._heard(shard, self._result(shard, handle), span)
+
+    def _heard(self, shard: int, status: ShardStatus | None, span: int) -> None:
+        """Take in the status of a shard, which may be another than before."""
+        if status is None:
+            return
+        if self._tokens[shard] not in (None, status.token):
+            self.incarnations[shard] += 1
+            seed = np.random.SeedSequence([self._seeds[shard], self.incarnations[shard]])
+            number = int(seed.generate_state(1, np.uint64)[0])
+            place = number, self.largest, self.checkpoints[shard]
+            self._result(shard, self.transport.begin(shard, "adopt", *place))
+            fresh = self._result(shard, self.transport.begin(shard, "status", (), span))
+            if fresh is None:
+                return
+            status = fresh
+            self._warned.discard(shard)
+        self._tokens[shard] = status.token
+        self.statuses[shard] = status

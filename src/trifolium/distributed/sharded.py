@@ -1,0 +1,473 @@
+"""ShardedBuffer: a replay memory in several shards, in other processes or in this one."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+
+from trifolium import _checks as checks
+from trifolium.backend import Array, Backend, Params, get_backend
+from trifolium.distributed import checkpoint
+from trifolium.distributed.draws import HostBatch, PendingDraw, ShardedDraws
+from trifolium.distributed.group import ShardGroup
+from trifolium.distributed.indices import unpacked
+from trifolium.distributed.layout import ShardLayout
+from trifolium.distributed.messages import Rule
+from trifolium.distributed.transport import InProcess, Transport
+from trifolium.distributed.writer import Route, Writer
+from trifolium.replay import Batch, Prioritized, Sampler, Uniform
+from trifolium.replay.host.columns import NativeBatches
+from trifolium.replay.rules.assemble import Packed, Plan, assemble
+from trifolium.replay.rules.priorities import LARGEST_PRIORITY, raw_priority
+from trifolium.replay.schema import BufferSpec
+
+__all__ = ["ShardedBuffer"]
+
+CALL_BYTES = 1 << 20  # of minibatches that are drawn in one call
+
+
+class ShardedBuffer:
+    """A replay memory in several shards, with the draws of one :class:`~trifolium.Buffer`.
+
+    Each shard holds whole streams. Writers in any process add steps, see :meth:`writer`; one process,
+    the learner's, draws. It implements :class:`~trifolium.ReplayMemory`, so models take it as
+    ``memory=``. Rows of a minibatch are ordered by shard.
+
+    If a shard dies, draws go on from the others with one warning, and another takes its place: empty,
+    or with the rows of the last :meth:`save`.
+
+    Args:
+        capacity: rows held by all shards together.
+        obs_shape: as for Buffer, like every option that is not listed here.
+        n_frames: as for Buffer.
+        shards: how many; at most one for each stream.
+        address: where shards are. "auto" joins the Ray cluster that this process can reach, "local"
+            starts Ray on this machine, None keeps them in this process, without Ray. Other values are
+            addresses of Ray's.
+        backend: of the batches. Shards are on NumPy.
+        device: of the batches.
+        seed: of the generators that draw; None for a random one.
+        obs_dtype, action_shape, action_dtype, extras: as for Buffer.
+        n_streams, n_step, gamma, boundary: as for Buffer.
+        sampler: ``Uniform(...)`` or ``Prioritized(...)``.
+        transport: another way to reach the shards, made of the options of each, in place of
+            ``address``.
+
+    Attributes:
+        backend, spec, sampler, rng: as of Buffer.
+        transport: how calls reach the shards.
+
+    Raises:
+        ValueError, TypeError: an argument is wrong; the message names it.
+        ImportError: Ray is not installed and ``address`` is not None.
+
+    >>> import numpy as np
+    >>> with ShardedBuffer(100, (2,), shards=2, n_streams=2, seed=0, address=None) as memory:
+    ...     obs, zeros = np.zeros((10, 2, 2)), np.zeros((10, 2), int)
+    ...     memory.extend(obs, zeros, zeros, zeros)
+    ...     memory.drawable, memory.sample(4).states.shape
+    (18, (4, 2))
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        obs_shape: int | Sequence[int] | Mapping[str, Any],
+        n_frames: int | Mapping[str, int] = 1,
+        *,
+        shards: int = 1,
+        address: str | None = "auto",
+        backend: str | Backend = "numpy",
+        device: Any = None,
+        seed: int | None = None,
+        obs_dtype: Any = "float32",
+        action_shape: int | Sequence[int] = (),
+        action_dtype: Any = None,
+        extras: Mapping[str, Any] | None = None,
+        n_streams: int = 1,
+        n_step: int = 1,
+        gamma: float = 0.99,
+        boundary: str = "mask",
+        sampler: Sampler | None = None,
+        transport: Callable[[Sequence[Callable[[], Mapping[str, Any]]]], Transport] | None = None,
+    ) -> None:
+        self.backend = get_backend(backend, device=device)
+        self.spec = BufferSpec.checked(
+            self.backend,
+            capacity=capacity,
+            obs_shape=obs_shape,
+            n_frames=n_frames,
+            obs_dtype=obs_dtype,
+            action_shape=action_shape,
+            action_dtype=action_dtype,
+            extras=extras,
+            n_streams=n_streams,
+            n_step=n_step,
+            gamma=gamma,
+            boundary=boundary,
+        )
+        self.sampler = Uniform() if sampler is None else sampler
+        self._layout = layout = ShardLayout(self.spec, shards, self.sampler, seed)
+        self.rng = np.random.Generator(np.random.Philox(layout.seeds[0]))
+        makers = [partial(layout.options, shard) for shard in range(layout.shards)]
+        self.transport = (transport or _transport_to(address))(makers)
+        self._group = ShardGroup(self.transport, layout.seeds[1:])
+        self._draws = ShardedDraws(self._group, self.spec, self.sampler, self.rng)
+        self._native = NativeBatches(self.backend, self.spec)
+        self._claimed = np.zeros(self.spec.n_streams, bool)
+        self._own: Writer | None = None
+        self._known_span = 0  # of the statuses, if they were asked for just now; else 0
+        self._saves = 0
+
+    # Writing
+
+    def writer(self, streams: int | Sequence[int] = 1, *, chunk: int = 256) -> Writer:
+        """Return a writer of some streams, which no other writer may have.
+
+        Args:
+            streams: how many streams, of those that are free; or their numbers.
+            chunk: steps that it collects before it sends them.
+
+        Raises:
+            ValueError: so many streams are not free; the message says how many are.
+
+        >>> with ShardedBuffer(100, (2,), shards=2, n_streams=4, address=None) as memory:
+        ...     memory.writer(streams=3).n_streams
+        3
+        """
+        which = self._free_streams(streams)
+        writer = self._writer_of(which, chunk)
+        self._claimed[which] = True
+        return writer
+
+    def add(self, *steps: Any, **options: Any) -> None:
+        """Store a step of every stream, or of one, as :meth:`trifolium.Buffer.add`.
+
+        It is sent with the next draw, or when there are many. Other processes need a :meth:`writer`.
+
+        Raises:
+            ValueError: writers have some of the streams.
+        """
+        self._writer_of_all().add(*steps, **options)
+        self._known_span = 0
+
+    def extend(self, *steps: Any, **options: Any) -> None:
+        """Store many steps, as :meth:`trifolium.Buffer.extend`; see :meth:`add`."""
+        self._writer_of_all().extend(*steps, **options)
+        self._known_span = 0
+
+    def end_episode(self, stream: int | None = None) -> None:
+        """End the episodes that are open, as :meth:`trifolium.Buffer.end_episode`; see :meth:`add`."""
+        self._writer_of_all().end_episode(stream)
+        self._known_span = 0
+
+    def update_priorities(self, indices: Any, td: Any) -> None:
+        """Report the temporal-difference errors of rows, as :meth:`trifolium.Buffer.update_priorities`.
+
+        They are sent with the next draw. Rows that were overwritten since, or whose shard died, are
+        skipped.
+        """
+        if not isinstance(self.sampler, Prioritized):
+            raise TypeError("update_priorities: this memory draws uniformly; give it Prioritized()")
+        which = checks.vector("indices", indices, "int64")
+        priorities = np.abs(checks.vector("td", td, "float64"))
+        if len(priorities) != len(which):
+            raise ValueError(f"td has {len(priorities)} errors; expected {len(which)}, as of indices")
+        if not np.all(priorities <= LARGEST_PRIORITY):  # NaN is not
+            raise ValueError("td holds values that are not finite in float32; expected finite errors")
+        if len(which):
+            self._send_own()
+            largest = float(raw_priority(priorities.max(), self.sampler.epsilon))
+            self._group.keep_updates(which, priorities, largest)
+            self._known_span = 0
+
+    # Sampling
+
+    def sample(self, batch_size: int, *, flatten: bool = True) -> Batch:
+        """Draw a minibatch, as :meth:`trifolium.Buffer.sample`."""
+        return self._batch(self._drawn(batch_size), flatten)
+
+    def sample_sequences(
+        self, batch_size: int, length: int, *, within_episode: bool = False, flatten: bool = True
+    ) -> Batch:
+        """Draw runs of consecutive rows, as :meth:`trifolium.Buffer.sample_sequences`."""
+        length = checks.integer("length", length, 1)
+        is_within = checks.flag("within_episode", within_episode)
+        batch_size = checks.integer("batch_size", batch_size, 1)
+        drawn = self._drawn(batch_size, length, "episode" if is_within else "")
+        xp = self.backend.xp
+
+        def timed(array: Array) -> Array:
+            return xp.reshape(array, (batch_size, length, *array.shape[1:]))
+
+        return self._batch(drawn, flatten).each(timed)
+
+    def fetch(self, indices: Any, *, flatten: bool = True) -> Batch:
+        """Return the rows with these indices, as :meth:`trifolium.Buffer.fetch`.
+
+        Raises:
+            IndexError: rows are not stored, or their shard died since; the message has the first.
+        """
+        which = checks.vector("indices", indices, "int64")
+        self._refresh()
+        shards, incarnations, rows = unpacked(which)
+        stored = self._group.is_current(shards, incarnations)
+        found: Packed | np.ndarray = stored
+        if stored.all():
+            found = self._draws.fetch(shards, rows)
+        if isinstance(found, np.ndarray):
+            missing = which[~found]
+            raise IndexError(
+                f"indices holds {len(missing)} rows that are not stored, such as {missing[0]}; "
+                "expected indices of batches whose rows were not overwritten or lost since"
+            )
+        return self._batch(HostBatch(found, which), flatten)
+
+    def as_dataset(
+        self,
+        batch_size: int,
+        n_batches: int | None = None,
+        *,
+        prefetch: int = 0,
+        flatten: bool = True,
+    ) -> Iterator[Batch]:
+        """Return an iterator of minibatches, as :meth:`trifolium.Buffer.as_dataset`.
+
+        Args:
+            batch_size: rows of each.
+            n_batches: how many there are; None for no end.
+            prefetch: how many may be drawn before they are asked for: several in each call of a shard,
+                about a MiB of them, while others are used. 0 draws each when it is asked for.
+            flatten: as in :meth:`sample`.
+        """
+        batch_size = checks.integer("batch_size", batch_size, 1)
+        prefetch = checks.integer("prefetch", prefetch, 0)
+        if n_batches is not None:
+            n_batches = checks.integer("n_batches", n_batches, 1)
+        drawn = self._ahead(batch_size, n_batches, prefetch)
+        return (self._batch(each, flatten) for each in drawn)
+
+    def draw(self, batch_size: int) -> tuple[Params, Plan | Packed, np.ndarray]:
+        """Draw a minibatch for a compiled function, as :meth:`trifolium.Buffer.draw`."""
+        packed, indices = self._drawn(batch_size)
+        return {}, packed, indices
+
+    def assembler(self, *, flatten: bool = True) -> Callable[[Params, Plan | Packed], Batch]:
+        """Return the function from what :meth:`draw` returned to a batch."""
+        backend, spec = self.backend, self.spec
+
+        def batch_of(columns: Params, plan: Plan | Packed) -> Batch:
+            return assemble(backend, spec, columns, plan, flatten=flatten)
+
+        return batch_of
+
+    # Reading
+
+    @property
+    def drawable(self) -> int:
+        """Rows that can be drawn now, valid or not."""
+        self._refresh()
+        return sum(status.drawable for status in self._group.statuses if status)
+
+    def __len__(self) -> int:
+        """Rows stored by all shards; blank and boundary rows count."""
+        self._refresh()
+        return sum(status.rows for status in self._group.statuses if status)
+
+    @property
+    def n_streams(self) -> int:
+        """Streams of all shards together."""
+        return self.spec.n_streams
+
+    @property
+    def shards(self) -> int:
+        """Shards of the memory."""
+        return self._layout.shards
+
+    @property
+    def steps(self) -> int:
+        """Rows ever written to the shards that live."""
+        self._refresh()
+        return sum(status.steps for status in self._group.statuses if status)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({self.spec.capacity}, {self.spec.obs_shape}, shards={self.shards}, "
+            f"n_streams={self.n_streams}, backend={self.backend.name!r})"
+        )
+
+    # Files and the end
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all rows to a folder: each shard writes its own file, and a manifest comes last.
+
+        With shards on several machines, all of them must see the folder. A shard that dies later comes
+        back with these rows. An earlier save in the folder is replaced.
+
+        Raises:
+            ConnectionError: a shard died meanwhile; an earlier save in the folder still holds.
+        """
+        self._refresh()
+        self._saves += 1
+        manifest = {
+            "spec": self.spec.options(),
+            "shards": self.shards,
+            "backend": self.backend.name,
+            "sampler": type(self.sampler).__name__,
+            "sampler_options": getattr(self.sampler, "options", {}),
+        }
+        checkpoint.save(path, self._group, manifest, self.rng, self.sampler, self._saves)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        address: str | None = "auto",
+        backend: str | Backend | None = None,
+        device: Any = None,
+        transport: Callable[[Sequence[Callable[[], Mapping[str, Any]]]], Transport] | None = None,
+    ) -> Self:
+        """Return the memory saved in a folder; it draws what the saved one would have drawn next.
+
+        Writers must be made anew.
+
+        Args:
+            path: the folder.
+            address: as for the constructor.
+            backend: another backend than it was saved from; None for the same.
+            device: as for the constructor.
+            transport: as for the constructor.
+
+        Raises:
+            CheckpointError: the folder holds no such memory, or a damaged one.
+            FileNotFoundError: there is no such folder.
+        """
+        saved = checkpoint.read(path)
+        chosen = get_backend(saved.backend if backend is None else backend, device=device)
+        options = saved.options(chosen)
+        memory = cls(**options, address=address, backend=chosen, transport=transport)
+        try:
+            memory._saves = saved.restore(memory._group, memory.rng, memory.sampler)
+        except BaseException:
+            memory.close()
+            raise
+        return memory
+
+    def close(self) -> None:
+        """End the shards, and Ray if this memory started it. Rows that were not saved are gone."""
+        self.transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Helpers
+
+    def _free_streams(self, streams: int | Sequence[int]) -> np.ndarray:
+        free = np.flatnonzero(~self._claimed)
+        if not isinstance(streams, Sequence):
+            count = checks.integer("streams", streams, 1)
+            if count > len(free):
+                raise ValueError(
+                    f"streams={count}, but {len(free)} of n_streams={self.n_streams} are free; "
+                    "expected at most so many, or a larger n_streams"
+                )
+            return free[:count]
+        which = np.unique(checks.vector("streams", streams, "int64"))
+        taken = np.setdiff1d(which, free)
+        if len(taken) or not len(which):
+            raise ValueError(
+                f"streams={streams!r:.80}: {taken.tolist() or 'none'} are not free; expected streams "
+                f"from 0 to {self.n_streams - 1} that no writer has"
+            )
+        return which
+
+    def _writer_of(self, which: np.ndarray, chunk: int) -> Writer:
+        shards, local = self._layout.place(which)
+        routes = [
+            Route(shard, np.flatnonzero(shards == shard), local[shards == shard])
+            for shard in np.unique(shards).tolist()
+        ]
+        return Writer(self._layout.part(len(which)), routes, self.transport.outlet(), chunk)
+
+    def _writer_of_all(self) -> Writer:
+        if self._own is None:
+            self._own = self.writer(self.n_streams, chunk=4096)
+        return self._own
+
+    def _send_own(self) -> None:
+        """Send the steps that were added here, after the priorities that were given before them."""
+        if self._own is not None and self._own.has_pieces:
+            self._group.send_updates()
+            self._own.flush(wait=False)
+
+    def _refresh(self, span: int = 1) -> None:
+        """Make the statuses those of now."""
+        self._send_own()
+        self._group.refresh(span)
+        self._known_span = span
+
+    def _prepare(self, span: int = 1) -> None:
+        """Make the statuses those of now, unless :attr:`drawable` did so just before."""
+        if self._known_span != span:
+            self._refresh(span)
+        self._known_span = 0
+
+    def _drawn(self, batch_size: int, span: int = 1, rule: Rule = "") -> HostBatch:
+        batch_size = checks.integer("batch_size", batch_size, 1)
+        self._prepare(span)
+        return self._draws.one(batch_size, span, rule)
+
+    def _batch(self, drawn: HostBatch, flatten: bool) -> Batch:
+        batch = self._native(drawn.packed, flatten)
+        batch.indices = drawn.indices
+        return batch
+
+    def _ahead(self, batch_size: int, n_batches: int | None, prefetch: int) -> Iterator[HostBatch]:
+        """Yield minibatches, of which up to ``prefetch`` are drawn before they are asked for."""
+        one_by_one = isinstance(self.sampler, Uniform) and self.sampler.valid_only
+        left = n_batches
+        if not prefetch or one_by_one:
+            while left is None or left > 0:
+                yield self._drawn(batch_size)
+                left = None if left is None else left - 1
+            return
+        each = max(1, min(prefetch // 2, CALL_BYTES // max(1, self._batch_bytes(batch_size))))
+        begun: deque[PendingDraw] = deque()
+        ahead = 0
+        while left is None or left > 0 or begun:
+            while (left is None or left > 0) and (not begun or ahead + each <= prefetch):
+                count = each if left is None else min(each, left)
+                if not begun:
+                    self._prepare()
+                else:
+                    self._send_own()
+                begun.append(self._draws.begin(batch_size, count))
+                ahead += count
+                left = None if left is None else left - count
+            draw = begun.popleft()
+            for found in self._draws.finish(draw):
+                ahead -= 1
+                yield self._drawn(batch_size) if found is None else found
+
+    def _batch_bytes(self, batch_size: int) -> int:
+        frames = sum(field.nbytes for field in self.spec.columns) * (self.spec.n_frames + 1)
+        return batch_size * frames
+
+
+def _transport_to(
+    address: str | None,
+) -> Callable[[Sequence[Callable[[], Mapping[str, Any]]]], Transport]:
+    if address is None:
+        return InProcess
+    from trifolium.distributed.cluster import RayTransport  # loads Ray
+
+    return partial(RayTransport, address=address)
