@@ -114,6 +114,15 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
+def distributed(session: nox.Session) -> None:
+    """Test shards and actors on Ray, in a network of loopback alone, which must be permitted."""
+    install(session, "ray", "torch", "jax", "testing")
+    loopback = ("python", "tests/loopback.py", "pytest", "tests/distributed", *session.posargs)
+    for backend in ("numpy", "torch", "jax"):
+        session.run(*loopback, "--backend", backend, "--slow", env=TESTING)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check the format and the rules of ruff."""
     install_groups(session, "lint")

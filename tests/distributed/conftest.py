@@ -1,0 +1,5 @@
+"""Tests that start Ray are collected in a network of loopback alone: ``nox -s distributed``."""
+
+from tests.loopback import is_inside
+
+collect_ignore = [] if is_inside() else ["test_ray.py"]

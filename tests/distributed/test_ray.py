@@ -1,0 +1,214 @@
+"""Shards and writers in processes of Ray. One Ray for all tests, on two cores, without a dashboard."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import trifolium as tri
+from tests.distributed.twins import steps
+from trifolium.distributed import ShardedBuffer, Writer
+from trifolium.distributed.cluster import RayTransport
+from trifolium.distributed.indices import unpacked
+from trifolium.distributed.transport import InProcess
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+LONGEST = 60.0  # seconds that a test waits for another process; nothing takes that long
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    import ray
+
+    options = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "log_to_driver": False}
+    ray.init(address="local", num_cpus=2, object_store_memory=200_000_000, **options)
+    yield ray
+    ray.shutdown()
+
+
+def made(address: str | None, backend: Any = "numpy", **options: Any) -> ShardedBuffer:
+    chosen = {"capacity": 4000, "obs_shape": (2,), "n_streams": 4, "shards": 2, "seed": 0, **options}
+    return ShardedBuffer(**chosen, backend=backend, address=address)
+
+
+def processes(memory: ShardedBuffer, ray: Any) -> list[int]:
+    """Return the processes of all shards."""
+    assert isinstance(memory.transport, RayTransport)
+    asked = [actor.__ray_call__.remote(lambda _: os.getpid()) for actor in memory.transport.actors]
+    found: list[int] = ray.get(asked, timeout=LONGEST)
+    return found
+
+
+def eventually(what: Any) -> None:
+    """Wait until ``what()`` is true."""
+    end = time.monotonic() + LONGEST
+    while not what():
+        assert time.monotonic() < end, "waited for too long"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_lockstep_is_what_happens_in_process(ray: Any, learner: tri.Backend, prioritized: bool) -> None:
+    weights = []
+    for address in ("local", None):
+        sampler = tri.Prioritized(beta=tri.Linear(0.4, 1.0, steps=500)) if prioritized else None
+        with made(address, learner, sampler=sampler) as memory:
+            assert isinstance(memory.transport, RayTransport if address else InProcess)
+            model = tri.DDQN(2, 2, 4000, memory=memory, batch_size=16, hidden=(8,), seed=0)
+            rng = np.random.default_rng(0)
+            for _ in range(500):  # of four streams: 2,000 steps
+                memory.add(**steps(rng, 4))
+                model.train_step()
+            weights.append(model.state())
+    assert weights[0].keys() == weights[1].keys()
+    for name, array in weights[0].items():
+        np.testing.assert_array_equal(array, weights[1][name], err_msg=name)
+
+
+def test_minibatches_ahead_are_those_in_process(ray: Any) -> None:
+    with made("local") as memory, made(None) as other:
+        given = steps(np.random.default_rng(0), 200, 4)
+        for each in (memory, other):
+            each.extend(**given)
+        both = (each.as_dataset(32, 40, prefetch=8) for each in (memory, other))
+        for one, two in zip(*both, strict=True):
+            assert one.indices.tolist() == two.indices.tolist()
+            np.testing.assert_array_equal(one.states, two.states)
+
+
+def write(writer: Writer, first: int, count: int) -> None:
+    """Add steps whose every field holds the same number."""
+    for number in range(first, first + count):
+        same = np.full(writer.n_streams, number)
+        obs = np.repeat(same[:, None], 2, 1)
+        writer.add(obs, same, same, same < 0, next_obs=obs + 1)
+    writer.flush()
+
+
+def check_whole(batch: tri.Batch) -> None:
+    """Assert that the fields of every row are of one step."""
+    number = batch.rewards
+    assert np.all(batch.states == number)
+    assert np.all(batch.next_states == number + 1)
+    assert np.all(batch.actions == number)
+
+
+def test_writers_in_other_processes(ray: Any) -> None:
+    remote = ray.remote(num_cpus=0.5)(write)
+    with made("local") as memory:
+        writers = [memory.writer(streams=2, chunk=64), memory.writer(streams=2, chunk=50)]
+        tasks = [remote.remote(writer, 0, 400) for writer in writers]
+        while len(ray.wait(tasks, num_returns=2, timeout=0)[0]) < 2:
+            if memory.drawable >= 32:
+                check_whole(memory.sample(32))
+        ray.get(tasks, timeout=LONGEST)
+        assert len(memory) == 4 * 400
+        drawn = memory.sample(memory.drawable)
+        check_whole(drawn)
+        assert len(set(drawn.indices.tolist())) == 4 * 399
+
+
+def test_bad_steps_are_refused_where_they_are_added(ray: Any) -> None:
+    def add(writer: Writer) -> None:
+        writer.add([[0.0]], [0], [0.0], [False])
+
+    with made("local") as memory:
+        task = ray.remote(num_cpus=0.5)(add).remote(memory.writer(streams=1))
+        with pytest.raises(ValueError, match="obs has shape"):
+            ray.get(task, timeout=LONGEST)
+
+
+@pytest.mark.parametrize("sampler", [tri.Uniform, tri.Prioritized])
+def test_a_shard_is_killed(ray: Any, sampler: type[tri.Sampler]) -> None:
+    with made("local", sampler=sampler()) as memory:
+        rng = np.random.default_rng(0)
+        for number in range(3):
+            write(memory._writer_of_all(), 1000 * number, 200)
+            victim = number % 2
+            coming = memory.as_dataset(16, 60, prefetch=8)
+            for _ in range(int(rng.integers(20))):
+                check_whole(next(coming))
+            os.kill(processes(memory, ray)[victim], signal.SIGKILL)
+            with pytest.warns(RuntimeWarning, match=f"shard {victim} died") as caught:
+                rest = until_all_live(memory, coming)
+            assert len(caught) == 1
+            for batch in rest:
+                check_whole(batch)
+                assert len(batch.indices) == 16
+            assert victim not in unpacked(memory.sample(16).indices)[0]
+
+
+def test_steps_go_on_after_a_shard_was_killed(ray: Any) -> None:
+    with made("local") as memory:
+        writer = memory.writer(streams=4, chunk=40)
+        write(writer, 0, 100)
+        os.kill(processes(memory, ray)[1], signal.SIGKILL)
+        write(writer, 100, 300)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # whether a draw meets the dead one
+            eventually(lambda: 1 in unpacked(memory.sample(64).indices)[0])
+        check_whole(memory.sample(64))
+
+
+def test_a_saved_memory_is_loaded(ray: Any, tmp_path: Any) -> None:
+    with made("local", sampler=tri.Prioritized()) as memory:
+        memory.extend(**steps(np.random.default_rng(0), 50, 4))
+        memory.update_priorities(memory.sample(8).indices, np.arange(8.0))
+        memory.save(tmp_path)
+        with (
+            ShardedBuffer.load(tmp_path, address="local") as other,
+            ShardedBuffer.load(tmp_path, address=None) as third,
+        ):
+            drawn = [each.sample(32).indices.tolist() for each in (memory, other, third)]
+            assert drawn[0] == drawn[1] == drawn[2]
+
+
+def until_all_live(memory: ShardedBuffer, coming: Iterator[tri.Batch]) -> list[tri.Batch]:
+    """Return the minibatches that come, and wait until every shard answers again."""
+    found = list(coming)
+    eventually(lambda: memory.drawable and None not in memory._group.statuses)
+    return found
+
+
+DRIVER = """
+import sys, time
+from trifolium.distributed import ShardedBuffer
+memory = ShardedBuffer(4000, (2,), shards=2, n_streams=4, address="local")
+memory.extend([[[0.0, 0.0]] * 4] * 9, [[0] * 4] * 9, [[0.0] * 4] * 9, [[False] * 4] * 9)
+memory.sample(4)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_driver_leaves_no_process() -> None:
+    before = running()
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    assert driver.stdout.readline().strip() == "ready"
+    assert len(running() - before) > 3
+    driver.kill()
+    driver.wait()
+    driver.stdout.close()
+    eventually(lambda: not running() - before)
+
+
+def running() -> set[int]:
+    """Return all processes of this namespace that have not ended."""
+    found = set()
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as file:
+                state = file.read().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state != "Z":
+            found.add(int(name))
+    return found
