@@ -42,7 +42,7 @@ def test_draws_go_on_with_one_warning() -> None:
 @pytest.mark.parametrize("sampler", [tri.Uniform, tri.Prioritized])
 def test_a_death_amid_minibatches_that_are_on_their_way(sampler: type[tri.Sampler]) -> None:
     memory = filled(sampler=sampler)
-    coming = memory.as_dataset(8, 40, prefetch=8)
+    coming = iter(memory.as_dataset(8, 40, prefetch=8))
     found = list(itertools.islice(coming, 10))
     kill(memory, 2)
     with pytest.warns(RuntimeWarning, match="shard 2 died"):

@@ -132,7 +132,7 @@ def test_a_shard_is_killed(ray: Any, sampler: type[tri.Sampler]) -> None:
         for number in range(3):
             write(memory._writer_of_all(), 1000 * number, 200)
             victim = number % 2
-            coming = memory.as_dataset(16, 60, prefetch=8)
+            coming = iter(memory.as_dataset(16, 60, prefetch=8))
             for _ in range(int(rng.integers(20))):
                 check_whole(next(coming))
             os.kill(processes(memory, ray)[victim], signal.SIGKILL)

@@ -1,6 +1,7 @@
 """Memory shards and actors in other processes, on Ray: the extra `ray`."""
 
+from trifolium.distributed.limiter import SamplesPerInsert
 from trifolium.distributed.sharded import ShardedBuffer
 from trifolium.distributed.writer import Writer
 
-__all__ = ["ShardedBuffer", "Writer"]
+__all__ = ["SamplesPerInsert", "ShardedBuffer", "Writer"]

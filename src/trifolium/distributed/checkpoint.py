@@ -57,6 +57,7 @@ def save(
         "generator": saving.generator_state(rng),
         "incarnations": list(group.incarnations),
         "largest": group.largest,
+        "steps": group.steps,
     }
     files.write(os.path.join(folder, _MANIFEST), _KIND, document, sampler.state())
     group.checkpoints[:] = paths
@@ -86,6 +87,12 @@ class SavedMemory:
         with saving.sound(self.folder, "memory"):
             return str(self.manifest["backend"])
 
+    @property
+    def drawn(self) -> int:
+        """Rows that were drawn from the memory."""
+        with saving.sound(self.folder, "memory"):
+            return int(self.manifest["drawn"])
+
     def options(self, backend: Backend) -> dict[str, Any]:
         """Return the arguments of the memory, for a backend."""
         with saving.sound(self.folder, "memory"):
@@ -104,6 +111,7 @@ class SavedMemory:
             group.ask_all("restore", [(each,) for each in paths])
             group.checkpoints[:] = paths
             group.incarnations[:] = map(int, self.manifest["incarnations"])
+            group.steps_before = int(self.manifest["steps"])
             group.largest = float(self.manifest["largest"])
             saving.restore_generator(rng, self.manifest["generator"])
             if isinstance(sampler, Prioritized):

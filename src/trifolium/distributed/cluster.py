@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from trifolium.distributed.transport import ShardLost
 
 __all__ = ["RayOutlet", "RayTransport", "joined_cluster", "load_ray"]
 
+PAUSE = 0.01  # seconds between two questions of a writer whether a shard takes more
 MOST_CALLS = 4  # of a writer to a shard that may be on their way
 
 
@@ -117,20 +119,26 @@ class RayOutlet:
         """Send steps; wait while ``MOST_CALLS`` calls are on their way."""
         sent = self._sent[shard]
         while len(sent) >= MOST_CALLS:
-            self._end(sent.popleft())
+            self._end(shard, sent.popleft())
         sent.append(self._actors[shard].write.remote(pieces))
 
     def flush(self) -> None:
         """Wait until all that was sent is stored."""
-        for sent in self._sent:
+        for shard, sent in enumerate(self._sent):
             while sent:
-                self._end(sent.popleft())
+                self._end(shard, sent.popleft())
 
-    def _end(self, handle: Any) -> None:
-        """Wait for a call; steps for a shard that died are lost, as its rows are."""
+    def _end(self, shard: int, handle: Any) -> None:
+        """Wait for a call, and until the shard takes more.
+
+        Steps for a shard that died are lost, as its rows are.
+        """
         ray = load_ray()
         with suppress(ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError):
-            ray.get(handle)
+            is_open = ray.get(handle)
+            while not is_open:
+                time.sleep(PAUSE)
+                is_open = ray.get(self._actors[shard].is_open.remote())
 
     def __reduce__(self) -> Any:
         return RayOutlet, (self._actors,)

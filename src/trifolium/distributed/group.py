@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trifolium.distributed.indices import INCARNATIONS, packed, unpacked
-from trifolium.distributed.messages import PriorityUpdate, ShardStatus
+from trifolium.distributed.messages import Notes, PriorityUpdate, ShardStatus
 from trifolium.distributed.transport import ShardLost, Transport
 
 __all__ = ["ShardGroup"]
@@ -30,6 +30,7 @@ class ShardGroup:
         statuses: what each shard held when it answered last; None while it does not answer.
         incarnations: how often each shard was replaced.
         largest: the largest raw priority that any row was given.
+        limits: the steps that each shard may have stored before its writers wait; None for no limit.
         checkpoints: the file from which each shard comes back; None to come back empty.
     """
 
@@ -38,6 +39,8 @@ class ShardGroup:
         self.statuses: list[ShardStatus | None] = [None] * len(seeds)
         self.incarnations = [0] * len(seeds)
         self.largest = 1.0
+        self.limits: list[int | None] = [None] * len(seeds)
+        self.steps_before = 0  # stored in shards that died, and before this memory was loaded
         self.checkpoints: list[str | None] = [None] * len(seeds)
         self._seeds = seeds
         self._tokens: list[str | None] = [None] * len(seeds)
@@ -46,12 +49,25 @@ class ShardGroup:
         self._updates: list[list[PriorityUpdate]] = [[] for _ in seeds]
         self._n_updates = 0
 
+    @property
+    def steps(self) -> int:
+        """Steps that were ever stored, as far as the shards have told."""
+        return self.steps_before + sum(status.steps for status in self.statuses if status)
+
+    def limit(self, left: int) -> None:
+        """Let writers store ``left`` more steps, of each shard as many as its share of the shards."""
+        living = [shard for shard, status in enumerate(self.statuses) if status]
+        for shard in living:
+            status = self.statuses[shard]
+            assert status is not None
+            self.limits[shard] = status.steps + -(-left // len(living))
+
     # Calls
 
     def refresh(self, span: int = 1) -> list[ShardStatus | None]:
         """Send new priorities to all shards, and return what each holds now."""
         handles = {
-            shard: self.transport.begin(shard, "status", self.taken_updates(shard), span)
+            shard: self.transport.begin(shard, "status", self._notes(shard), span)
             for shard in range(len(self.statuses))
             if shard not in self._probes
         }
@@ -64,8 +80,7 @@ class ShardGroup:
         """Begin a call of each shard, with its request and new priorities; return the handles."""
         found = {}
         for shard, request in requests.items():
-            updates = self.taken_updates(shard)
-            handle = self.transport.begin(shard, method, request, updates)
+            handle = self.transport.begin(shard, method, request, self._notes(shard))
             found[shard] = self._tokens[shard], handle
         return found
 
@@ -115,18 +130,18 @@ class ShardGroup:
         if self._n_updates > PENDING_ROWS:
             self.send_updates()
 
-    def taken_updates(self, shard: int) -> list[PriorityUpdate]:
-        """Return the new priorities for a shard, and forget them."""
+    def _notes(self, shard: int) -> Notes:
+        """Return what a shard is to be told, and forget the new priorities."""
         found, self._updates[shard] = self._updates[shard], []
         if not any(self._updates):
             self._n_updates = 0
-        return found
+        return Notes(found, self.limits[shard])
 
     def send_updates(self) -> None:
         """Send new priorities now, without waiting."""
         for shard, waiting in enumerate(self._updates):
             if waiting:
-                self.transport.begin(shard, "update", self.taken_updates(shard))
+                self.transport.begin(shard, "heed", self._notes(shard))
 
     def is_current(self, shards: np.ndarray, incarnations: np.ndarray) -> np.ndarray:
         """Return [N] bool: which of these incarnations [N] of ``shards`` [N] live."""
@@ -149,7 +164,9 @@ class ShardGroup:
             return None
 
     def _lose(self, shard: int) -> None:
-        self.statuses[shard] = None
+        before = self.statuses[shard]
+        self.steps_before += 0 if before is None else before.steps
+        self.statuses[shard], self.limits[shard] = None, None
         if shard not in self._warned:
             self._warned.add(shard)
             warnings.warn(
@@ -174,11 +191,13 @@ class ShardGroup:
             return
         if self._tokens[shard] not in (None, status.token):
             self.incarnations[shard] += 1
+            before = self.statuses[shard]
+            self.steps_before += 0 if before is None else before.steps
             seed = np.random.SeedSequence([self._seeds[shard], self.incarnations[shard]])
             number = int(seed.generate_state(1, np.uint64)[0])
             place = number, self.largest, self.checkpoints[shard]
             self._result(shard, self.transport.begin(shard, "adopt", *place))
-            fresh = self._result(shard, self.transport.begin(shard, "status", (), span))
+            fresh = self._result(shard, self.transport.begin(shard, "status", None, span))
             if fresh is None:
                 return
             status = fresh

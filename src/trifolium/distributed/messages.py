@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -10,6 +11,7 @@ from trifolium.replay.rules.assemble import Packed
 from trifolium.replay.rules.steps import Chunk
 
 __all__ = [
+    "Notes",
     "Piece",
     "PriorityUpdate",
     "Proposal",
@@ -50,6 +52,19 @@ class PriorityUpdate(NamedTuple):
     largest: float
 
 
+class Notes(NamedTuple):
+    """What a driver tells a shard along with a call.
+
+    Attributes:
+        updates: new priorities.
+        limit: the steps that this incarnation may have stored before its writers wait; None for no
+            limit.
+    """
+
+    updates: Sequence[PriorityUpdate] = ()
+    limit: int | None = None
+
+
 class ShardStatus(NamedTuple):
     """What a shard holds.
 
@@ -58,7 +73,7 @@ class ShardStatus(NamedTuple):
         rows: rows stored.
         drawable: runs of the length asked for that can be drawn.
         mass: of all rows together; 0.0 without priorities.
-        steps: steps ever written to this incarnation.
+        steps: steps that writers ever stored in this incarnation.
     """
 
     token: str

@@ -10,8 +10,8 @@ from uuid import uuid4
 import numpy as np
 
 from trifolium.distributed.messages import (
+    Notes,
     Piece,
-    PriorityUpdate,
     Proposal,
     Proposed,
     Rule,
@@ -43,47 +43,54 @@ class Shard:
     def __init__(self, options: Mapping[str, Any]) -> None:
         self.buffer = Buffer(**options)
         self.token = uuid4().hex
+        self._steps = 0
+        self._limit: int | None = None
 
     # Writing
 
-    def write(self, pieces: Sequence[Piece]) -> int:
-        """Store steps, and return how many."""
-        steps = 0
+    def write(self, pieces: Sequence[Piece]) -> bool:
+        """Store steps, and return :meth:`is_open`."""
         for streams, chunk in pieces:
             if chunk is None:
                 for stream in streams.tolist():
                     self.buffer.end_episode(stream)
             else:
                 self.buffer._store.put_chunk(streams, chunk)
-                steps += chunk.terminated.size
-        return steps
+                self._steps += chunk.terminated.size
+        return self.is_open()
 
-    def update(self, updates: Sequence[PriorityUpdate]) -> None:
-        """Set new priorities; rows that were overwritten are skipped."""
+    def is_open(self) -> bool:
+        """Return whether writers may send more; else they wait until the learner has drawn more."""
+        return self._limit is None or self._steps < self._limit
+
+    def heed(self, notes: Notes) -> None:
+        """Set the limit, and new priorities; rows that were overwritten are skipped."""
+        self._limit = notes.limit
         buffer, sampler = self.buffer, self.buffer.sampler
         if not isinstance(sampler, Prioritized):
             return
-        for indices, priorities, largest in updates:
+        for indices, priorities, largest in notes.updates:
             buffer.update_priorities(indices, priorities)
             sampler.raise_largest(buffer._store, largest)
 
     # Drawing
 
-    def status(self, updates: Sequence[PriorityUpdate] = (), span: int = 1) -> ShardStatus:
-        """Set new priorities, and return what can be drawn."""
-        self.update(updates)
+    def status(self, notes: Notes | None = None, span: int = 1) -> ShardStatus:
+        """Heed the driver's notes, and return what can be drawn."""
+        if notes is not None:
+            self.heed(notes)
         ring, sampler = self.buffer._store.ring, self.buffer.sampler
         return ShardStatus(
             token=self.token,
             rows=len(self.buffer),
             drawable=ring.count_drawable(span),
             mass=sampler.total(self.buffer._store) if isinstance(sampler, Prioritized) else 0.0,
-            steps=int(ring.written.sum()),
+            steps=self._steps,
         )
 
-    def draw(self, wanted: Wanted, updates: Sequence[PriorityUpdate] = ()) -> ShardRows:
-        """Set new priorities, and draw the shard's part of some minibatches."""
-        self.update(updates)
+    def draw(self, wanted: Wanted, notes: Notes) -> ShardRows:
+        """Heed the driver's notes, and draw the shard's part of some minibatches."""
+        self.heed(notes)
         if wanted.targets is None:
             streams, serials, counts, masses = self._drawn_uniformly(wanted)
         else:
@@ -92,9 +99,9 @@ class Shard:
         packed = self._gathered(streams, serials, wanted.span) if len(streams) else None
         return ShardRows(packed, indices, masses, counts, self.status(span=wanted.span))
 
-    def propose(self, proposal: Proposal, updates: Sequence[PriorityUpdate] = ()) -> Proposed:
-        """Return runs, and which of them can be drawn and follow the rule."""
-        self.update(updates)
+    def propose(self, proposal: Proposal, notes: Notes) -> Proposed:
+        """Heed the driver's notes; return runs, and which of them can be drawn and follow the rule."""
+        self.heed(notes)
         ring, span, masses = self.buffer._store.ring, proposal.span, None
         if proposal.targets is None:
             assert proposal.ordinals is not None

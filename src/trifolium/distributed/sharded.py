@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -17,10 +18,12 @@ from trifolium.distributed.draws import HostBatch, PendingDraw, ShardedDraws
 from trifolium.distributed.group import ShardGroup
 from trifolium.distributed.indices import unpacked
 from trifolium.distributed.layout import ShardLayout
+from trifolium.distributed.limiter import SamplesPerInsert
 from trifolium.distributed.messages import Rule
 from trifolium.distributed.transport import InProcess, Transport
 from trifolium.distributed.writer import Route, Writer
 from trifolium.replay import Batch, Prioritized, Sampler, Uniform
+from trifolium.replay.buffer import Minibatches
 from trifolium.replay.host.columns import NativeBatches
 from trifolium.replay.rules.assemble import Packed, Plan, assemble
 from trifolium.replay.rules.priorities import LARGEST_PRIORITY, raw_priority
@@ -28,6 +31,7 @@ from trifolium.replay.schema import BufferSpec
 
 __all__ = ["ShardedBuffer"]
 
+PAUSE = 0.005  # seconds between two questions whether there are enough steps
 CALL_BYTES = 1 << 20  # of minibatches that are drawn in one call
 
 
@@ -54,6 +58,9 @@ class ShardedBuffer:
         seed: of the generators that draw; None for a random one.
         obs_dtype, action_shape, action_dtype, extras: as for Buffer.
         n_streams, n_step, gamma, boundary: as for Buffer.
+        samples_per_insert: how many rows are drawn for each step that writers store, a number or a
+            :class:`~trifolium.distributed.SamplesPerInsert`: then draws wait for writers, and writers
+            for draws. None for no limit. It has no effect where this process adds all steps.
         sampler: ``Uniform(...)`` or ``Prioritized(...)``.
         transport: another way to reach the shards, made of the options of each, in place of
             ``address``.
@@ -61,6 +68,8 @@ class ShardedBuffer:
     Attributes:
         backend, spec, sampler, rng: as of Buffer.
         transport: how calls reach the shards.
+        limiter: the SamplesPerInsert; None for no limit.
+        drawn: rows that were drawn so far.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message names it.
@@ -94,6 +103,7 @@ class ShardedBuffer:
         gamma: float = 0.99,
         boundary: str = "mask",
         sampler: Sampler | None = None,
+        samples_per_insert: float | SamplesPerInsert | None = None,
         transport: Callable[[Sequence[Callable[[], Mapping[str, Any]]]], Transport] | None = None,
     ) -> None:
         self.backend = get_backend(backend, device=device)
@@ -123,6 +133,10 @@ class ShardedBuffer:
         self._own: Writer | None = None
         self._known_span = 0  # of the statuses, if they were asked for just now; else 0
         self._saves = 0
+        if samples_per_insert is not None and not isinstance(samples_per_insert, SamplesPerInsert):
+            samples_per_insert = SamplesPerInsert(samples_per_insert)
+        self.limiter = samples_per_insert
+        self.drawn = 0
 
     # Writing
 
@@ -235,8 +249,8 @@ class ShardedBuffer:
         *,
         prefetch: int = 0,
         flatten: bool = True,
-    ) -> Iterator[Batch]:
-        """Return an iterator of minibatches, as :meth:`trifolium.Buffer.as_dataset`.
+    ) -> ShardedMinibatches:
+        """Return an iterable of minibatches, as :meth:`trifolium.Buffer.as_dataset`.
 
         Args:
             batch_size: rows of each.
@@ -249,8 +263,12 @@ class ShardedBuffer:
         prefetch = checks.integer("prefetch", prefetch, 0)
         if n_batches is not None:
             n_batches = checks.integer("n_batches", n_batches, 1)
-        drawn = self._ahead(batch_size, n_batches, prefetch)
-        return (self._batch(each, flatten) for each in drawn)
+
+        def batches() -> Iterator[Batch]:
+            for drawn in self._ahead(batch_size, n_batches, prefetch):
+                yield self._batch(drawn, flatten)
+
+        return ShardedMinibatches(batches)
 
     def draw(self, batch_size: int) -> tuple[Params, Plan | Packed, np.ndarray]:
         """Draw a minibatch for a compiled function, as :meth:`trifolium.Buffer.draw`."""
@@ -291,9 +309,9 @@ class ShardedBuffer:
 
     @property
     def steps(self) -> int:
-        """Rows ever written to the shards that live."""
+        """Steps that were ever stored, those that are overwritten or lost included."""
         self._refresh()
-        return sum(status.steps for status in self._group.statuses if status)
+        return self._group.steps
 
     def __repr__(self) -> str:
         return (
@@ -320,6 +338,7 @@ class ShardedBuffer:
             "backend": self.backend.name,
             "sampler": type(self.sampler).__name__,
             "sampler_options": getattr(self.sampler, "options", {}),
+            "drawn": self.drawn,
         }
         checkpoint.save(path, self._group, manifest, self.rng, self.sampler, self._saves)
 
@@ -353,6 +372,7 @@ class ShardedBuffer:
         options = saved.options(chosen)
         memory = cls(**options, address=address, backend=chosen, transport=transport)
         try:
+            memory.drawn = saved.drawn
             memory._saves = saved.restore(memory._group, memory.rng, memory.sampler)
         except BaseException:
             memory.close()
@@ -415,15 +435,34 @@ class ShardedBuffer:
         self._group.refresh(span)
         self._known_span = span
 
-    def _prepare(self, span: int = 1) -> None:
+    def _await_steps(self, rows: int, span: int = 1) -> None:
+        """Wait until ``rows`` may be drawn, and tell the shards how many steps they may take."""
+        limiter = self.limiter
+        if limiter is None or self._own is not None:
+            return
+        end = time.monotonic() + limiter.timeout
+        while not limiter.may_draw(self.drawn, self._group.steps, rows):
+            if time.monotonic() > end:
+                raise TimeoutError(
+                    f"{self.drawn} rows were drawn and {self._group.steps} steps stored, and writers "
+                    f"stored too few for {rows} more in {limiter.timeout} s: {limiter}"
+                )
+            time.sleep(PAUSE)
+            self._group.limit(limiter.steps_left(self.drawn, self._group.steps))
+            self._group.refresh(span)
+        self._group.limit(limiter.steps_left(self.drawn + rows, self._group.steps))
+
+    def _prepare(self, rows: int, span: int = 1) -> None:
         """Make the statuses those of now, unless :attr:`drawable` did so just before."""
         if self._known_span != span:
             self._refresh(span)
         self._known_span = 0
+        self._await_steps(rows, span)
+        self.drawn += rows
 
     def _drawn(self, batch_size: int, span: int = 1, rule: Rule = "") -> HostBatch:
         batch_size = checks.integer("batch_size", batch_size, 1)
-        self._prepare(span)
+        self._prepare(batch_size * span, span)
         return self._draws.one(batch_size, span, rule)
 
     def _batch(self, drawn: HostBatch, flatten: bool) -> Batch:
@@ -447,9 +486,13 @@ class ShardedBuffer:
             while (left is None or left > 0) and (not begun or ahead + each <= prefetch):
                 count = each if left is None else min(each, left)
                 if not begun:
-                    self._prepare()
-                else:
+                    self._prepare(count * batch_size)
+                elif self._may_go_on(count * batch_size):
                     self._send_own()
+                    self._await_steps(count * batch_size)
+                    self.drawn += count * batch_size
+                else:
+                    break  # first come those that are on their way
                 begun.append(self._draws.begin(batch_size, count))
                 ahead += count
                 left = None if left is None else left - count
@@ -458,9 +501,32 @@ class ShardedBuffer:
                 ahead -= 1
                 yield self._drawn(batch_size) if found is None else found
 
+    def _may_go_on(self, rows: int) -> bool:
+        """Return whether ``rows`` more may be drawn without waiting."""
+        limiter = self.limiter
+        if limiter is None or self._own is not None:
+            return True
+        return limiter.may_draw(self.drawn, self._group.steps, rows)
+
     def _batch_bytes(self, batch_size: int) -> int:
         frames = sum(field.nbytes for field in self.spec.columns) * (self.spec.n_frames + 1)
         return batch_size * frames
+
+
+class ShardedMinibatches(Minibatches):
+    """The iterable that :meth:`ShardedBuffer.as_dataset` returns, for the process that made it."""
+
+    def __init__(self, batches: Callable[[], Iterator[Batch]]) -> None:
+        self._batches = batches
+        self._process = os.getpid()
+
+    def __iter__(self) -> Iterator[Batch]:
+        if os.getpid() != self._process:
+            raise RuntimeError(
+                "a worker process iterates over batches of a ShardedBuffer, from which one process "
+                "draws; expected num_workers=0"
+            )
+        return self._batches()
 
 
 def _transport_to(

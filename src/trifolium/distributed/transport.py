@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from threading import Lock
 from typing import Any, NoReturn, Protocol
 
 from trifolium.distributed.messages import Piece
@@ -60,15 +61,17 @@ class InProcess:
 
     def __init__(self, options: Sequence[Callable[[], Mapping[str, Any]]]) -> None:
         self._options = options
+        self._lock = Lock()
         self._shards: list[Shard | None] = [Shard(make()) for make in options]
 
     def begin(self, shard: int, method: str, *args: Any) -> Callable[[], Any]:
         """Make a call; see :class:`Transport`."""
-        target = self._shards[shard]
-        if target is None:
-            self._shards[shard] = Shard(self._options[shard]())
-            return _lost
-        found = getattr(target, method)(*args)
+        with self._lock:  # threads may write and draw at once
+            target = self._shards[shard]
+            if target is None:
+                self._shards[shard] = Shard(self._options[shard]())
+                return _lost
+            found = getattr(target, method)(*args)
         return lambda: found
 
     def wait(self, handle: Callable[[], Any]) -> Any:
