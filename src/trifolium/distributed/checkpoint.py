@@ -13,7 +13,7 @@ import numpy as np
 from trifolium import files
 from trifolium.backend import Backend
 from trifolium.distributed.group import ShardGroup
-from trifolium.distributed.transport import ShardLost
+from trifolium.distributed.transport import ProcessLost
 from trifolium.errors import CheckpointError
 from trifolium.replay import Prioritized, Sampler
 from trifolium.replay.io import file as saving
@@ -47,7 +47,7 @@ def save(
     paths = [os.path.join(folder, name) for name in names]
     try:
         group.ask_all("save", [(each,) for each in paths])
-    except ShardLost:
+    except ProcessLost:
         raise ConnectionError(
             f"a shard died while it wrote to {folder}; an earlier save there still holds. Save again"
         ) from None

@@ -1,19 +1,18 @@
-"""RayTransport: shards as actors of Ray. The only module that imports Ray."""
+"""RayTransport: shards and workers as actors of Ray. The only module that imports Ray."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from trifolium.distributed.messages import Piece
-from trifolium.distributed.shard import Shard
-from trifolium.distributed.transport import ShardLost
+from trifolium.distributed.transport import ProcessLost
 
-__all__ = ["RayOutlet", "RayTransport", "joined_cluster", "load_ray"]
+__all__ = ["Host", "RayOutlet", "RayTransport", "joined_cluster", "load_ray"]
 
 PAUSE = 0.01  # seconds between two questions of a writer whether a shard takes more
 MOST_CALLS = 4  # of a writer to a shard that may be on their way
@@ -52,48 +51,71 @@ def joined_cluster(address: str) -> bool:
     return True
 
 
-class RayTransport:
-    """Shards as actors of Ray; Ray puts another in the place of one that dies.
-
-    They reserve no cores, and are spread over the machines of the cluster. They end with the process
-    that made them.
+class Host:
+    """An actor of Ray: it makes an object, and calls its methods.
 
     Args:
-        options: makes the options of the Buffer of each shard.
-        address: as for :class:`~trifolium.distributed.ShardedBuffer`.
+        make: makes the object; again where Ray puts another actor in the place of one that died.
     """
 
-    def __init__(self, options: Sequence[Callable[[], Mapping[str, Any]]], *, address: str) -> None:
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._object = make()
+
+    def call(self, method: str, *args: Any) -> Any:
+        """Call a method of the object."""
+        return getattr(self._object, method)(*args)
+
+
+class RayTransport:
+    """Objects in actors of Ray; Ray puts another in the place of one that dies.
+
+    They are spread over the machines of the cluster, and end with the process that made them.
+
+    Args:
+        makers: each makes an object.
+        address: as for :class:`~trifolium.distributed.ShardedBuffer`.
+        cores: that each reserves.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], Any]], *, address: str, cores: float = 0) -> None:
         self._ray = ray = load_ray()
         self._started = joined_cluster(address)
-        kind = ray.remote(Shard).options(
-            num_cpus=0, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD"
+        kind = ray.remote(Host).options(
+            num_cpus=cores, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD"
         )
-        self.actors = [kind.remote(dict(make())) for make in options]
+        self.actors = [kind.remote(make) for make in makers]
         errors = ray.exceptions
         self._lost: Any = (errors.RayActorError, errors.ObjectLostError, errors.WorkerCrashedError)
 
-    def begin(self, shard: int, method: str, *args: Any) -> Any:
+    def begin(self, number: int, method: str, *args: Any) -> Any:
         """Begin a call; see :class:`~trifolium.distributed.transport.Transport`."""
-        return getattr(self.actors[shard], method).remote(*args)
+        return self.actors[number].call.remote(method, *args)
 
     def wait(self, handle: Any) -> Any:
-        """Return what the call returned, or raise ShardLost."""
+        """Return what the call returned, or raise ProcessLost."""
         try:
             return self._ray.get(handle)
         except self._lost as error:
-            raise ShardLost(str(error)) from error
+            raise ProcessLost(str(error)) from error
 
     def is_ready(self, handle: Any) -> bool:
         """Return whether the call has ended."""
         return bool(self._ray.wait([handle], timeout=0)[0])
+
+    def share(self, value: Any) -> Any:
+        """Return a reference to ``value`` in Ray's store."""
+        return self._ray.put(value)
+
+    def others(self, makers: Sequence[Callable[[], Any]], cores: float) -> RayTransport:
+        """Return other objects on the same cluster."""
+        return RayTransport(makers, address="auto", cores=cores)
 
     def outlet(self) -> RayOutlet:
         """Return a new way for the steps of a writer."""
         return RayOutlet(self.actors)
 
     def close(self) -> None:
-        """End the shards, and Ray if it was started here."""
+        """End the actors, and Ray if it was started here."""
         if not self._ray.is_initialized():
             return
         for actor in self.actors:
@@ -120,7 +142,7 @@ class RayOutlet:
         sent = self._sent[shard]
         while len(sent) >= MOST_CALLS:
             self._end(shard, sent.popleft())
-        sent.append(self._actors[shard].write.remote(pieces))
+        sent.append(self._actors[shard].call.remote("write", pieces))
 
     def flush(self) -> None:
         """Wait until all that was sent is stored."""
@@ -138,7 +160,7 @@ class RayOutlet:
             is_open = ray.get(handle)
             while not is_open:
                 time.sleep(PAUSE)
-                is_open = ray.get(self._actors[shard].is_open.remote())
+                is_open = ray.get(self._actors[shard].call.remote("is_open"))
 
     def __reduce__(self) -> Any:
         return RayOutlet, (self._actors,)

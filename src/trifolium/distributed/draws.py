@@ -11,7 +11,7 @@ from trifolium.distributed.group import ShardGroup
 from trifolium.distributed.messages import Proposal, Rule, ShardRows, Wanted
 from trifolium.distributed.packing import joined
 from trifolium.distributed.splits import cut, stratified, uniform_counts
-from trifolium.distributed.transport import ShardLost
+from trifolium.distributed.transport import ProcessLost
 from trifolium.errors import NotEnoughTransitions
 from trifolium.replay import Prioritized, Sampler, Uniform
 from trifolium.replay.rules.assemble import Packed
@@ -97,7 +97,7 @@ class ShardedDraws:
             places = np.flatnonzero(shards == shard)
             try:
                 packed, found = self._group.ask(shard, "take", rows[places], span)
-            except ShardLost:
+            except ProcessLost:
                 packed, found = None, np.zeros(len(places), bool)
             stored[places] = found
             if packed is not None:
@@ -242,7 +242,7 @@ class ShardedDraws:
                 continue
             try:
                 answer = self._group.ask(shard, "every", rule, span)
-            except ShardLost:
+            except ProcessLost:
                 continue
             shards.append(np.full(len(answer.indices), shard))
             rows.append(answer.indices)

@@ -10,7 +10,7 @@ import numpy as np
 
 from trifolium.distributed.indices import INCARNATIONS, packed, unpacked
 from trifolium.distributed.messages import Notes, PriorityUpdate, ShardStatus
-from trifolium.distributed.transport import ShardLost, Transport
+from trifolium.distributed.transport import ProcessLost, Transport
 
 __all__ = ["ShardGroup"]
 
@@ -96,15 +96,15 @@ class ShardGroup:
         return found
 
     def ask(self, shard: int, method: str, *args: Any) -> Any:
-        """Call one shard and return what it returns, or raise :class:`ShardLost`."""
+        """Call one shard and return what it returns, or raise :class:`ProcessLost`."""
         try:
             return self.transport.wait(self.transport.begin(shard, method, *args))
-        except ShardLost:
+        except ProcessLost:
             self._lose(shard)
             raise
 
     def ask_all(self, method: str, arguments: list[tuple[Any, ...]]) -> None:
-        """Call every shard and wait; raise :class:`ShardLost` if one died."""
+        """Call every shard and wait; raise :class:`ProcessLost` if one died."""
         begun = [self.transport.begin(shard, method, *args) for shard, args in enumerate(arguments)]
         for handle in begun:
             self.transport.wait(handle)
@@ -159,7 +159,7 @@ class ShardGroup:
     def _result(self, shard: int, handle: Any) -> Any:
         try:
             return self.transport.wait(handle)
-        except ShardLost:
+        except ProcessLost:
             self._lose(shard)
             return None
 

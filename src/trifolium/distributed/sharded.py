@@ -20,6 +20,7 @@ from trifolium.distributed.indices import unpacked
 from trifolium.distributed.layout import ShardLayout
 from trifolium.distributed.limiter import SamplesPerInsert
 from trifolium.distributed.messages import Rule
+from trifolium.distributed.shard import Shard
 from trifolium.distributed.transport import InProcess, Transport
 from trifolium.distributed.writer import Route, Writer
 from trifolium.replay import Batch, Prioritized, Sampler, Uniform
@@ -62,8 +63,8 @@ class ShardedBuffer:
             :class:`~trifolium.distributed.SamplesPerInsert`: then draws wait for writers, and writers
             for draws. None for no limit. It has no effect where this process adds all steps.
         sampler: ``Uniform(...)`` or ``Prioritized(...)``.
-        transport: another way to reach the shards, made of the options of each, in place of
-            ``address``.
+        transport: returns another way to reach the shards, which it is given makers of, in place
+            of ``address``.
 
     Attributes:
         backend, spec, sampler, rng: as of Buffer.
@@ -104,7 +105,7 @@ class ShardedBuffer:
         boundary: str = "mask",
         sampler: Sampler | None = None,
         samples_per_insert: float | SamplesPerInsert | None = None,
-        transport: Callable[[Sequence[Callable[[], Mapping[str, Any]]]], Transport] | None = None,
+        transport: Callable[[Sequence[Callable[[], Shard]]], Transport] | None = None,
     ) -> None:
         self.backend = get_backend(backend, device=device)
         self.spec = BufferSpec.checked(
@@ -124,7 +125,7 @@ class ShardedBuffer:
         self.sampler = Uniform() if sampler is None else sampler
         self._layout = layout = ShardLayout(self.spec, shards, self.sampler, seed)
         self.rng = np.random.Generator(np.random.Philox(layout.seeds[0]))
-        makers = [partial(layout.options, shard) for shard in range(layout.shards)]
+        makers = [partial(_made, layout, shard) for shard in range(layout.shards)]
         self.transport = (transport or _transport_to(address))(makers)
         self._group = ShardGroup(self.transport, layout.seeds[1:])
         self._draws = ShardedDraws(self._group, self.spec, self.sampler, self.rng)
@@ -350,7 +351,7 @@ class ShardedBuffer:
         address: str | None = "auto",
         backend: str | Backend | None = None,
         device: Any = None,
-        transport: Callable[[Sequence[Callable[[], Mapping[str, Any]]]], Transport] | None = None,
+        transport: Callable[[Sequence[Callable[[], Shard]]], Transport] | None = None,
     ) -> Self:
         """Return the memory saved in a folder; it draws what the saved one would have drawn next.
 
@@ -529,9 +530,11 @@ class ShardedMinibatches(Minibatches):
         return self._batches()
 
 
-def _transport_to(
-    address: str | None,
-) -> Callable[[Sequence[Callable[[], Mapping[str, Any]]]], Transport]:
+def _made(layout: ShardLayout, shard: int) -> Shard:
+    return Shard(layout.options(shard))
+
+
+def _transport_to(address: str | None) -> Callable[[Sequence[Callable[[], Shard]]], Transport]:
     if address is None:
         return InProcess
     from trifolium.distributed.cluster import RayTransport  # loads Ray

@@ -1,19 +1,18 @@
-"""Transport: how calls reach shards; and InProcess, whose shards are objects of this process."""
+"""Transport: how calls reach objects in other processes; and InProcess, whose objects are here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any, NoReturn, Protocol
 
 from trifolium.distributed.messages import Piece
-from trifolium.distributed.shard import Shard
 
-__all__ = ["InProcess", "Outlet", "ShardLost", "Transport"]
+__all__ = ["InProcess", "Outlet", "ProcessLost", "Transport"]
 
 
-class ShardLost(Exception):
-    """A shard died before it answered. Another takes its place, so the next call may succeed."""
+class ProcessLost(Exception):
+    """A process died before it answered. Another takes its place, so the next call may succeed."""
 
 
 class Outlet(Protocol):
@@ -29,47 +28,58 @@ class Outlet(Protocol):
 
 
 class Transport(Protocol):
-    """Calls of the methods of shards. Those that one process sends to one shard run in order."""
+    """Calls of the methods of objects, such as shards, each in a process of its own.
 
-    def begin(self, shard: int, method: str, *args: Any) -> Any:
-        """Begin a call, and return a handle for :meth:`wait`."""
+    Those that one process sends to one object run in order.
+    """
+
+    def begin(self, number: int, method: str, *args: Any) -> Any:
+        """Begin a call of an object's method, and return a handle for :meth:`wait`."""
         ...
 
     def wait(self, handle: Any) -> Any:
-        """Return what the call returned, or raise :class:`ShardLost`, or what it raised."""
+        """Return what the call returned, or raise :class:`ProcessLost`, or what it raised."""
         ...
 
     def is_ready(self, handle: Any) -> bool:
         """Return whether :meth:`wait` would return at once."""
         ...
 
+    def share(self, value: Any) -> Any:
+        """Return what to pass to several calls in place of ``value``, so that it is sent once."""
+        ...
+
     def outlet(self) -> Outlet:
-        """Return a new way for the steps of a writer."""
+        """Return a new way for the steps of a writer to the objects, which are shards."""
+        ...
+
+    def others(self, makers: Sequence[Callable[[], Any]], cores: float) -> Transport:
+        """Return a way to other objects, made by ``makers``, each of which needs so many cores."""
         ...
 
     def close(self) -> None:
-        """End the shards."""
+        """End the objects and their processes."""
         ...
 
 
 class InProcess:
-    """Shards in this process: for tests, and for memories that need no other process yet.
+    """Objects in this process: for tests, and where no other process is needed yet.
 
     Args:
-        options: of the Buffer of each shard, made anew for each call.
+        makers: each makes an object, and another in its place after :meth:`kill`.
     """
 
-    def __init__(self, options: Sequence[Callable[[], Mapping[str, Any]]]) -> None:
-        self._options = options
+    def __init__(self, makers: Sequence[Callable[[], Any]]) -> None:
+        self._makers = makers
         self._lock = Lock()
-        self._shards: list[Shard | None] = [Shard(make()) for make in options]
+        self._objects: list[Any] = [make() for make in makers]
 
-    def begin(self, shard: int, method: str, *args: Any) -> Callable[[], Any]:
+    def begin(self, number: int, method: str, *args: Any) -> Callable[[], Any]:
         """Make a call; see :class:`Transport`."""
         with self._lock:  # threads may write and draw at once
-            target = self._shards[shard]
+            target = self._objects[number]
             if target is None:
-                self._shards[shard] = Shard(self._options[shard]())
+                self._objects[number] = self._makers[number]()
                 return _lost
             found = getattr(target, method)(*args)
         return lambda: found
@@ -82,17 +92,25 @@ class InProcess:
         """Return True: calls are done when they begin."""
         return True
 
+    def share(self, value: Any) -> Any:
+        """Return ``value``."""
+        return value
+
     def outlet(self) -> InProcessOutlet:
         """Return a new way for the steps of a writer."""
         return InProcessOutlet(self)
 
-    def kill(self, shard: int) -> None:
-        """Lose a shard with all its rows: the next call fails, then an empty one takes its place."""
-        self._shards[shard] = None
+    def others(self, makers: Sequence[Callable[[], Any]], cores: float) -> InProcess:  # noqa: ARG002
+        """Return other objects in this process."""
+        return InProcess(makers)
+
+    def kill(self, number: int) -> None:
+        """Lose an object: the next call fails, then a new one takes its place."""
+        self._objects[number] = None
 
     def close(self) -> None:
-        """Drop the shards."""
-        self._shards = []
+        """Drop the objects."""
+        self._objects = []
 
 
 class InProcessOutlet:
@@ -118,4 +136,4 @@ class InProcessOutlet:
 
 
 def _lost() -> NoReturn:
-    raise ShardLost
+    raise ProcessLost
