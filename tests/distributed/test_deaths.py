@@ -51,6 +51,21 @@ def test_a_death_amid_minibatches_that_are_on_their_way(sampler: type[tri.Sample
     assert 2 not in unpacked(found[-1].indices)[0]
 
 
+def test_old_news_of_a_death_change_nothing() -> None:
+    memory = filled()
+    memory._refresh()
+    draw = memory._draws.begin(16, 1)
+    kill(memory, 0)
+    lost = memory._draws.begin(16, 1)  # fails, and the next call meets the new shard
+    with pytest.warns(RuntimeWarning, match="shard 0 died") as caught:
+        assert memory._draws.finish(lost) == [None]
+    memory._refresh()
+    memory._group._lose(0, draw.handles[0][0])
+    assert len(caught) == 1
+    assert memory._group.incarnations == [1, 0, 0]
+    assert None not in memory._group.statuses
+
+
 def test_all_die() -> None:
     memory = filled()
     for shard in range(3):
@@ -61,23 +76,25 @@ def test_all_die() -> None:
     assert len(memory.sample(16).indices) == 16
 
 
-def test_priorities_of_a_dead_shards_rows_are_dropped() -> None:
+@pytest.mark.parametrize("is_known", [False, True])
+def test_priorities_of_a_dead_shards_rows_are_dropped(is_known: bool) -> None:
     memory = filled(sampler=tri.Prioritized(alpha=1.0))
     old = memory.sample(60).indices
     kill(memory, 0)
     with pytest.warns(RuntimeWarning):
         memory.sample(4)
     memory.extend(**steps(np.random.default_rng(0), 25, 4))  # the same rows, again
-    before = masses(memory)
-    assert set(before.values()) == {1.0}
-    memory.update_priorities(old, np.full(60, 7.0))
+    if is_known:  # the driver has heard of the shard that takes its place
+        memory._refresh()
+    assert set(masses(memory).values()) == {1.0}
+    memory.update_priorities(old, np.arange(60.0))
     memory._refresh()
     after = masses(memory)
     shards = unpacked(old)[0]
     assert set(shards.tolist()) == {0, 1, 2}
     fresh = [index for index in after if index % 4 < 2]  # shard 0 has the streams 0 and 1
-    assert {after[index] for index in fresh} == {1.0}
-    assert max(after.values()) > 7.0
+    assert {after[index] for index in fresh} == {1.0 if is_known else 59.000001}
+    assert len(set(after.values())) > 3  # those of the others are taken
     with pytest.raises(IndexError):
         memory.fetch(old[shards == 0])
 

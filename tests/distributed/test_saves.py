@@ -52,6 +52,7 @@ def test_an_interrupted_save_leaves_the_last_one(
     memory.save(tmp_path)
     rows = len(memory)
     memory.extend(**steps(np.random.default_rng(0), 4, 4))
+    memory._refresh()
     memory.transport.kill(1)  # type: ignore[attr-defined]
     monkeypatch.setattr(memory._group, "refresh", lambda span=1: [])  # it dies after that
     with pytest.raises(ConnectionError, match="an earlier save there still holds"):

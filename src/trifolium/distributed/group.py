@@ -73,7 +73,7 @@ class ShardGroup:
         }
         self._probe(span)
         for shard, handle in handles.items():
-            self._heard(shard, self._result(shard, handle), span)
+            self._heard(shard, self._result(shard, handle, self._tokens[shard]), span)
         return self.statuses
 
     def begin(self, method: str, requests: Mapping[int, Any]) -> dict[int, Any]:
@@ -88,7 +88,7 @@ class ShardGroup:
         """Return the answers to :meth:`begin`, which have a status, of the shards that did not die."""
         found = {}
         for shard, (known, handle) in handles.items():
-            answer = self._result(shard, handle)
+            answer = self._result(shard, handle, known)
             if answer is not None:
                 self._heard(shard, answer.status, span)
                 if answer.status.token == known:
@@ -97,10 +97,11 @@ class ShardGroup:
 
     def ask(self, shard: int, method: str, *args: Any) -> Any:
         """Call one shard and return what it returns, or raise :class:`ProcessLost`."""
+        known = self._tokens[shard]
         try:
             return self.transport.wait(self.transport.begin(shard, method, *args))
         except ProcessLost:
-            self._lose(shard)
+            self._lose(shard, known)
             raise
 
     def ask_all(self, method: str, arguments: list[tuple[Any, ...]]) -> None:
@@ -135,7 +136,7 @@ class ShardGroup:
         found, self._updates[shard] = self._updates[shard], []
         if not any(self._updates):
             self._n_updates = 0
-        return Notes(found, self.limits[shard])
+        return Notes(self._tokens[shard], found, self.limits[shard])
 
     def send_updates(self) -> None:
         """Send new priorities now, without waiting."""
@@ -156,19 +157,29 @@ class ShardGroup:
 
     # Deaths
 
-    def _result(self, shard: int, handle: Any) -> Any:
+    def _result(self, shard: int, handle: Any, known: str | None) -> Any:
         try:
             return self.transport.wait(handle)
         except ProcessLost:
-            self._lose(shard)
+            self._lose(shard, known)
             return None
 
-    def _lose(self, shard: int) -> None:
+    def _lose(self, shard: int, known: str | None) -> None:
+        """Take in that a shard died, unless another is known in its place since.
+
+        Args:
+            shard: which shard.
+            known: the token that it had when the call that failed began.
+        """
+        if known != self._tokens[shard]:
+            return
         before = self.statuses[shard]
         self.steps_before += 0 if before is None else before.steps
         self.statuses[shard], self.limits[shard] = None, None
         if shard not in self._warned:
             self._warned.add(shard)
+            self.incarnations[shard] += 1  # its rows are gone, and so is what was to be said of them
+            self._updates[shard].clear()
             warnings.warn(
                 f"shard {shard} died, with its rows; draws go on from the other shards until another "
                 "takes its place, "
@@ -183,24 +194,28 @@ class ShardGroup:
         for shard, handle in list(self._probes.items()):
             if self.transport.is_ready(handle):
                 del self._probes[shard]
-                self._heard(shard, self._result(shard, handle), span)
+                self._heard(shard, self._result(shard, handle, self._tokens[shard]), span)
 
     def _heard(self, shard: int, status: ShardStatus | None, span: int) -> None:
         """Take in the status of a shard, which may be another than before."""
         if status is None:
             return
         if self._tokens[shard] not in (None, status.token):
-            self.incarnations[shard] += 1
+            if shard not in self._warned:  # nobody has noticed that it died
+                self.incarnations[shard] += 1
+                self._updates[shard].clear()
             before = self.statuses[shard]
             self.steps_before += 0 if before is None else before.steps
             seed = np.random.SeedSequence([self._seeds[shard], self.incarnations[shard]])
             number = int(seed.generate_state(1, np.uint64)[0])
             place = number, self.largest, self.checkpoints[shard]
-            self._result(shard, self.transport.begin(shard, "adopt", *place))
-            fresh = self._result(shard, self.transport.begin(shard, "status", None, span))
-            if fresh is None:
+            try:
+                self.transport.wait(self.transport.begin(shard, "adopt", *place))
+                status = self.transport.wait(self.transport.begin(shard, "status", None, span))
+            except ProcessLost:  # this one died too
+                self._probes[shard] = self.transport.begin(shard, "status")
                 return
-            status = fresh
-            self._warned.discard(shard)
+            assert status is not None
+        self._warned.discard(shard)
         self._tokens[shard] = status.token
         self.statuses[shard] = status

@@ -56,11 +56,13 @@ class Notes(NamedTuple):
     """What a driver tells a shard along with a call.
 
     Attributes:
+        token: of the incarnation that the notes are for; another one ignores them.
         updates: new priorities.
         limit: the steps that this incarnation may have stored before its writers wait; None for no
             limit.
     """
 
+    token: str | None
     updates: Sequence[PriorityUpdate] = ()
     limit: int | None = None
 

@@ -65,6 +65,8 @@ class Shard:
 
     def heed(self, notes: Notes) -> None:
         """Set the limit, and new priorities; rows that were overwritten are skipped."""
+        if notes.token != self.token:
+            return  # they were for one that died
         self._limit = notes.limit
         buffer, sampler = self.buffer, self.buffer.sampler
         if not isinstance(sampler, Prioritized):
