@@ -8,7 +8,7 @@ import trifolium as tri
 
 from .pages import blocks
 
-PAGES = ("buffer", "functional", "interop", "compiled_training")
+PAGES = ("buffer", "distributed", "functional", "interop", "compiled_training")
 BLOCKS = {
     f"{page}-{number}": block
     for page in PAGES

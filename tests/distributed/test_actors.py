@@ -130,6 +130,6 @@ def test_ratio_of_samples_to_steps() -> None:
     with Actors(memory, make_runner, actors=1, steps=16) as actors:
         while memory.steps < 400:
             actors.collect()
-            while memory._may_go_on(16) and memory.drawable >= 16:
+            while memory.may_draw(16):
                 memory.sample(16)
     assert memory.drawn / (memory.steps - 40) == pytest.approx(4, rel=0.2)

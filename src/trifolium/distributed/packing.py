@@ -1,4 +1,4 @@
-"""Join the rows that shards gathered to one minibatch."""
+"""Join the rows that shards gathered, and make minibatches of them in the backend's arrays."""
 
 from __future__ import annotations
 
@@ -6,10 +6,31 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trifolium.replay.rules.assemble import Packed
+from trifolium.backend import Backend, get_backend
+from trifolium.replay import Batch
+from trifolium.replay.rules.assemble import Packed, assemble, assembler
 from trifolium.replay.schema import BufferSpec
 
-__all__ = ["joined"]
+__all__ = ["NativeBatches", "joined"]
+
+
+class NativeBatches:
+    """Batches in the backend's arrays, of rows that were gathered on the host.
+
+    Args:
+        backend: of the batches.
+        spec: of the memory.
+    """
+
+    def __init__(self, backend: Backend, spec: BufferSpec) -> None:
+        self._backend, self._host, self._spec = backend, get_backend("numpy"), spec
+
+    def __call__(self, packed: Packed, flatten: bool) -> Batch:
+        """Return the batch of ``packed``, without indices."""
+        if self._backend is self._host or self._backend.capabilities.views:
+            batch = assemble(self._host, self._spec, {}, packed, flatten=flatten)
+            return batch if self._backend is self._host else batch.each(self._backend.from_numpy)
+        return assembler(self._backend, self._spec, flatten=flatten)({}, packed)
 
 
 def joined(

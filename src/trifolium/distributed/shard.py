@@ -20,10 +20,12 @@ from trifolium.distributed.messages import (
     Wanted,
 )
 from trifolium.replay import Buffer, Prioritized, Uniform
-from trifolium.replay.host.samplers import draw_runs
+from trifolium.replay.host.samplers import draw_ordinals
 from trifolium.replay.rules.assemble import Packed
 
 __all__ = ["Shard"]
+
+_NONE = np.zeros(0, np.int64)
 
 
 class Shard:
@@ -187,12 +189,10 @@ class Shard:
         ring = buffer._store.ring
         most = ring.count_drawable(span)
         counts = tuple([count if count <= most or (again and most) else 0 for count in wanted.counts])
-        drawn = [
-            draw_runs(ring, buffer.rng, count, span=span, replacement=again)
-            for count in counts
-            if count
-        ]
-        return *_joined_runs(drawn), counts, None
+        drawn = [draw_ordinals(buffer.rng, most, count, again) for count in counts if count]
+        if not drawn:
+            return _NONE, _NONE, counts, None
+        return *ring.locate(np.concatenate(drawn), span), counts, None
 
     def _found(
         self, wanted: Wanted
@@ -201,7 +201,7 @@ class Shard:
         assert wanted.targets is not None
         rows, masses = self._at(wanted.targets, wanted.mass)
         if not np.all(masses > 0.0):  # nothing has a mass
-            return *_joined_runs([]), (0,) * len(wanted.counts), np.zeros(0)
+            return _NONE, _NONE, (0,) * len(wanted.counts), np.zeros(0)
         return *self.buffer._store.ring.identify(rows), wanted.counts, masses
 
     def _at(self, targets: np.ndarray, mass: float) -> tuple[np.ndarray, np.ndarray]:
@@ -243,10 +243,3 @@ class Shard:
         _, packed = store.columns.material(store.plan(streams, serials))
         assert isinstance(packed, Packed)
         return packed
-
-
-def _joined_runs(runs: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    if not runs:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    streams, serials = zip(*runs, strict=True)
-    return np.concatenate(streams), np.concatenate(serials)

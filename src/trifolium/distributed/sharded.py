@@ -20,12 +20,12 @@ from trifolium.distributed.indices import unpacked
 from trifolium.distributed.layout import ShardLayout
 from trifolium.distributed.limiter import SamplesPerInsert
 from trifolium.distributed.messages import Rule
+from trifolium.distributed.packing import NativeBatches
 from trifolium.distributed.shard import Shard
 from trifolium.distributed.transport import InProcess, Transport
 from trifolium.distributed.writer import Route, Writer
 from trifolium.replay import Batch, Prioritized, Sampler, Uniform
 from trifolium.replay.buffer import Minibatches
-from trifolium.replay.host.columns import NativeBatches
 from trifolium.replay.rules.assemble import Packed, Plan, assemble
 from trifolium.replay.rules.priorities import LARGEST_PRIORITY, raw_priority
 from trifolium.replay.schema import BufferSpec
@@ -293,6 +293,15 @@ class ShardedBuffer:
         self._refresh()
         return sum(status.drawable for status in self._group.statuses if status)
 
+    def may_draw(self, batch_size: int) -> bool:
+        """Return whether a draw would succeed at once: there are enough rows, and no limit is reached.
+
+        A learner that also collects from :class:`~trifolium.distributed.Actors` asks this first, so
+        that it never waits for steps that only come when it collects.
+        """
+        rows = checks.integer("batch_size", batch_size, 1)
+        return self.drawable >= rows and self._within_limit(rows)
+
     def __len__(self) -> int:
         """Rows stored by all shards; blank and boundary rows count."""
         self._refresh()
@@ -488,7 +497,7 @@ class ShardedBuffer:
                 count = each if left is None else min(each, left)
                 if not begun:
                     self._prepare(count * batch_size)
-                elif self._may_go_on(count * batch_size):
+                elif self._within_limit(count * batch_size):
                     self._send_own()
                     self._await_steps(count * batch_size)
                     self.drawn += count * batch_size
@@ -502,8 +511,8 @@ class ShardedBuffer:
                 ahead -= 1
                 yield self._drawn(batch_size) if found is None else found
 
-    def _may_go_on(self, rows: int) -> bool:
-        """Return whether ``rows`` more may be drawn without waiting."""
+    def _within_limit(self, rows: int) -> bool:
+        """Return whether ``samples_per_insert`` allows that ``rows`` more are drawn now."""
         limiter = self.limiter
         if limiter is None or self._own is not None:
             return True

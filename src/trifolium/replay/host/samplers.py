@@ -23,6 +23,7 @@ __all__ = [
     "SequenceSampler",
     "Uniform",
     "draw_accepted",
+    "draw_ordinals",
     "draw_runs",
 ]
 
@@ -164,10 +165,17 @@ def draw_runs(
         raise NotEnoughTransitions(
             batch_size, available, "transitions" if span == 1 else f"sequences of length {span}"
         )
-    ordinals = None if replacement else _distinct(rng, available, batch_size)
-    if ordinals is None:
-        ordinals = rng.choice(available, batch_size, replace=replacement, shuffle=False)
-    return ring.locate(ordinals, span)
+    return ring.locate(draw_ordinals(rng, available, batch_size, replacement), span)
+
+
+def draw_ordinals(
+    rng: np.random.Generator, available: int, count: int, replacement: bool
+) -> np.ndarray:
+    """Draw ``count`` numbers uniformly from 0 to ``available`` (not included): [count] int64."""
+    found = None if replacement else _distinct(rng, available, count)
+    if found is None:
+        found = rng.choice(available, count, replace=replacement, shuffle=False)
+    return found
 
 
 def draw_accepted(
