@@ -82,8 +82,16 @@ class CompiledRunner:
         """
         try:
             arrays = {
-                name: np.array(kept["values"], np.dtype(kept["dtype"])) for name, kept in state.items()
+                name: np.array(kept["values"], _numeric(kept["dtype"])) for name, kept in state.items()
             }
             self._training.restore(arrays)
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError) as error:
             raise WorldError(f"the environment is another one than that of the run: {error}") from error
+
+
+def _numeric(name: str) -> np.dtype:
+    """Return the dtype of that name, if its arrays take no more memory than their numbers."""
+    found = np.dtype(name)
+    if found.kind not in "biuf":
+        raise TypeError(f"dtype={name!r:.80}; expected one of numbers")
+    return found

@@ -12,10 +12,16 @@ from trifolium import files
 from trifolium.errors import CheckpointError
 from trifolium.models import BaseModel
 
-__all__ = ["Checkpoint", "file_names", "read", "restore_models", "write"]
+__all__ = ["Checkpoint", "file_names", "most_parameters", "read", "restore_models", "write"]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+COSTS = 1 << 26
+"""Bytes of memory that a manifest, which has the actions of episodes, may cost besides its length."""
+
+FEW_PARAMETERS = 1 << 20
+"""Parameters that a model may have in any case: a file that is cut short has its own error."""
+
 LONGEST_NAME = 100
 """Characters of a model's name that its file's name has at most."""
 
@@ -52,7 +58,7 @@ class Checkpoint:
                 raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}; expected an object")
         if type(self.counters["step"]) is not int or self.counters["step"] < 0:
             raise ValueError(f"step is {self.counters['step']!r:.80}; expected an integer, at least 0")
-        if not all(isinstance(file, str) for file in self.models.values()):
+        if not all(isinstance(file, str) and file.isprintable() for file in self.models.values()):
             raise TypeError("the values of models are not file names")
 
 
@@ -112,19 +118,31 @@ def read(folder: Path) -> Checkpoint | None:
         OSError: it can't be read.
     """
     path = folder / MANIFEST
-    if not path.is_file():
+    if not path.exists():
         return None
+    found = files.read_json(path, "manifest of a checkpoint", COSTS)
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
         if found["format"] != FORMAT:
             raise ValueError(f"format {found['format']!r}; this trifolium reads {FORMAT}")
         return Checkpoint(*(found[name] for name in ("counters", "runner", "logs", "models")))
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
-        raise CheckpointError(f"{path} is no manifest of a checkpoint: {error!r}") from error
+    except (ValueError, TypeError, LookupError) as error:
+        raise CheckpointError(f"{path} is no manifest of a checkpoint: {error!r:.500}") from error
 
 
-def restore_models(folder: Path, checkpoint: Checkpoint, models: Mapping[str, BaseModel]) -> None:
+def restore_models(
+    folder: Path,
+    checkpoint: Checkpoint,
+    models: Mapping[str, BaseModel],
+    *,
+    allow_nan: bool = False,
+) -> None:
     """Load each model from its file.
+
+    Args:
+        folder: of the checkpoint.
+        checkpoint: what was read there.
+        models: the models by name.
+        allow_nan: whether NaN in a model's file is no error.
 
     Raises:
         CheckpointError: there are other models, or a file is damaged or missing.
@@ -137,7 +155,13 @@ def restore_models(folder: Path, checkpoint: Checkpoint, models: Mapping[str, Ba
         path = folder / Path(checkpoint.models[name]).name
         if not path.is_file():
             raise CheckpointError(f"{path} is missing, which {folder / MANIFEST} names")
-        model.load(path)
+        model.load(path, **({"allow_nan": True} if allow_nan else {}))
+
+
+def most_parameters(folder: Path, checkpoint: Checkpoint) -> int:
+    """Return how many parameters a model of a checkpoint can have, by the sizes of its files."""
+    paths = [folder / Path(name).name for name in checkpoint.models.values()]
+    return FEW_PARAMETERS + sum(path.stat().st_size // 4 for path in paths if path.is_file())
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from trifolium import _checks as checks
-from trifolium.errors import CheckpointError, NanError, SaveError
+from trifolium.errors import CheckpointError, NanError, SaveError, TrifoliumError
 from trifolium.experiment import checkpoint
 from trifolium.experiment.curve import WINDOW, draw_learning_curve
 from trifolium.experiment.evaluation import returns_of
@@ -23,12 +23,14 @@ from trifolium.experiment.interrupts import Interrupts
 from trifolium.experiment.logs import Log, LogStart
 from trifolium.experiment.loop import make_loop
 from trifolium.experiment.making import MakeWorld, OwnModels, Stage, check_names_no_code
-from trifolium.experiment.options import OWN, TrainOptions
+from trifolium.experiment.options import IGNORE, OWN, TrainOptions
 from trifolium.experiment.record import METRICS, Record
+from trifolium.experiment.reopening import UNSOUND, blamed_on_config, check_costs
 from trifolium.experiment.rows import EpisodeRow, EvaluationRow, read_rows
 from trifolium.experiment.runners import BlockRunner, Runner
 from trifolium.experiment.tensorboard import TensorBoardLog
 from trifolium.experiment.versions import write_versions
+from trifolium.models.saved import limited_parameters
 
 __all__ = ["EVALUATION_SEED", "Experiment", "RunProgress"]
 
@@ -180,22 +182,31 @@ class Experiment:
         with run._folder.locked():  # so that no other process replaces what is read
             run._checkpoint = checkpoint.read(run._folder.checkpoints)
             if run._checkpoint is not None:
+                if steps is not None and run._checkpoint.step > steps:
+                    raise ValueError(
+                        f"steps={steps}; the run in {str(out)!r} has taken {run._checkpoint.step} "
+                        "already; expected more"
+                    )
                 run._restore(run._checkpoint)
         return run
 
     def _restore(self, saved: checkpoint.Checkpoint) -> None:
         """Set the models, the counters and the runner to those of a checkpoint."""
         if saved.step > self.options.steps:
-            raise ValueError(
-                f"steps={self.options.steps}; the run in {str(self.out)!r} has taken "
-                f"{saved.step} already; expected more"
+            raise CheckpointError(
+                f"{self._folder.checkpoints} is of step {saved.step}; the run has {self.options.steps} "
+                f"by {self._folder.config}"
             )
         self._restore_models()
         try:
             self._loop.restore(saved.counters)
             self.runner.restore(saved.runner)
-        except (LookupError, TypeError) as error:
-            raise CheckpointError(f"{self._folder.checkpoints} is of another run: {error!r}") from error
+        except TrifoliumError:
+            raise
+        except UNSOUND as error:
+            raise CheckpointError(
+                f"{self._folder.checkpoints} is damaged, or of another run: {error!r:.500}"
+            ) from error
 
     @property
     def out(self) -> Path:
@@ -309,13 +320,25 @@ class Experiment:
             options = replace(options, steps=checks.integer("steps", steps, 1))
         if world is None and not trust:
             check_names_no_code(options.env, folder.config)
-        run._prepare(options, world, models, logs)
-        run._checkpoint = checkpoint.read(folder.checkpoints)
+        run._checkpoint = saved = checkpoint.read(folder.checkpoints)
+        with blamed_on_config(folder.config, given=not (world is None and models is None)):
+            if saved is None:
+                run._prepare(options, world, models, logs)
+                return run
+            check_costs(options, saved.runner)
+            most = checkpoint.most_parameters(folder.checkpoints, saved)
+            with limited_parameters(str(folder.config), most):
+                run._prepare(options, world, models, logs)
         return run
 
     def _restore_models(self) -> None:
         assert self._checkpoint is not None
-        checkpoint.restore_models(self._folder.checkpoints, self._checkpoint, self.models)
+        checkpoint.restore_models(
+            self._folder.checkpoints,
+            self._checkpoint,
+            self.models,
+            allow_nan=self.options.on_nan == IGNORE,
+        )
 
     # Training
 

@@ -10,7 +10,14 @@ import numpy as np
 from trifolium._nan import check_arrays, check_number
 from trifolium.experiment.options import STOP, TrainOptions
 from trifolium.experiment.rows import EpisodeRow
-from trifolium.experiment.runners import AGENT, MODEL, BlockRunner, EpisodeEnd, Runner
+from trifolium.experiment.runners import (
+    AGENT,
+    MODEL,
+    BlockRunner,
+    EpisodeEnd,
+    Runner,
+    checked_count,
+)
 from trifolium.experiment.updates import Updates
 from trifolium.models import BaseModel
 
@@ -37,6 +44,17 @@ class Counters:
     epoch_is_open: bool = False
     evaluated: int = 0
     episodes: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError or TypeError where a file holds other values."""
+        for name in ("step", "epoch", "evaluated"):
+            checked_count(name, getattr(self, name))
+        if not isinstance(self.epoch_is_open, bool):
+            raise TypeError(f"epoch_is_open={self.epoch_is_open!r:.80}; expected true or false")
+        if not isinstance(self.episodes, dict):
+            raise TypeError(f"episodes={self.episodes!r:.80}; expected numbers by agent")
+        for agent, count in self.episodes.items():
+            checked_count(f"episodes[{agent!r:.80}]", count)
 
 
 class Loop(Protocol):

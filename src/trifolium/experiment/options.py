@@ -239,9 +239,10 @@ class TrainOptions:
         Raises:
             CheckpointError: it is not JSON, or has missing, unknown or wrong options.
             FileNotFoundError: there is no such file.
+            OSError: it can't be read.
         """
+        found: Any = files.read_json(path, "training options")
         try:
-            found: Any = json.loads(path.read_text(encoding="utf-8"))
             known = [field.name for field in fields(cls)]
             unknown = sorted(found.keys() - set(known))
             if unknown:
@@ -251,8 +252,8 @@ class TrainOptions:
                 found["kappa"] = found.pop("huber_delta")
             found.setdefault("action_mask", NO_MASK)  # of earlier versions, which used none
             return cls(**found)
-        except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-            raise CheckpointError(f"{path} holds no training options: {error}") from error
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError) as error:
+            raise CheckpointError(f"{path} holds no training options: {error!s:.500}") from error
 
 
 def _of_type(name: str, value: Any, expected: type) -> None:

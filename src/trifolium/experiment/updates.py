@@ -85,7 +85,13 @@ class Updates:
             warnings.warn(what, RuntimeWarning, stacklevel=3)
 
     def restore(self, state: Mapping[str, list[float]]) -> None:
-        """Restore the state that :meth:`state` returned."""
+        """Restore the state that :meth:`state` returned; ValueError or TypeError where it can't be."""
+        for name in self._models:
+            for loss in state[name]:
+                if type(loss) not in (int, float):
+                    raise TypeError(f"a loss of {name!r} is {loss!r:.80}; expected a number")
+                if math.isnan(loss) and self._options.on_nan == STOP:
+                    raise ValueError(f"a loss of {name!r} is NaN")
         self._losses = {name: [float(loss) for loss in state[name]] for name in self._models}
 
     def _hosted(self, name: str) -> list[float]:

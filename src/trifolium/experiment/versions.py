@@ -35,10 +35,10 @@ def read_versions(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         return {}
+    found: Any = files.read_json(path, "versions")
     try:
-        found: Any = json.loads(path.read_text())
         return {str(name): str(value) for name, value in found.items()}
-    except (ValueError, AttributeError) as error:
+    except AttributeError as error:
         raise CheckpointError(f"{path} holds no versions: {error}") from error
 
 

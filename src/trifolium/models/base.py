@@ -5,7 +5,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
 from types import MethodType
@@ -19,6 +19,7 @@ from trifolium.backend import Array, Backend, as_numpy, get_backend
 from trifolium.errors import CheckpointError
 from trifolium.models.arguments import accepted_options, check_action_space, check_options
 from trifolium.models.memory import ReplayMemory, checked_memory
+from trifolium.models.saved import check_model, checked_state, number
 from trifolium.models.spaces import convolutions_for, sizes_of
 from trifolium.models.train_step import NO_LOSS, normalise_train_step, normalising
 from trifolium.replay import Buffer, Prioritized, Uniform
@@ -260,51 +261,71 @@ class BaseModel(ABC):
             "options": self.options(),
             "memory": self._memory_manifest(),
         }
-        arrays = {f"{_STATE}{name}": array for name, array in self.state().items()}
-        if memory:
-            _, rows = self._buffer(TypeError, "memory=True").pack()
-            arrays |= {f"{_MEMORY}{name}": array for name, array in rows.items()}
-        files.write(path, "model", manifest, arrays)
+        arrays: dict[str, Any] = {f"{_STATE}{name}": each for name, each in self.state().items()}
+        with ExitStack() as stack:
+            if memory:
+                packed = self._buffer(TypeError, "memory=True").packed()
+                manifest["memory"], rows = stack.enter_context(packed)
+                arrays |= {f"{_MEMORY}{name}": array for name, array in rows.items()}
+            files.write(path, "model", manifest, arrays)
 
-    def load(self, path: str | os.PathLike[str]) -> None:
+    def load(self, path: str | os.PathLike[str], *, allow_nan: bool = False) -> None:
         """Restore a model that :meth:`save` wrote on any backend.
 
         The model continues as the saved one would have: epsilon, and the other options that can be
         assigned later, come from the file. The memory is replaced if the file holds its rows; else it
         does not change.
 
+        Args:
+            path: the file.
+            allow_nan: whether NaN and infinity in the file are no error.
+
         Raises:
             CheckpointError: the file is damaged, holds another kind of model, or one of other sizes;
                 the model does not change.
             FileNotFoundError: there is no such file.
+            OSError: it can't be read.
         """
-        manifest, arrays = files.read(path, "model")
-        if manifest.get("model") != self.model_name:
-            raise CheckpointError(
-                f"{path} holds a {manifest.get('model')!r}; expected a {self.model_name!r}"
+        with files.opened(path, "model") as (manifest, arrays):
+            check_model(path, manifest, self.model_name)
+            found = saving.below(_STATE, arrays)
+            with saving.sound(path, "model"):
+                expected = self.expected_state(found)  # type: ignore[arg-type]
+            state = checked_state(
+                path,
+                found,
+                expected,
+                optional=self.newer_state,
+                own=None if allow_nan else self.state,
             )
-        state = saving.below(_STATE, arrays)
-        self._check_shapes(path, state)
-        memory = self._saved_memory(path, manifest, saving.below(_MEMORY, arrays))
-        with saving.sound(path, "model"):
-            epsilon = checks.fraction("epsilon", manifest["epsilon"])
-            options = self.checked_options(manifest.get("options", {}))
-            saving.restore_generator(self.rng, manifest["generator"])
-        self.epsilon = epsilon
-        for name, value in options.items():
-            setattr(self, name, value)
-        self.memory = memory
-        self.restore(state)
+            with saving.sound(path, "model"):
+                epsilon = checks.fraction("epsilon", number("epsilon", manifest["epsilon"]))
+                options = self.checked_options(dict(manifest.get("options", {})))
+                generator = saving.checked_generator(manifest["generator"])
+            memory = self._saved_memory(path, manifest, saving.below(_MEMORY, arrays))
+        with saving.sound(path, "model"), self._unchanged_on_error():
+            self.restore(state)
+            self.epsilon = epsilon
+            for name, value in options.items():
+                setattr(self, name, value)
+            self.memory = memory
+        self.rng.bit_generator.state = generator
 
-    def _check_shapes(self, path: str | os.PathLike[str], state: dict[str, np.ndarray]) -> None:
-        expected = self.expected_state(state)
-        for name in sorted(expected.keys() | state.keys()):
-            if name not in state and name.startswith(self.newer_state):
-                continue
-            found = state[name].shape if name in state else "nothing"
-            wanted = expected[name].shape if name in expected else "nothing"
-            if found != wanted:
-                raise CheckpointError(f"{path} has {found} as {name!r}; this model has {wanted}")
+    @contextmanager
+    def _unchanged_on_error(self) -> Iterator[None]:
+        attributes, state = dict(vars(self)), self._state_to_keep()
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(attributes)
+            if state is not None:
+                self.restore(state)
+            raise
+
+    def _state_to_keep(self) -> dict[str, np.ndarray] | None:
+        """Return a copy of the state, where :meth:`restore` may fail after it changed a part of it."""
+        return None if type(self).restore is BaseModel.restore else self.state()
 
     def expected_state(self, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:  # noqa: ARG002
         """Return arrays with the names and shapes that ``state``, from a file, must have."""
@@ -332,16 +353,22 @@ class BaseModel(ABC):
         )
 
     def _saved_memory(
-        self, path: str | os.PathLike[str], manifest: dict[str, Any], rows: dict[str, np.ndarray]
+        self,
+        path: str | os.PathLike[str],
+        manifest: dict[str, Any],
+        rows: dict[str, files.StoredArray],
     ) -> Buffer:
         if not rows:
             return self.memory
         self._buffer(CheckpointError, f"{path} holds the rows of a memory")
-        described, here = manifest.get("memory", {}), type(self.memory.sampler).__name__
-        if described.get("sampler") != here:
+        described, here = manifest.get("memory"), type(self.memory.sampler).__name__
+        if not isinstance(described, dict):
+            raise CheckpointError(f"{path} holds the rows of a memory, and not its options")
+        there = described.get("sampler")
+        if there != here:
             raise CheckpointError(
-                f"{path} holds a memory with the sampler {described.get('sampler')}; this model's is "
-                f"{here}. Make the model with that sampler, or use {self.model_name}.from_file"
+                f"{path} holds a memory with the sampler {there!s:.80}; this model's is {here}. Make "
+                f"the model with that sampler, or use {self.model_name}.from_file"
             )
         ours = isinstance(self.memory.sampler, Uniform | Prioritized)
         sampler = None if ours else copy.deepcopy(self.memory.sampler)
@@ -350,7 +377,12 @@ class BaseModel(ABC):
             raise CheckpointError(
                 f"{path} holds a memory of {memory.spec}; this model's is {self.memory.spec}"
             )
+        with saving.sound(path, "model"):
+            self.check_memory(memory)
         return memory
+
+    def check_memory(self, memory: Buffer) -> None:
+        """Raise ValueError if the model can't learn from rows of ``memory``, which is from a file."""
 
     newer_state: tuple[str, ...] = ()
     """Prefixes of names in :meth:`state` that files of earlier versions may lack."""

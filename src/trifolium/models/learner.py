@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from trifolium import _checks as checks
 from trifolium import files, saved_options, schedules
 from trifolium.backend import Array, Backend, Differentiable, Params, differentiable, get_backend
-from trifolium.models import layers, nested, networks
+from trifolium.models import layers, nested, networks, saved
 from trifolium.models.actor import Actor, epsilon_greedy
 from trifolium.models.algorithm import Algorithm, Randomness
 from trifolium.models.arguments import check_options, own_options
@@ -21,10 +22,10 @@ from trifolium.models.fixed import Fixed
 from trifolium.models.memory import ReplayMemory, check_fills, drawing
 from trifolium.models.networks import DefaultNetwork, Design, Head, Network, Torso
 from trifolium.models.update import Learned, LearnerState, Update
-from trifolium.replay import Sampler, Uniform
+from trifolium.replay import Buffer, Sampler, Uniform
 from trifolium.replay.io import file as saving
 from trifolium.replay.rules.assemble import Packed, Plan
-from trifolium.schedules import Schedule
+from trifolium.schedules import Linear, Schedule
 
 __all__ = ["Learner"]
 
@@ -361,7 +362,10 @@ class Learner(BaseModel):
         if self._user_network is None:
             trained = training = ours = self._network_on(backend)
             acting = self._network_on(differentiable(get_backend("numpy"), needed_by="acting"))
-            params, self._export = self._on_device(ours.init(rng)), self._on_host
+            params, self._export = (
+                self._on_device(ours.init(saved.parameter_generator(rng))),
+                self._on_host,
+            )
         else:
             self.design.check_is_plain()
             inputs = self.example_inputs(np.zeros((1, self.state_size), np.float32))
@@ -460,7 +464,8 @@ class Learner(BaseModel):
 
     def expected_state(self, state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return arrays with the names and shapes that ``state`` must have."""
-        return self._like(state).to_numpy(self.backend) | {n: np.array(0) for n in _COUNTS}
+        like = self._like(state).placeholders(self.backend)
+        return like | {name: saved.placeholder((), "int64") for name in _COUNTS}
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Restore what :meth:`state` returned, each array in the dtype that it has here."""
@@ -493,11 +498,23 @@ class Learner(BaseModel):
             found.pop("target_update", None)
         kept = {name: v for name, v in found.items() if not saved_options.is_missing(v)}
         kept = {name: saved_options.from_json(value) for name, value in kept.items()}
-        schedules.checked(checks.positive, "learning_rate", kept.get("learning_rate", 1.0))
+        if not isinstance(kept.get("epsilon_schedule"), Linear | None):
+            raise TypeError(f"epsilon={options['epsilon']!r:.80}; expected a schedule or null")
+        rate = kept.get("learning_rate", 1.0)
+        saved_options.check_schedule(checks.positive, "learning_rate", rate)
+        saved_options.check_schedule(checks.fraction, "epsilon", kept.get("epsilon_schedule") or 0.0)
         size = checks.integer("batch_size", kept.get("batch_size", 1), 1)
         check_fills(self.memory.spec, size)
         checks.integer("target_update", kept.get("target_update") or 1, 1)
         return kept
+
+    def check_memory(self, memory: Buffer) -> None:
+        """Raise ValueError if ``memory`` holds an action that this model lacks."""
+        for actions in memory.actions_by_age():
+            self._check_actions(actions)
+
+    def _state_to_keep(self) -> dict[str, np.ndarray] | None:
+        return None if type(self).restore is Learner.restore else super()._state_to_keep()
 
     @classmethod
     def from_file(
@@ -531,19 +548,29 @@ class Learner(BaseModel):
         >>> again.design.hidden
         (8,)
         """
-        manifest, _ = files.read(path, "model")
         check_options(cls, changes)
+        with files.opened(path, "model") as (manifest, arrays):
+            saved.check_model(path, manifest, cls.__name__)
+            params = saving.below("model.params.", arrays)
+            with saving.sound(path, "model"):
+                saving.check_fits(path, manifest["memory"], saving.below("memory.", arrays))
         with saving.sound(path, "model"):
-            chosen = get_backend(backend or str(manifest["memory"]["backend"]), device=device)
+            chosen = saving.backend_for(path, manifest["memory"], backend, device)
             options = saving.buffer_options(manifest["memory"], chosen, changes.get("sampler"))
             options["memory_size"], options["input_size"] = options["capacity"], options["obs_shape"]
+            saved.check_quantiles(manifest["options"])
             options |= manifest["options"]
             if options["polyak"] is not None:
                 options["target_update"] = None  # files of earlier versions have a number
             if "memory" in changes:
                 del options["sampler"]
-            options = {n: v for n, v in options.items() if n not in _OF_BUFFERS} | changes
-        model = cls(**saved_options.required(path, options), backend=chosen)
+            options = {
+                n: saved_options.from_json(v) for n, v in options.items() if n not in _OF_BUFFERS
+            }
+        options = saved_options.required(path, options | changes)
+        most = sum(math.prod(each.shape) for each in params.values())
+        with saved_options.blamed_on_file(path, changes), saved.limited_parameters(path, most):
+            model = cls(**options, backend=chosen)
         model.load(path)
         epsilon = changes.get("epsilon")
         if callable(epsilon):

@@ -8,9 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trifolium._checks import dtype_name
 from trifolium.backend import Array, Backend, Differentiable, Optimizer, Params
 from trifolium.models import losses, nested
 from trifolium.models.algorithm import Algorithm, Randomness
+from trifolium.models.saved import placeholder
 from trifolium.replay import Batch
 
 __all__ = ["Learned", "LearnerState", "Update"]
@@ -41,6 +43,10 @@ class Learned(NamedTuple):
             for name, leaf in nested.leaves(self)
         }
 
+    def placeholders(self, backend: Backend) -> dict[str, np.ndarray]:
+        """Return arrays of the names, shapes and dtypes of :meth:`to_numpy`, which take no memory."""
+        return {name: _placeholder(backend, leaf) for name, leaf in nested.leaves(self)}
+
     def from_numpy(self, backend: Backend, arrays: Mapping[str, np.ndarray]) -> Learned:
         """Convert the arrays that :meth:`to_numpy` returned to the device, in the dtypes of this state.
 
@@ -52,7 +58,7 @@ class Learned(NamedTuple):
                 return leaf
             if not backend.is_array(leaf):
                 return type(leaf)(arrays[name].item())
-            return backend.xp.astype(backend.from_numpy(arrays[name]), leaf.dtype)
+            return backend.xp.astype(backend.from_numpy(arrays[name]), leaf.dtype, copy=False)
 
         learned: Learned = nested.mapped(on_device, self)
         return learned
@@ -129,6 +135,16 @@ class Update:
     ) -> tuple[Array, Array]:
         each, errors = self.training.losses(xp, params | statistics, batch, targets, random)
         return losses.weighted_mean(xp, each, batch.valid, batch.weights), errors
+
+
+def _placeholder(backend: Backend, leaf: Any) -> np.ndarray:
+    if not backend.is_array(leaf):
+        return np.asarray(leaf)
+    try:
+        dtype = dtype_name("dtype", leaf.dtype)
+    except TypeError:  # one that NumPy lacks
+        dtype = "float32"
+    return placeholder(tuple(leaf.shape), dtype)
 
 
 def _with_float_states(xp: Any, batch: Batch) -> Batch:

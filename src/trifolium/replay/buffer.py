@@ -7,6 +7,7 @@ import operator
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager
 from itertools import count
 from typing import Any, Self
 
@@ -643,8 +644,8 @@ class Buffer:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the rows, the options, the sampler and the generator to one safetensors file."""
-        with self._store.lock:
-            files.write(path, "buffer", *self.pack())
+        with self.packed() as (manifest, arrays):
+            files.write(path, "buffer", manifest, arrays)
 
     @classmethod
     def load(
@@ -666,39 +667,48 @@ class Buffer:
         Raises:
             CheckpointError: the file is damaged, or holds no buffer.
             FileNotFoundError: there is no such file.
+            OSError: it can't be read.
         """
-        manifest, arrays = files.read(path, "buffer")
-        return cls.unpack(path, manifest, arrays, backend=backend, device=device, sampler=sampler)
+        with files.opened(path, "buffer") as (manifest, arrays):
+            return cls.unpack(path, manifest, arrays, backend=backend, device=device, sampler=sampler)
 
-    def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return what :meth:`save` writes: a manifest in JSON's types, and named host arrays."""
+    @contextmanager
+    def packed(self) -> Iterator[tuple[dict[str, Any], dict[str, np.ndarray | files.PiecewiseArray]]]:
+        """Within this context the buffer does not change: what :meth:`save` writes.
+
+        It is a manifest in JSON's types, and named host arrays. Rows are read when they are written.
+        """
         with self._store.lock:
             manifest = file.manifest_of(self.spec, self.backend, self.sampler, self.rng)
-            return manifest, file.arrays_of(self._store, self.sampler)
+            yield manifest, file.arrays_of(self._store, self.sampler)
 
     @classmethod
     def unpack(
         cls,
         path: str | os.PathLike[str],
         manifest: Mapping[str, Any],
-        arrays: dict[str, np.ndarray],
+        arrays: Mapping[str, np.ndarray | files.StoredArray],
         *,
         backend: str | Backend | None = None,
         device: Any = None,
         sampler: Sampler | None = None,
     ) -> Self:
-        """Return the buffer that :meth:`pack` described; arguments are those of :meth:`load`.
+        """Return the buffer that :meth:`packed` described; arguments are those of :meth:`load`.
 
         Raises:
             CheckpointError: the values are unsound; the message names ``path``.
         """
+        file.check_fits(path, manifest, arrays)
         with file.sound(path, "buffer"):
-            chosen = get_backend(
-                str(manifest["backend"]) if backend is None else backend, device=device
-            )
+            chosen = file.backend_for(path, manifest, backend, device)
             buffer = cls(**file.buffer_options(manifest, chosen, sampler), backend=chosen)
             file.restore(buffer._store, buffer.sampler, buffer.rng, manifest, arrays)
         return buffer
+
+    def actions_by_age(self) -> Iterator[np.ndarray]:
+        """Yield the stored actions on the host, some [N, *action_shape] at a time; for checks."""
+        for rows in self._store.ring.rows_by_age(PART):
+            yield self._store.actions[rows]
 
     def flush(self) -> None:
         """Make the rows in the folder of ``path`` durable, with the sampler and the generator.
@@ -761,9 +771,8 @@ class Buffer:
         """
         folder, manifest, arrays = BufferFolder.open(path)
         with folder.abandoned_on_error(), file.sound(path, "buffer"):
-            chosen = get_backend(
-                str(manifest["backend"]) if backend is None else backend, device=device
-            )
+            file.check_folder(path, manifest, arrays)
+            chosen = file.backend_for(path, manifest, backend, device)
             options = file.buffer_options(manifest, chosen, sampler)
             dtype, new_dtype = manifest["spec"]["action_dtype"], options["action_dtype"]
             folder.new = {("actions", new_dtype)} if new_dtype != dtype else set()
@@ -803,6 +812,7 @@ class Buffer:
 
         Raises:
             ValueError: ``state`` holds the arrays of many states, as ``jax.vmap`` makes them.
+            CheckpointError: its arrays are unsound.
 
         >>> buffer = Buffer(8, (2,))
         >>> buffer.add([0.0, 1.0], action=0, reward=1.0, done=False)
@@ -813,7 +823,8 @@ class Buffer:
         chosen = get_backend(state.backend if backend is None else backend, device=device)
         options = state.spec.options(chosen) | {"sampler": convert.sampler_of(state)}
         buffer = cls(**options, backend=chosen, seed=seed)
-        convert.restore_state(buffer._store, buffer.sampler, state)
+        with file.sound("the state", "buffer"):
+            convert.restore_state(buffer._store, buffer.sampler, state)
         return buffer
 
     # Recordings
@@ -975,9 +986,13 @@ class Buffer:
         """Set what the last flush of a folder found; nothing in the folder changes if it is unsound."""
         store = self._store
         assert isinstance(store, MappedStore)
-        is_changed = store.recover(file.below("rows.", arrays), action_dtype)
-        self.sampler.restore(store, file.below("sampler.", arrays))
-        file.restore_generator(self.rng, manifest["generator"])
+        file.set_generator(self.rng, manifest["generator"])
+        try:
+            is_changed = store.recover(file.below("rows.", arrays), action_dtype)
+            file.restore_sampler(store, self.sampler, arrays)
+        except BaseException:
+            store.abandon()
+            raise
         if is_changed:
             self.flush()
         store.folder.tidy()

@@ -10,6 +10,7 @@ import pytest
 from trifolium import replay
 from trifolium.backend import Backend, get_backend
 from trifolium.replay import Batch, Buffer, Prioritized, State
+from trifolium.replay.io import pieces
 from trifolium.testing.cases import FIELDS, OPTIONS, fill, made
 from trifolium.testing.history import HISTORIES, wander
 from trifolium.testing.statetwin import Functions, StateTwin, random_bits
@@ -303,7 +304,7 @@ def on_device(backend: Backend, steps: Mapping[str, np.ndarray | None]) -> dict[
 
 def _contents(buffer: Buffer) -> dict[str, Any]:
     """Return all that is stored, by age, but for serial numbers."""
-    stored = buffer._store.state()
+    stored = {name: np.asarray(each) for name, each in pieces.stored(buffer._store).items()}
     del stored["written"]
     if isinstance(buffer.sampler, Prioritized):
         masses, largest = buffer.sampler.masses(buffer._store)

@@ -8,6 +8,7 @@ from trifolium.experiment.runners.runner import (
     BlockRunner,
     EpisodeEnd,
     Runner,
+    checked_count,
     episode_seed,
     fingerprint,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "Runner",
     "VectorRunner",
     "WorldRunner",
+    "checked_count",
     "episode_seed",
     "fingerprint",
 ]

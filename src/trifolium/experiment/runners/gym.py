@@ -16,6 +16,7 @@ from trifolium.experiment.runners.runner import (
     LONGEST_REPLAY,
     MODEL,
     EpisodeEnd,
+    checked_count,
     episode_seed,
     fingerprint,
 )
@@ -126,14 +127,14 @@ class GymRunner:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore :meth:`state`: the open episode is reset with its seed and its actions repeated."""
         is_cut = bool(state.get("cut"))
-        self.episodes = int(state["episodes"]) + is_cut
+        self.episodes = checked_count("episodes", state["episodes"]) + is_cut
         self._is_open = False
         self._joins = not is_cut
         if "actions" not in state:
             return
         self._begin()
         for action in state["actions"]:
-            self._act(int(action))
+            self._act(checked_count("an action", action))
         if fingerprint(self._obs) != state["observation"]:
             raise WorldError(
                 f"the environment {self.env} does not repeat itself: after the same seed and the same "

@@ -16,6 +16,7 @@ __all__ = [
     "BlockRunner",
     "EpisodeEnd",
     "Runner",
+    "checked_count",
     "episode_seed",
     "fingerprint",
 ]
@@ -161,6 +162,15 @@ def episode_seed(seed: int, stream: int, episode: int) -> int:
     True
     """
     return int(np.random.SeedSequence(seed, spawn_key=(stream, episode)).generate_state(1)[0] >> 1)
+
+
+def checked_count(name: str, value: Any) -> int:
+    """Return a count from a file; TypeError or ValueError where it is none."""
+    if type(value) is not int:
+        raise TypeError(f"{name}={value!r:.80}; expected an integer")
+    if not 0 <= value < 1 << 53:
+        raise ValueError(f"{name}={value!r:.80}; expected a count")
+    return value
 
 
 def fingerprint(observation: Any) -> str:

@@ -18,6 +18,7 @@ from trifolium.experiment.runners.runner import (
     LONGEST_REPLAY,
     MODEL,
     EpisodeEnd,
+    checked_count,
     episode_seed,
     fingerprint,
 )
@@ -141,20 +142,27 @@ class VectorRunner:
             WorldError: the vector resets environments by itself, or does not repeat itself.
         """
         self._has_begun = False
-        self._unjoined[:] = state.get("cut", False)
-        self._episodes[:] = state.get("episodes", 0)
+        self._unjoined[:] = False
+        self._episodes[:] = 0
         if not state:
             return
+        over = np.array(self._flags("over", state["over"]))
+        self._unjoined[:] = self._flags("cut", state["cut"]) if "cut" in state else False
+        self._episodes[:] = [
+            checked_count("episodes", each) for each in self._each("episodes", state["episodes"])
+        ]
         if self._mode is not AutoresetMode.DISABLED:
             raise WorldError(
                 f"a run in a vector environment with autoreset mode {self._mode.value!r} can't resume: "
                 "the seeds of its episodes are not known; expected "
                 f"{AutoresetMode.DISABLED.value!r}, as trifolium.worlds.gym.make_vector makes it"
             )
-        over = np.array(state["over"], bool)
         if over.all():
             return  # the next step resets them
-        self._acted = [[int(action) for action in actions] for actions in state["actions"]]
+        self._acted = [
+            [checked_count("an action", action) for action in actions]
+            for actions in self._each("actions", state["actions"])
+        ]
         self._replay(over)
         if self._fingerprints(~self._over) != state["observations"]:
             raise WorldError(
@@ -165,6 +173,18 @@ class VectorRunner:
     def close(self) -> None:
         """Close the environments."""
         self.envs.close()
+
+    def _each(self, name: str, value: Any) -> list[Any]:
+        """Return what a file has for each environment."""
+        if not isinstance(value, list) or len(value) != self.width:
+            raise ValueError(f"{name}={value!r:.80}; expected a list of {self.width}")
+        return value
+
+    def _flags(self, name: str, value: Any) -> list[bool]:
+        if not all(isinstance(each, bool) for each in self._each(name, value)):
+            raise TypeError(f"{name}={value!r:.80}; expected truth values")
+        flags: list[bool] = value
+        return flags
 
     def _begin(self) -> None:
         self._first[:] = self._over[:] = True

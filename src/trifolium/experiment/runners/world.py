@@ -11,6 +11,7 @@ from trifolium.experiment.runners.runner import (
     LONGEST_REPLAY,
     MODEL,
     EpisodeEnd,
+    checked_count,
     episode_seed,
     fingerprint,
 )
@@ -127,7 +128,7 @@ class WorldRunner:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore :meth:`state`: the open episode is reset with its seed and its actions repeated."""
         is_cut = bool(state.get("cut"))
-        self.episodes = int(state["episodes"]) + is_cut
+        self.episodes = checked_count("episodes", state["episodes"]) + is_cut
         self._joins = not is_cut
         self._waiting = []
         if "actions" not in state:
@@ -136,7 +137,7 @@ class WorldRunner:
         for actions in state["actions"]:
             if len(actions) != len(self._waiting):
                 break
-            self._play([int(action) for action in actions], remember=False)
+            self._play([checked_count("an action", action) for action in actions], remember=False)
         if self._fingerprints() != state["observations"]:
             raise WorldError(
                 f"{type(self.world).__name__} does not repeat itself: after the same seed and the same "

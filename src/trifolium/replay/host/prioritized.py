@@ -10,7 +10,7 @@ import numpy as np
 from trifolium import schedules
 from trifolium._checks import fraction, positive
 from trifolium.errors import NotEnoughTransitions
-from trifolium.replay.host.ring import Ring
+from trifolium.replay.host.ring import LARGEST_INDEX, Ring
 from trifolium.replay.host.samplers import ROUNDS, Accept, Draw, Drawable
 from trifolium.replay.host.sumtree import SumTree
 from trifolium.replay.rules.priorities import (
@@ -24,6 +24,8 @@ from trifolium.saved_options import to_json
 from trifolium.schedules import Schedule
 
 __all__ = ["Prioritized"]
+
+ROWS_READ_AT_ONCE = 65_536
 
 
 class Prioritized:
@@ -144,23 +146,50 @@ class Prioritized:
         largest = {"largest": np.array([self._largest]), "draws": np.array([self.draws])}
         if self._tree is None:
             return largest
+        leaves = self._tree.leaves[:]
+        leaves.flags.writeable = False
         return largest | {
-            "leaves": self._tree.leaves.copy(),
+            "leaves": leaves,
             "known_from": self._known_from.copy(),
             "known_to": self._known_to.copy(),
         }
 
-    def restore(self, source: Drawable, state: Mapping[str, np.ndarray]) -> None:
-        self._largest = positive("largest", _sound(state, "largest", np.zeros(1))[0])
-        self.draws = int(_sound(state, "draws", np.zeros(1, np.int64))[0]) if "draws" in state else 0
-        self._tree = None
+    def restore(self, source: Drawable, state: Mapping[str, Any]) -> None:
+        """Set what :meth:`state` returned; its arrays may be parts of a file, read by slices."""
+        one = np.zeros(1, np.int64)
+        largest = positive("largest", _sound(state, "largest", np.zeros(1))[0])
+        draws = int(_sound(state, "draws", one)[0]) if "draws" in state else 0
+        if draws > LARGEST_INDEX:
+            raise ValueError(f"draws={draws}, more than any process makes")
+        self._largest, self.draws, self._tree = largest, draws, None
         if "leaves" in state:
-            ring = source.ring
-            self._known_from = _sound(state, "known_from", ring.written)
-            self._known_to = _sound(state, "known_to", ring.written)
-            self._tree = SumTree(ring.capacity)
-            leaves = _sound(state, "leaves", self._tree.leaves)
-            self._tree.assign(np.arange(ring.capacity), leaves)
+            self._restore_masses(source.ring, state)
+
+    def _restore_masses(self, ring: Ring, state: Mapping[str, Any]) -> None:
+        """Set the masses of the stored rows; those of rows that were overwritten since are dropped."""
+        since, until = (_sound(state, name, ring.written) for name in ("known_from", "known_to"))
+        begin = ring.written - ring.sizes + ring.skipped
+        end = begin + ring.drawable()
+        if np.any((since > begin) | (since > until) | (until > end) | (until - since > ring.length)):
+            raise ValueError("known_from and known_to do not fit the rows that are stored")
+        leaves = state["leaves"]
+        _check_like("leaves", leaves, (ring.capacity,), np.float64)
+        tree = SumTree(ring.capacity)
+        for start in range(0, ring.capacity, ROWS_READ_AT_ONCE):
+            masses = np.array(leaves[start : start + ROWS_READ_AT_ONCE])
+            _check_values("leaves", masses)
+            places = np.flatnonzero(masses)
+            if not len(places):
+                continue
+            rows = places + start
+            streams = rows // ring.length
+            newest = until[streams] - 1
+            serials = newest - (newest - rows) % ring.length
+            if np.any(serials < since[streams]):
+                raise ValueError("leaves holds priorities of rows that are not stored")
+            masses[places[serials < begin[streams]]] = 0.0
+            tree.assign_run(start, masses)
+        self._tree, self._known_from, self._known_to = tree, begin, np.maximum(until, begin)
 
     def total(self, source: Drawable) -> float:
         """Return the mass of all rows together."""
@@ -239,11 +268,19 @@ class Prioritized:
                 self._tree.assign(rows, np.zeros(len(rows)))
 
 
-def _sound(state: Mapping[str, np.ndarray], name: str, like: np.ndarray) -> np.ndarray:
+def _sound(state: Mapping[str, Any], name: str, like: np.ndarray) -> np.ndarray:
     """Return a copy of a saved array, or raise ValueError where it can't be what was saved."""
-    found = state[name]
-    if found.shape != like.shape or found.dtype != like.dtype:
+    _check_like(name, state[name], like.shape, like.dtype)
+    found = np.array(state[name])
+    _check_values(name, found)
+    return found
+
+
+def _check_like(name: str, found: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    if tuple(found.shape) != shape or found.dtype != dtype:
         raise ValueError(f"{name} has shape {found.shape} and dtype {found.dtype}")
+
+
+def _check_values(name: str, found: np.ndarray) -> None:
     if not np.all((found >= 0) & (found <= LARGEST_PRIORITY)):
         raise ValueError(f"{name} holds values that are not finite, or below 0")
-    return found.copy()

@@ -9,6 +9,8 @@ A row is claimed, by raising ``written``, before anything of it is written: wher
 files, whoever opens them after a kill knows which rows may be half written.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from trifolium.replay.host.memory import Memory, zeros
@@ -28,6 +30,8 @@ from trifolium.replay.rules.ring import continues, drawable_counts, locate, rows
 __all__ = ["Ring"]
 
 _FIRST_AFTER: list[int] = FIRST_AFTER.tolist()
+LARGEST_INDEX = 1 << 60
+"""Rows that saved cursors may count in all streams: adding goes on for ages before 64 bits overflow."""
 
 
 class Ring:
@@ -165,14 +169,11 @@ class Ring:
             if found.shape != (self.n_streams,) or found.dtype != np.int64:
                 raise ValueError(f"{name} has shape {found.shape} and dtype {found.dtype}")
         if np.any(sizes < 0) or np.any(sizes > np.minimum(written, self.length)):
-            raise ValueError(f"sizes={sizes.tolist()} with written={written.tolist()}")
+            raise ValueError(f"sizes={sizes.tolist()!s:.200} with written={written.tolist()!s:.200}")
+        if np.any(written > LARGEST_INDEX // self.n_streams):
+            raise ValueError(f"written={int(written.max())}, more rows than any process adds")
         self.written[:], self.sizes[:] = written, sizes
         self._is_full = False
-
-    def mark_all(self, marks: np.ndarray) -> None:
-        """Set the ``marks`` of all stored rows, in the order of :meth:`all_rows`."""
-        self.marks[self.all_rows()] = marks
-        self.find_newest()
 
     def find_newest(self) -> None:
         """Read the marks of the newest rows again, after marks were written."""
@@ -202,7 +203,16 @@ class Ring:
 
     def all_rows(self) -> np.ndarray:
         """Return the rows that all streams hold, stream after stream, oldest first."""
-        return np.concatenate([self.stored_rows(stream) for stream in range(self.n_streams)])
+        return np.concatenate([np.zeros(0, np.int64), *self.rows_by_age(self.capacity)])
+
+    def rows_by_age(self, count: int) -> Iterator[np.ndarray]:
+        """Yield the rows that all streams hold, ``count`` at a time; see :meth:`all_rows`."""
+        ends = np.cumsum(self.sizes)
+        first = self.written - ends  # the serial of the row that would be number 0
+        for start in range(0, int(ends[-1]), count):
+            numbers = np.arange(start, min(start + count, int(ends[-1])))
+            streams = np.searchsorted(ends, numbers, side="right")
+            yield self.rows(streams, numbers + first[streams])
 
     def open_episode_rows(self, stream: int, count: int) -> np.ndarray:
         """Return the newest rows of ``stream`` that the next row continues, oldest first.

@@ -352,62 +352,6 @@ class Store:
         actions = self.actions.take(rows, axis=0)
         return actions if actions.ndim > 1 else actions[:, None]
 
-    # Files
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return the stored rows, stream after stream and oldest first, and the cursors."""
-        ring = self.ring
-        rows = ring.all_rows()
-        names = [field.name for field in self.spec.columns]
-        columns = {f"column.{name}": self.columns.read(name, rows) for name in names}
-        if self.successors.any:
-            given = self.successors.arrays
-            columns |= {f"successor.{name}": each.copy() for name, each in given.items()}
-            columns["has_successor"] = self.successors.waiting.copy()
-        return columns | {
-            "marks": ring.marks[rows],
-            "actions": self.actions[rows],
-            "rewards": self.rewards[rows],
-            "written": ring.written.copy(),
-            "sizes": ring.sizes.copy(),
-        }
-
-    def restore(self, state: Mapping[str, np.ndarray]) -> None:
-        """Set what :meth:`state` returned; raise ValueError or KeyError where it does not fit."""
-        ring = self.ring
-        ring.restore(state["written"], state["sizes"])
-        rows = ring.all_rows()
-        stored = {f"column.{field.name}": field for field in self.spec.columns}
-        stored |= {"rewards": Field("rewards", (), "float32"), "marks": Field("marks", (), "uint8")}
-        for name, field in stored.items():
-            if state[name].dtype != field.dtype:
-                raise TypeError(f"{name} has dtype {state[name].dtype}; expected {field.dtype}")
-        found = {name: field.rows(state[name], len(rows)) for name, field in stored.items()}
-        self.actions[rows] = self._action.rows(state["actions"], len(rows))
-        self.rewards[rows] = found["rewards"]
-        ring.mark_all(found["marks"])
-        if "has_successor" in state:
-            self.restore_successors(state)
-        if len(rows):
-            columns = {field.name: found[f"column.{field.name}"] for field in self.spec.columns}
-            self.columns.put_many(rows, columns)
-
-    def restore_successors(self, state: Mapping[str, np.ndarray]) -> None:
-        """Set the successors of :meth:`state`; raise ValueError or KeyError where they do not fit."""
-        given = {}
-        for leaf in self.spec.leaves:
-            name = f"successor.{leaf.column}"
-            if state[name].dtype != np.dtype(leaf.dtype):
-                raise TypeError(f"{name} has dtype {state[name].dtype}; expected {leaf.dtype}")
-            field = Field(name, leaf.shape, leaf.dtype)
-            given[leaf.column] = field.rows(state[name], self.spec.n_streams)
-        waits = state["has_successor"]
-        if waits.dtype != np.bool or waits.shape != (self.spec.n_streams,):
-            raise ValueError(f"has_successor has shape {waits.shape} and dtype {waits.dtype}")
-        if np.any(waits & ((self.ring.newest_marks & (ENDED | NO_TRANSITION)) != 0)):
-            raise ValueError("has_successor is set after a row that is no step of an open episode")
-        self.successors.give_each(self._all_streams, given, waits)
-
     # Helpers
 
     def _places(

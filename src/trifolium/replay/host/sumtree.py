@@ -52,6 +52,20 @@ class SumTree:
             nodes = parents[np.flatnonzero(np.diff(parents, prepend=-1))]
             self._nodes[nodes] = self._nodes[2 * nodes] + self._nodes[2 * nodes + 1]
 
+    def assign_run(self, first: int, masses: np.ndarray) -> None:
+        """Set the ``masses`` [N >= 1] of the leaves from ``first`` on; it needs little more memory."""
+        nodes = self._nodes
+        start = first + self._first_leaf
+        stop = start + len(masses)
+        nodes[start:stop] = masses
+        for _ in range(self._depth):
+            start, stop = start >> 1, ((stop - 1) >> 1) + 1
+            np.add(
+                nodes[2 * start : 2 * stop : 2],
+                nodes[2 * start + 1 : 2 * stop : 2],
+                out=nodes[start:stop],
+            )
+
     def find(self, targets: np.ndarray) -> np.ndarray:
         """Return the leaves [N] at which the running sum passes ``targets`` [N], each in [0, total).
 

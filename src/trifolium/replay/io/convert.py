@@ -1,6 +1,7 @@
 """A buffer's rows to the functional form, and back."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from trifolium.replay.graph.state import Priorities, State, check_capacity
 from trifolium.replay.host.prioritized import Prioritized
 from trifolium.replay.host.samplers import Sampler
 from trifolium.replay.host.store import Store
+from trifolium.replay.io import pieces
 from trifolium.replay.schema import BufferSpec
 
 __all__ = ["check_cursors", "restore_state", "sampler_of", "to_state"]
@@ -63,17 +65,20 @@ def restore_state(store: Store, sampler: Sampler, state: State) -> None:
     written += np.where(written < sizes, state.serials, 0)  # serial numbers had begun again
     ring.restore(written, sizes)
     chosen = ring.all_rows()
-    successors = {f"successor.{name}": to_numpy(given) for name, given in state.successors.items()}
-    store.restore(
-        {name: column[chosen] for name, column in host.items()}
-        | {"written": written, "sizes": sizes, "has_successor": to_numpy(state.has_successor)}
-        | successors
-    )
+    successors: dict[str, Any] = {
+        f"successor.{name}": to_numpy(given) for name, given in state.successors.items()
+    }
+    rows = {name: column[chosen] for name, column in host.items()} | successors
+    rows |= {"written": written, "sizes": sizes, "has_successor": to_numpy(state.has_successor)}
+    pieces.check_rows(store.spec, rows, state.spec.action_dtype)
+    pieces.restore(store, rows)
     if state.priorities is not None:
         tree, largest = map(to_numpy, state.priorities)
         begin = ring.written - ring.sizes + ring.skipped
         known = {"known_from": begin, "known_to": begin + ring.drawable()}
-        masses = {"leaves": tree[: state.capacity], "largest": largest}
+        streams, serials = ring.identify(np.arange(state.capacity))
+        is_known = (serials >= begin[streams]) & (serials < known["known_to"][streams])
+        masses = {"leaves": np.where(is_known, tree[: state.capacity], 0.0), "largest": largest}
         sampler.restore(
             store, known | {name: array.astype(np.float64) for name, array in masses.items()}
         )

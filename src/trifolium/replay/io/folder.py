@@ -21,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 
 from trifolium import files
+from trifolium._atomic import remove_leftovers
 from trifolium._locks import lock_folder
 from trifolium.errors import CheckpointError
 
@@ -163,6 +164,7 @@ class BufferFolder:
         )
 
     def _check_free(self, path: str) -> None:
+        remove_leftovers(self.path, UNFINISHED)
         found = set(os.listdir(self.path))
         if COMMIT in found:
             raise FileExistsError(

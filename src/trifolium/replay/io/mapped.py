@@ -27,8 +27,10 @@ import numpy as np
 
 from trifolium._checks import Field
 from trifolium.backend import Backend
+from trifolium.replay.host.ring import LARGEST_INDEX
 from trifolium.replay.host.store import Store
 from trifolium.replay.io.folder import BufferFolder
+from trifolium.replay.io.pieces import Saved, check_marks, check_successors, restore_successors
 from trifolium.replay.rules.steps import Chunk, Step, Steps
 from trifolium.replay.schema import BufferSpec
 
@@ -65,6 +67,7 @@ class MappedStore(Store):
         self._committed = self.ring.written.copy()
         self._free = 0  # rows of each stream that overwrite nothing that is committed
         self._budget = 0  # rows that may be written before _renew
+        self._replaced = np.zeros(0, np.int64), np.zeros(0, np.uint8)  # marks, by recover
 
     # Writing
 
@@ -122,7 +125,7 @@ class MappedStore(Store):
         self._number += 1
         self._start_budget()
 
-    def recover(self, state: Mapping[str, np.ndarray], action_dtype: str) -> bool:
+    def recover(self, state: Mapping[str, Saved], action_dtype: str) -> bool:
         """Set the rows of a commit that are whole; the live cursor stays until :meth:`settle`.
 
         Args:
@@ -132,28 +135,50 @@ class MappedStore(Store):
         Returns:
             Whether rows of the commit are missing or were converted: it must be replaced.
         """
-        ring = self.ring
-        ring.written = self._live.copy()
+        ring, n_streams = self.ring, self.ring.n_streams
         self._number = int(_cursor(state, "number", 1)[0])
-        written, sizes = (_cursor(state, name, ring.n_streams) for name in ("written", "sizes"))
+        written, sizes = (_cursor(state, name, n_streams) for name in ("written", "sizes"))
+        newest = _cursor(state, "newest", n_streams, "uint8")
+        self._check_cursors(written)
         whole = np.clip(written + ring.length - self._claimed(written), 0, sizes)
+        ring.written = self._live.copy()
         ring.restore(written, sizes)
         ring.restore(written, whole)
-        newest = _cursor(state, "newest", ring.n_streams, "uint8")
         stored = np.flatnonzero(whole > 0)
-        ring.marks[ring.rows(stored, written[stored] - 1)] = newest[stored]
+        rows = ring.rows(stored, written[stored] - 1)
+        check_marks(newest[stored])
+        for some in ring.rows_by_age(CONVERTED_AT_ONCE):
+            check_marks(ring.marks[some[~np.isin(some, rows)]])
+        has_successors = any("successor" in name for name in state)  # older ones have none
+        if has_successors:
+            check_successors(self.spec, state)
+        self._replaced = rows, ring.marks[rows]
+        ring.marks[rows] = newest[stored]
         ring.find_newest()
-        has_successor = _cursor(state, "has_successor", ring.n_streams, "bool") & (whole > 0)
-        self.restore_successors({**state, "has_successor": has_successor})
+        if has_successors:
+            waits = np.asarray(state["has_successor"]) & (whole > 0)
+            restore_successors(self, {**state, "has_successor": waits})
         if action_dtype != self.spec.action_dtype:
             self._convert_actions(action_dtype)
         return bool(np.any(whole != sizes)) or action_dtype != self.spec.action_dtype
+
+    def abandon(self) -> None:
+        """Leave the files as they were before :meth:`recover`."""
+        rows, marks = self._replaced
+        self.ring.marks[rows] = marks
 
     def settle(self) -> None:
         """Let the next rows be written after those that were recovered."""
         self._live[:] = self.ring.written
         self.ring.written = self._live
         self._start_budget()
+
+    def _check_cursors(self, written: np.ndarray) -> None:
+        """Raise ValueError where no process can have left such live cursors."""
+        numbers = np.concatenate([self._live, self._reserved[:2], [self._number], written])
+        most = LARGEST_INDEX // self.ring.n_streams
+        if np.any((numbers < 0) | (numbers > most)):
+            raise ValueError(f"cursors from {numbers.min()} to {numbers.max()}; expected 0 to {most}")
 
     def _claimed(self, written: np.ndarray) -> np.ndarray:
         """Return how many rows of each stream may have been written, ever."""
@@ -220,11 +245,11 @@ class MappedStore(Store):
             )
 
 
-def _cursor(state: Mapping[str, np.ndarray], name: str, count: int, dtype: str = "int64") -> np.ndarray:
+def _cursor(state: Mapping[str, Saved], name: str, count: int, dtype: str = "int64") -> np.ndarray:
     found = state[name]
     if found.shape != (count,) or found.dtype != dtype:
         raise ValueError(f"{name} has shape {found.shape} and dtype {found.dtype}")
-    return found
+    return np.asarray(found)
 
 
 def _boot() -> list[int]:
