@@ -11,14 +11,18 @@ import trifolium as tri
 from trifolium import files
 from trifolium.experiment import Experiment
 
-from .data import format1
+from .data import format1, format2
 
 BUFFERS = [f"{writer}-{kind}" for kind in format1.BUFFERS for writer in format1.BACKENDS]
 MODELS = [f"{writer}-{kind}" for kind in format1.MODELS for writer in format1.BACKENDS]
 
 
-def expected(file: str, name: str) -> dict[str, np.ndarray]:
-    with np.load(format1.FOLDER / "expected" / file) as arrays:
+NEWER_BUFFERS = [f"{writer}-{kind}" for kind in format2.BUFFERS for writer in format2.BACKENDS]
+NEWER_MODELS = [f"{writer}-{kind}" for kind in format2.MODELS for writer in format2.LEARNERS]
+
+
+def expected(file: str, name: str, folder: Path = format1.FOLDER) -> dict[str, np.ndarray]:
+    with np.load(folder / "expected" / file) as arrays:
         prefix = f"{name}/"
         return {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
 
@@ -139,3 +143,64 @@ def columns(path: Path) -> dict[str, Any]:
     """Return the columns of a CSV file, numbers as numbers."""
     found = np.genfromtxt(path, delimiter=",", names=True, dtype=None, encoding="utf-8", ndmin=1)
     return {name: found[name] for name in found.dtype.names}
+
+
+# Format 2
+
+
+@pytest.mark.parametrize("name", NEWER_BUFFERS)
+def test_a_buffer_of_format_2_gives_the_same_minibatches(backend: tri.Backend, name: str) -> None:
+    path = format2.FOLDER / "buffers" / f"{name}.safetensors"
+    buffer = tri.Buffer.load(path, backend=backend)
+    wanted = expected("buffers.npz", name.partition("-")[2], format2.FOLDER)
+    check_same(format2.use_buffer(buffer), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", format2.BACKENDS)
+def test_a_folder_of_format_2_gives_the_same_minibatches(
+    backend: tri.Backend, name: str, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(format2.FOLDER / "folders" / name, tmp_path / "rows")
+    buffer = tri.Buffer.open(folder, backend=backend)
+    wanted = expected("buffers.npz", "successors", format2.FOLDER)
+    check_same(format2.use_buffer(buffer), wanted, rtol=1e-6)
+
+
+def test_files_between_the_formats_have_successors_too(backend: tri.Backend, tmp_path: Path) -> None:
+    """They were numbered 1 before the number was raised."""
+    newer = format2.FOLDER / "buffers" / "numpy-successors.safetensors"
+    content = newer.read_bytes()
+    assert content.count(rb"{\"format\": 2,") == 1
+    (tmp_path / "between").write_bytes(content.replace(rb"{\"format\": 2,", rb"{\"format\": 1,"))
+    buffer = tri.Buffer.load(tmp_path / "between", backend=backend)
+    wanted = expected("buffers.npz", "successors", format2.FOLDER)
+    check_same(format2.use_buffer(buffer), wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", NEWER_MODELS)
+def test_a_learner_of_format_2_acts_and_learns_as_it_did(learner: tri.Backend, name: str) -> None:
+    cls, _ = format2.MODELS[name.partition("-")[2]]
+    model = cls.from_file(format2.FOLDER / "models" / f"{name}.safetensors", backend=learner)  # type: ignore[attr-defined]
+    wanted = expected("models.npz", name, format2.FOLDER)
+    check_same(format1.use_model(model), wanted, rtol=1e-3)
+
+
+def test_a_run_of_format_2_is_resumed(learner: tri.Backend, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(format2.FOLDER / "runs" / learner.name, tmp_path / "run"))
+    before = (folder / "metrics.csv").read_bytes()
+    resumed = Experiment.resume(folder)
+    assert 150 <= resumed.step < 200
+    resumed.train()
+    assert resumed.step == resumed.options.steps
+    assert (folder / "metrics.csv").read_bytes().startswith(before)
+
+
+@pytest.mark.parametrize("path", ["buffers/numpy-valid.safetensors", "folders/numpy"])
+def test_a_newer_format_is_refused_by_its_number(tmp_path: Path, path: str) -> None:
+    source, target = format2.FOLDER / path, tmp_path / "newer"
+    (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    file = target / "buffer.safetensors" if source.is_dir() else target
+    content = file.read_bytes()
+    file.write_bytes(content.replace(rb"{\"format\": 2,", rb"{\"format\": 3,"))
+    with pytest.raises(tri.CheckpointError, match=r"format 3; this trifolium reads 1 to 2.*upgrade"):
+        (tri.Buffer.open if source.is_dir() else tri.Buffer.load)(target)

@@ -2,6 +2,9 @@
 
 import copy
 import json
+import subprocess
+import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,6 +181,209 @@ def test_priorities_that_can_not_be(saved: Path, name: str, value: float) -> Non
     rewrite(saved, manifest, arrays)
     with pytest.raises(tri.CheckpointError, match=name):
         tri.Buffer.load(saved)
+
+
+CURSORS = [2**62, 2**63 - 1, 2**61, -1, 2**60 + 1]
+
+
+@pytest.mark.parametrize("cursor", CURSORS)
+def test_cursors_that_would_overflow(saved: Path, cursor: int) -> None:
+    manifest, arrays = parts(saved)
+    for name in ("rows.written", "sampler.known_from", "sampler.known_to", "sampler.draws"):
+        changed = arrays[name].copy()
+        changed[-1] = cursor
+        rewrite(saved, manifest, arrays | {name: changed})
+        with pytest.raises(tri.CheckpointError, match="saved"):
+            tri.Buffer.load(saved)
+
+
+def test_large_cursors_go_on(backend: tri.Backend, saved: Path) -> None:
+    """A cursor as large as a file may have is one that can be added to, and drawn from."""
+    manifest, arrays = parts(saved)
+    ring_length = manifest["spec"]["capacity"] // 2
+    distance = (2**59 - 10**6) // ring_length * ring_length
+    for name in ("rows.written", "sampler.known_from", "sampler.known_to"):
+        arrays[name] = arrays[name] + distance
+    rewrite(saved, manifest, arrays)
+    buffer = tri.Buffer.load(saved, backend=backend)
+    for part in range(3):
+        fill(buffer, 10, seed=part)
+        batch = buffer.sample(4)
+        assert (batch.indices > 2**58).all()
+        buffer.update_priorities(batch.indices, np.ones(4))
+        assert (
+            backend.to_numpy(buffer.fetch(batch.indices).rewards) == backend.to_numpy(batch.rewards)
+        ).all()
+
+
+def test_priorities_of_rows_that_are_not_stored(backend: tri.Backend, tmp_path: Path) -> None:
+    buffer = made(backend, {"sampler": tri.Prioritized})
+    fill(buffer, 6, seed=0)
+    buffer.sample(2)
+    buffer.save(tmp_path / "saved")
+    manifest, arrays = parts(tmp_path / "saved")
+    free = int(np.flatnonzero(arrays["sampler.leaves"] == 0)[-1])
+    leaves = arrays["sampler.leaves"].copy()
+    leaves[free] = 1.0
+    rewrite(tmp_path / "saved", manifest, arrays | {"sampler.leaves": leaves})
+    with pytest.raises(tri.CheckpointError, match="rows that are not stored"):
+        tri.Buffer.load(tmp_path / "saved")
+    later = {name: arrays[name] + 1 for name in ("sampler.known_to",)}
+    rewrite(tmp_path / "saved", manifest, arrays | later)
+    with pytest.raises(tri.CheckpointError, match="known_to"):
+        tri.Buffer.load(tmp_path / "saved")
+
+
+def test_priorities_of_rows_that_were_overwritten_are_dropped(
+    backend: tri.Backend, tmp_path: Path
+) -> None:
+    """A buffer that was saved between an ``add`` and a draw draws what the saved one does."""
+    buffer = made(backend, {"sampler": tri.Prioritized})
+    for part in range(8):
+        fill(buffer, 5, seed=part)
+        buffer.save(tmp_path / "saved")
+        loaded = tri.Buffer.load(tmp_path / "saved", backend=backend)
+        ours, theirs = (each.sample(4) for each in (buffer, loaded))
+        assert ours.indices.tolist() == theirs.indices.tolist()
+        assert backend.to_numpy(ours.weights).tolist() == backend.to_numpy(theirs.weights).tolist()
+        buffer.update_priorities(ours.indices, np.arange(4.0))
+
+
+@pytest.mark.parametrize("mark", [128, 255, 16 + 32, 16 + 2, 32 + 4, 16 + 8])
+def test_marks_of_no_row(saved: Path, mark: int) -> None:
+    manifest, arrays = parts(saved)
+    arrays["rows.marks"][3] = mark
+    rewrite(saved, manifest, arrays)
+    with pytest.raises(tri.CheckpointError, match=f"marks holds {mark}"):
+        tri.Buffer.load(saved)
+
+
+def test_successors_that_do_not_fit(backend: tri.Backend, tmp_path: Path) -> None:
+    path = tmp_path / "saved"
+    buffer = made(backend, {"n_streams": 2})
+    for step in range(3):
+        buffer.add([[step, 0]] * 2, [0, 0], [0.0, 0.0], [False, step == 2], next_obs=[[9, step]] * 2)
+    buffer.save(path)
+    manifest, arrays = parts(path)
+    assert arrays["rows.has_successor"].tolist() == [True, False]
+    obs = arrays["rows.successor.obs"]
+    for change in (
+        {"rows.has_successor": np.array([True, True])},  # the second has terminated
+        {"rows.has_successor": np.array([True])},
+        {"rows.has_successor": np.array([1, 0], np.uint8)},
+        {"rows.has_successor": None},
+        {"rows.successor.obs": obs[:1]},
+        {"rows.successor.obs": obs.astype("float64")},
+        {"rows.successor.obs": None},
+        {"rows.successor.other": obs},
+    ):
+        changed = {name: each for name, each in (arrays | change).items() if each is not None}
+        rewrite(path, manifest, changed)
+        with pytest.raises(tri.CheckpointError, match="succes"):
+            tri.Buffer.load(path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_step": 10**8},
+        {"n_frames": 10**8, "capacity": 10**9},
+        {"n_streams": 10**8, "capacity": 10**9},
+        {"capacity": 10**12},
+        {"obs_shape": [10**5, 10**5]},
+        {"action_shape": [10**9]},
+        {"extras": {"tag": [[10**9], "int32"]}},
+        {"obs_shape": [[3]] * 3},
+        {"obs_dtype": "int8"},
+    ],
+    ids=str,
+)
+def test_options_are_compared_with_the_arrays_first(saved: Path, options: dict[str, Any]) -> None:
+    manifest, arrays = parts(saved)
+    rewrite(saved, manifest | {"spec": manifest["spec"] | options}, arrays)
+    tracemalloc.start()
+    with pytest.raises(tri.CheckpointError, match="saved"):
+        tri.Buffer.load(saved, backend="numpy")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_a_backend_that_nobody_has(saved: Path) -> None:
+    manifest, arrays = parts(saved)
+    rewrite(saved, manifest | {"backend": "abacus"}, arrays)
+    with pytest.raises(tri.CheckpointError, match=r"saved.*abacus.*not registered"):
+        tri.Buffer.load(saved)
+    assert len(tri.Buffer.load(saved, backend="numpy")) > 0
+
+
+# Memory
+
+MEASURE = """
+import gc, sys
+import numpy as np
+import trifolium as tri
+
+path, backend, rows, prioritized = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "True"
+
+def memory(field):
+    line = next(line for line in open("/proc/self/status") if line.startswith(field))
+    return int(line.split()[1]) << 10
+
+def begin():
+    gc.collect()
+    open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
+    return memory("VmRSS")
+
+sampler = tri.Prioritized() if prioritized else None
+buffer = tri.Buffer(rows, (24,), backend=backend, seed=0, sampler=sampler)
+warm = tri.Buffer(64, (24,), backend=backend, seed=0)
+for each, count in ((warm, 64), (buffer, rows + 999)):
+    for start in range(0, count, 1000):
+        obs = np.full((1000, 24), start, np.float32)
+        each.extend(obs, np.zeros(1000, int), np.ones(1000), np.arange(1000) == 999)
+if prioritized:
+    buffer.sample(8)
+warm.save(path)
+tri.Buffer.load(path).sample(8)
+before = begin()
+buffer.save(path)
+saving = memory("VmHWM") - before
+del buffer, each
+before = begin()
+tri.Buffer.load(path)
+print(saving, memory("VmHWM") - before)
+"""
+
+
+def measured(path: Path, backend: tri.Backend, rows: int, *, prioritized: bool) -> tuple[float, float]:
+    """Return the memory that saving and loading add at their peak, in sizes of the file."""
+    arguments = [str(path), backend.name, str(rows), str(prioritized)]
+    command = [sys.executable, "-c", MEASURE, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    saving, loading = map(int, done.stdout.split())
+    return saving / path.stat().st_size, loading / path.stat().st_size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.slow_on("strict", "torch", "jax")
+def test_saving_and_loading_take_little_more_than_the_buffer(
+    backend: tri.Backend, tmp_path: Path
+) -> None:
+    saving, loading = measured(tmp_path / "rows", backend, 400_000, prioritized=False)
+    assert saving < 0.15  # of 44 MB
+    assert loading < 1.15
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.parametrize("prioritized", [False, True])
+def test_saving_and_loading_200_megabytes(
+    backend: tri.Backend, tmp_path: Path, prioritized: bool
+) -> None:
+    saving, loading = measured(tmp_path / "rows", backend, 2_000_000, prioritized=prioritized)
+    assert saving < 0.1
+    assert loading < 1.1
 
 
 def test_a_generator_can_not_read_past_its_memory(saved: Path) -> None:
