@@ -16,7 +16,7 @@ import os
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 
@@ -226,7 +226,7 @@ def _mapped(file: str, shape: tuple[int, ...], dtype: np.dtype) -> tuple[mmap.mm
         with open(file, "r+b") as opened:
             if np.lib.format.read_magic(opened) != (1, 0):
                 raise ValueError("it is no .npy file of version 1.0")
-            found = np.lib.format.read_array_header_1_0(opened)
+            found = _header(opened)
             if found != (shape, False, dtype):
                 raise ValueError(f"it holds shape, order and dtype {found}; expected {shape}, {dtype}")
             start = opened.tell()
@@ -237,6 +237,15 @@ def _mapped(file: str, shape: tuple[int, ...], dtype: np.dtype) -> tuple[mmap.mm
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{file} can't be mapped as rows of a buffer: {error}") from error
     return memory, np.frombuffer(memory, dtype, count, start).reshape(shape)
+
+
+def _header(opened: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Return (shape, whether in Fortran's order, dtype) of a .npy file."""
+    try:
+        found: Any = np.lib.format.read_array_header_1_0(opened)
+    except Exception as error:  # also of the tokenizer, whose errors have no other base
+        raise ValueError(f"its header can't be read: {error}") from error
+    return found  # type: ignore[no-any-return]
 
 
 def _sync_folder(path: str) -> None:
