@@ -161,6 +161,14 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Load 100,000 damaged and hostile files by every loader (``-- --cases 2000 --only model``)."""
+    install(session, "train", "testing")
+    arguments = session.posargs or ["--cases", "100000"]
+    session.run("python", "tests/fuzz.py", *arguments, env=ONE_THREAD)
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Run mutation tests: change the replay code in small ways; the tests must fail each time."""
     install(session, "train", "testing")

@@ -8,13 +8,14 @@ values in them, arrays swapped, JSON that costs much. A case fails if
 - an error is no CheckpointError, or an error that shows no damage (`ALLOWED`),
 - the target of the load has changed,
 - what was loaded can't be sampled, added to or trained, or returns rows that were not stored,
-- it takes more than 8 s, or more memory than twice its size and an allowance for the use of it.
+- it takes more than 8 s of a processor, or more memory than twice its size and `ALLOWANCE`.
 
 Failures are printed with the numbers that make them again: ``--seed S --case N``. The end is a count of
 what was refused and what was loaded, by loader.
 """
 
 import argparse
+import contextlib
 import copy
 import gc
 import json
@@ -27,7 +28,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ from trifolium.models import BaseModel
 from trifolium.testing.cases import fill
 
 SECONDS = 8.0
-ALLOWANCE = 96 << 20
+ALLOWANCE = 64 << 20
 """Bytes that the process may grow by in one case, besides twice the file: most of it is the use."""
 
 ALLOWED = (tri.CheckpointError, tri.NotEnoughTransitions)
@@ -79,7 +80,8 @@ def main() -> None:
     parser.add_argument("--only", choices=LOADERS, help="one loader")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        fuzzer = Fuzzer(arguments.backend, Path(folder), arguments.seed, arguments.only)
+        only = None if arguments.only is None else [arguments.only]
+        fuzzer = Fuzzer(arguments.backend, Path(folder), arguments.seed, only)
         numbers = range(arguments.cases) if arguments.case is None else [arguments.case]
         failures = fuzzer.run(numbers, show=arguments.case is not None)
     for name, counts in sorted(fuzzer.counts.items()):
@@ -96,15 +98,17 @@ class Fuzzer:
         backend: name of the backend.
         folder: an empty folder.
         seed: of the cases.
-        only: the name of one loader; None for all.
+        only: names of loaders; None for all.
     """
 
-    def __init__(self, backend: str, folder: Path, seed: int, only: str | None = None) -> None:
+    def __init__(
+        self, backend: str, folder: Path, seed: int, only: Collection[str] | None = None
+    ) -> None:
         warnings.simplefilter("ignore")  # numbers overflow
         self.counts: dict[str, Counter[str]] = {}
         self.slowest, self.most = 0.0, 0
         self._folder, self._seed = folder, seed
-        chosen = [kind for name, kind in LOADERS.items() if only in (None, name)]
+        chosen = [kind for name, kind in LOADERS.items() if only is None or name in only]
         self._loaders = [kind(backend, folder / "sound") for kind in chosen]
         for loader in self._loaders:  # what is compiled or imported counts for no case
             for content in loader.sound:
@@ -128,7 +132,7 @@ class Fuzzer:
         content, what = mutated(base, rng)
         self._write(content)
         size = sum(map(len, content.values()))
-        before, started = begin_peak(), time.monotonic()
+        before, started = begin_peak(), time.process_time()
         result, failure = "loaded", None
         try:
             loader.use(self._folder / "case", base)
@@ -140,7 +144,7 @@ class Fuzzer:
             failure = f"{loader.name}, {what}: {type(error).__name__}: {str(error)[:300]}"
             if show:
                 traceback.print_exc()
-        seconds, memory = time.monotonic() - started, peak() - before
+        seconds, memory = time.process_time() - started, peak() - before
         self.slowest, self.most = max(self.slowest, seconds), max(self.most, memory)
         self.counts.setdefault(loader.name, Counter())[result if failure is None else "failed"] += 1
         if failure is None and seconds > SECONDS:
@@ -229,7 +233,7 @@ def lengthen(data: bytes, rng: random.Random) -> bytes:
     return data + rng.randbytes(rng.choice([1, 8, 1000]))
 
 
-def replace(data: bytes, rng: random.Random) -> bytes:  # noqa: ARG001
+def replace(data: bytes, rng: random.Random) -> bytes:
     return rng.choice(
         [b"", b"{}", b"[]", b"null", b"\x80\x04N.", b"PK\3\4", bytes(1000), b"[" * 200_000]
     )
@@ -498,10 +502,8 @@ def use_buffer(buffer: tri.Buffer) -> None:
                 assert again.batch_size == batch.batch_size
                 if isinstance(buffer.sampler, tri.Prioritized):
                     buffer.update_priorities(batch.indices, np.ones(batch.batch_size))
-            try:
+            with contextlib.suppress(tri.NotEnoughTransitions):
                 buffer.sample_sequences(2, 2)
-            except tri.NotEnoughTransitions:
-                pass
         if buffer.capacity * sum(field.nbytes for field in buffer.spec.columns) < 1 << 24:
             add(buffer, 6, part)
             assert len(buffer) > 0
@@ -517,7 +519,7 @@ class BufferLoad(Loader):
         tri.Buffer(8, 2, backend=self.backend).save(folder / "empty" / "buffer")
         yield folder / "empty"
 
-    def use(self, case: Path, base: Content) -> None:  # noqa: ARG002
+    def use(self, case: Path, base: Content) -> None:
         use_buffer(tri.Buffer.load(case / "buffer", backend=self.backend))
 
 
@@ -529,7 +531,7 @@ class BufferOpen(Loader):
             made(self.backend, options, folder / str(number)).flush()
             yield folder / str(number)
 
-    def use(self, case: Path, base: Content) -> None:  # noqa: ARG002
+    def use(self, case: Path, base: Content) -> None:
         before = contents(case)
         try:
             buffer = tri.Buffer.open(case, backend=self.backend)
@@ -648,8 +650,13 @@ def use_model(model: Any) -> None:
     for _ in range(3):
         memory.add(obs, zeros, zeros, zeros)
     for _ in range(2):
-        loss = model.backend.to_numpy(model.train_step())
-        assert loss.shape == ()
+        try:
+            loss = model.backend.to_numpy(model.train_step())
+        except ValueError as error:  # finite weights so large that the errors are not
+            if "td holds values that are not finite" not in str(error):
+                raise
+        else:
+            assert loss.shape == ()
 
 
 class ModelLoad(Loader):
@@ -696,7 +703,8 @@ class Resume(Loader):
     """Folders of runs: config.json, the manifest, and the model."""
 
     name = "run"
-    allowed = (*ALLOWED, tri.WorldError)  # the environment repeats other actions than those of the file
+    # the environment repeats other actions than those of the file; a device is not on this machine
+    allowed = (*ALLOWED, tri.WorldError, tri.BackendError)
 
     def make(self, folder: Path) -> Iterator[Path]:
         common = {"env": "CartPole-v1", "batch_size": 8, "memory_size": 60, "learning_starts": 20}
@@ -708,7 +716,7 @@ class Resume(Loader):
             interrupt(Experiment(options, folder / str(number)), 60)
             yield folder / str(number)
 
-    def use(self, case: Path, base: Content) -> None:  # noqa: ARG002
+    def use(self, case: Path, base: Content) -> None:
         try:
             run = Experiment.resume(case)
         except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["check_cost", "parse"]
+__all__ = ["brief", "check_cost", "parse"]
 
 DEEPEST = 64
 """Objects and arrays within each other, at most."""
@@ -65,3 +65,14 @@ def _check_depth(value: Any) -> None:
         if not level:
             return
     raise ValueError(f"its values are nested more than {DEEPEST} deep")
+
+
+def brief(value: Any) -> str:
+    """Return the beginning of the repr of ``value``, without that of the whole, for an error message.
+
+    >>> brief([0] * 10**6)
+    '[0, 0, 0, 0, 0, 0, ...]'
+    """
+    from reprlib import repr as shortened
+
+    return shortened(value)

@@ -16,6 +16,7 @@ import numpy as np
 
 from trifolium import _json
 from trifolium._atomic import replacing, write_bytes, write_text
+from trifolium._json import brief
 from trifolium.errors import CheckpointError
 
 __all__ = [
@@ -190,7 +191,7 @@ def opened(
             raise CheckpointError(f"{path} holds a {found!s:.80}; expected a {kind}")
         if type(version) is not int or not 1 <= version <= FORMAT:
             raise CheckpointError(
-                f"{path} has format {version!r:.80}; this trifolium reads 1 to {FORMAT}: "
+                f"{path} has format {brief(version)}; this trifolium reads 1 to {FORMAT}: "
                 "if the file is newer, upgrade trifolium"
             )
         yield manifest, arrays
@@ -278,9 +279,9 @@ def _arrays(file: BufferedReader, header: dict[str, Any], start: int) -> dict[st
         dtype, shape = np.dtype(_DTYPES[each["dtype"]]), tuple(each["shape"])
         begin, end = each["data_offsets"]
         if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
-            raise ValueError(f"{name} has the shape {shape!r:.80} at {begin!r:.20} to {end!r:.20}")
+            raise ValueError(f"{name} has the shape {brief(shape)} at {begin!r:.20} to {end!r:.20}")
         if end - begin != dtype.itemsize * math.prod(shape):
-            raise ValueError(f"{name} has {end - begin} bytes, which its shape {shape!r:.80} has not")
+            raise ValueError(f"{name} has {end - begin} bytes, which its shape {brief(shape)} has not")
         places.append((begin, end))
         arrays[name] = StoredArray(file, name, dtype, shape, start + begin)
     size = os.fstat(file.fileno()).st_size - start

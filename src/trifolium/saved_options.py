@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
+from trifolium._json import brief
 from trifolium.errors import CheckpointError, TrifoliumError
 from trifolium.schedules import Linear
 
@@ -37,9 +38,9 @@ def from_json(value: Any) -> Any:
     for name in ("start", "end"):
         number = getattr(found, name)
         if type(number) not in (int, float) or not math.isfinite(number):
-            raise ValueError(f"{name}={number!r:.80} of a schedule; expected a finite number")
+            raise ValueError(f"{name}={brief(number)} of a schedule; expected a finite number")
     if type(found.steps) is not int or found.steps > LONGEST:
-        raise ValueError(f"steps={found.steps!r:.80} of a schedule; expected {LONGEST} at most")
+        raise ValueError(f"steps={brief(found.steps)} of a schedule; expected {LONGEST} at most")
     return found
 
 
@@ -50,7 +51,7 @@ def check_schedule(check: Callable[[str, Any], float], name: str, value: Any) ->
         if value.end != 0.0:
             check(f"{name} at the end", value.end)
     elif type(value) not in (int, float):
-        raise TypeError(f"{name}={value!r:.80}; expected a number, or a schedule")
+        raise TypeError(f"{name}={brief(value)}; expected a number, or a schedule")
     else:
         check(name, value)
 

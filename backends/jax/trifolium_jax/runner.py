@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from trifolium._json import brief
 from trifolium.errors import WorldError
 from trifolium.experiment.options import TrainOptions
 from trifolium.experiment.runners import AGENT, MODEL
@@ -93,5 +94,5 @@ def _numeric(name: str) -> np.dtype:
     """Return the dtype of that name, if its arrays take no more memory than their numbers."""
     found = np.dtype(name)
     if found.kind not in "biuf":
-        raise TypeError(f"dtype={name!r:.80}; expected one of numbers")
+        raise TypeError(f"dtype={brief(name)}; expected one of numbers")
     return found

@@ -16,9 +16,6 @@ __all__ = ["Checkpoint", "file_names", "most_parameters", "read", "restore_model
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-COSTS = 1 << 26
-"""Bytes of memory that a manifest, which has the actions of episodes, may cost besides its length."""
-
 FEW_PARAMETERS = 1 << 20
 """Parameters that a model may have in any case: a file that is cut short has its own error."""
 
@@ -120,7 +117,7 @@ def read(folder: Path) -> Checkpoint | None:
     path = folder / MANIFEST
     if not path.exists():
         return None
-    found = files.read_json(path, "manifest of a checkpoint", COSTS)
+    found = files.read_json(path, "manifest of a checkpoint")
     try:
         if found["format"] != FORMAT:
             raise ValueError(f"format {found['format']!r}; this trifolium reads {FORMAT}")

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trifolium._json import brief
 from trifolium._nan import check_arrays, check_number
 from trifolium.experiment.options import STOP, TrainOptions
 from trifolium.experiment.rows import EpisodeRow
@@ -50,11 +51,11 @@ class Counters:
         for name in ("step", "epoch", "evaluated"):
             checked_count(name, getattr(self, name))
         if not isinstance(self.epoch_is_open, bool):
-            raise TypeError(f"epoch_is_open={self.epoch_is_open!r:.80}; expected true or false")
+            raise TypeError(f"epoch_is_open={brief(self.epoch_is_open)}; expected true or false")
         if not isinstance(self.episodes, dict):
-            raise TypeError(f"episodes={self.episodes!r:.80}; expected numbers by agent")
+            raise TypeError(f"episodes={brief(self.episodes)}; expected numbers by agent")
         for agent, count in self.episodes.items():
-            checked_count(f"episodes[{agent!r:.80}]", count)
+            checked_count(f"episodes[{brief(agent)}]", count)
 
 
 class Loop(Protocol):

@@ -171,6 +171,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         for name in ("env", "backend", "model", "on_nan", "action_mask"):
             _of_type(name, getattr(self, name), str)
+        if self.device is not None:
+            _of_type("device", self.device, str)
         known = [*model_names(), OWN]
         if self.model not in known:
             suggestion = nearest(self.model, known)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from trifolium._json import brief
 from trifolium.backend import as_numpy
 from trifolium.errors import NanError
 from trifolium.experiment.options import STOP, TrainOptions
@@ -89,7 +90,7 @@ class Updates:
         for name in self._models:
             for loss in state[name]:
                 if type(loss) not in (int, float):
-                    raise TypeError(f"a loss of {name!r} is {loss!r:.80}; expected a number")
+                    raise TypeError(f"a loss of {name!r} is {brief(loss)}; expected a number")
                 if math.isnan(loss) and self._options.on_nan == STOP:
                     raise ValueError(f"a loss of {name!r} is NaN")
         self._losses = {name: [float(loss) for loss in state[name]] for name in self._models}

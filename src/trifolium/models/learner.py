@@ -12,6 +12,7 @@ import numpy as np
 
 from trifolium import _checks as checks
 from trifolium import files, saved_options, schedules
+from trifolium._json import brief
 from trifolium.backend import Array, Backend, Differentiable, Params, differentiable, get_backend
 from trifolium.models import layers, nested, networks, saved
 from trifolium.models.actor import Actor, epsilon_greedy
@@ -499,7 +500,7 @@ class Learner(BaseModel):
         kept = {name: v for name, v in found.items() if not saved_options.is_missing(v)}
         kept = {name: saved_options.from_json(value) for name, value in kept.items()}
         if not isinstance(kept.get("epsilon_schedule"), Linear | None):
-            raise TypeError(f"epsilon={options['epsilon']!r:.80}; expected a schedule or null")
+            raise TypeError(f"epsilon={brief(options['epsilon'])}; expected a schedule or null")
         rate = kept.get("learning_rate", 1.0)
         saved_options.check_schedule(checks.positive, "learning_rate", rate)
         saved_options.check_schedule(checks.fraction, "epsilon", kept.get("epsilon_schedule") or 0.0)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from trifolium._json import brief
 from trifolium.errors import CheckpointError
 from trifolium.files import StoredArray
 
@@ -40,7 +41,7 @@ MOST = 1 << 53
 def check_model(path: str | os.PathLike[str], manifest: Mapping[str, Any], name: str) -> None:
     """Raise CheckpointError unless ``manifest`` is of a model of the class ``name``."""
     if manifest.get("model") != name:
-        raise CheckpointError(f"{path} holds a {manifest.get('model')!r:.80}; expected a {name!r}")
+        raise CheckpointError(f"{path} holds a {brief(manifest.get('model'))}; expected a {name!r}")
 
 
 def checked_state(
@@ -78,7 +79,7 @@ def checked_state(
 def number(name: str, value: Any) -> float:
     """Return ``value`` from JSON, or raise TypeError where it is no number."""
     if type(value) not in (int, float):
-        raise TypeError(f"{name}={value!r:.80}; expected a number")
+        raise TypeError(f"{name}={brief(value)}; expected a number")
     found: float = value
     return found
 
@@ -93,7 +94,7 @@ def check_quantiles(options: Mapping[str, Any]) -> None:
     for name in ("quantiles", "target_quantiles", "action_quantiles"):
         value = options.get(name)
         if isinstance(value, int) and value > MOST_QUANTILES:
-            raise ValueError(f"{name}={value!r:.80}; expected {MOST_QUANTILES} at most")
+            raise ValueError(f"{name}={brief(value)}; expected {MOST_QUANTILES} at most")
 
 
 @contextmanager

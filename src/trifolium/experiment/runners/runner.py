@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from trifolium._json import brief
 from trifolium.models import BaseModel
 
 __all__ = [
@@ -167,9 +168,9 @@ def episode_seed(seed: int, stream: int, episode: int) -> int:
 def checked_count(name: str, value: Any) -> int:
     """Return a count from a file; TypeError or ValueError where it is none."""
     if type(value) is not int:
-        raise TypeError(f"{name}={value!r:.80}; expected an integer")
+        raise TypeError(f"{name}={brief(value)}; expected an integer")
     if not 0 <= value < 1 << 53:
-        raise ValueError(f"{name}={value!r:.80}; expected a count")
+        raise ValueError(f"{name}={brief(value)}; expected a count")
     return value
 
 

@@ -7,6 +7,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from trifolium._json import brief
 from trifolium._nan import check_observation
 from trifolium.agents import ActionSpec, ObservationSpec
 from trifolium.agents.agent import check_fit
@@ -177,12 +178,12 @@ class VectorRunner:
     def _each(self, name: str, value: Any) -> list[Any]:
         """Return what a file has for each environment."""
         if not isinstance(value, list) or len(value) != self.width:
-            raise ValueError(f"{name}={value!r:.80}; expected a list of {self.width}")
+            raise ValueError(f"{name}={brief(value)}; expected a list of {self.width}")
         return value
 
     def _flags(self, name: str, value: Any) -> list[bool]:
         if not all(isinstance(each, bool) for each in self._each(name, value)):
-            raise TypeError(f"{name}={value!r:.80}; expected truth values")
+            raise TypeError(f"{name}={brief(value)}; expected truth values")
         flags: list[bool] = value
         return flags
 

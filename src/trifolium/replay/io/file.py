@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from trifolium._checks import Field, fraction
+from trifolium._json import brief
 from trifolium.backend import Backend, get_backend
 from trifolium.errors import BackendError, CheckpointError, UnknownBackend
 from trifolium.files import PiecewiseArray
@@ -205,17 +206,17 @@ def checked_generator(state: Any) -> dict[str, Any]:
     plain: Any = np.random.Philox(0)
     found = generator_state(np.random.Generator(plain))
     if not isinstance(state, dict) or state.keys() != found.keys():
-        raise ValueError(f"generator={state!r:.80}; expected {', '.join(found)}")
+        raise ValueError(f"generator={brief(state)}; expected {', '.join(found)}")
     if state["bit_generator"] != "Philox":
-        raise ValueError(f"bit_generator={state['bit_generator']!r:.80}; expected 'Philox'")
+        raise ValueError(f"bit_generator={brief(state['bit_generator'])}; expected 'Philox'")
     inner = state["state"]
     if not isinstance(inner, dict) or inner.keys() != found["state"].keys():
-        raise ValueError(f"state={inner!r:.80}; expected {', '.join(found['state'])}")
+        raise ValueError(f"state={brief(inner)}; expected {', '.join(found['state'])}")
     words = {name: _words(name, inner[name], len(each)) for name, each in found["state"].items()}
     numbers = {"buffer_pos": len(found["buffer"]), "has_uint32": 1, "uinteger": (1 << 32) - 1}
     for name, most in numbers.items():
         if type(state[name]) is not int or not 0 <= state[name] <= most:
-            raise ValueError(f"{name}={state[name]!r:.80}; expected an integer from 0 to {most}")
+            raise ValueError(f"{name}={brief(state[name])}; expected an integer from 0 to {most}")
     buffer = _words("buffer", state["buffer"], len(found["buffer"]))
     plain.state = checked = {**state, "state": words, "buffer": buffer}
     return checked
@@ -237,12 +238,12 @@ def backend_for(
         return get_backend(backend, device=device)
     name = manifest["backend"]
     if not isinstance(name, str):
-        raise TypeError(f"backend={name!r:.80}; expected a name")
+        raise TypeError(f"backend={brief(name)}; expected a name")
     try:
         return get_backend(name, device=device)
     except UnknownBackend as error:
         raise CheckpointError(
-            f"{os.fspath(path)} was saved on backend={name!r:.80}, which is not registered here; "
+            f"{os.fspath(path)} was saved on backend={brief(name)}, which is not registered here; "
             "install it, or give backend="
         ) from error
 
@@ -281,5 +282,5 @@ def _memory_of_machine() -> int:
 def _words(name: str, value: Any, count: int) -> np.ndarray:
     is_sound = isinstance(value, list) and len(value) == count
     if not is_sound or not all(type(each) is int and 0 <= each < 1 << 64 for each in value):
-        raise ValueError(f"{name}={value!r:.80}; expected {count} integers of 64 bits")
+        raise ValueError(f"{name}={brief(value)}; expected {count} integers of 64 bits")
     return np.array(value, np.uint64)

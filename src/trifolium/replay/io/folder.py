@@ -242,10 +242,10 @@ def _mapped(file: str, shape: tuple[int, ...], dtype: np.dtype) -> tuple[mmap.mm
 def _header(opened: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Return (shape, whether in Fortran's order, dtype) of a .npy file."""
     try:
-        found: Any = np.lib.format.read_array_header_1_0(opened)
+        found: tuple[tuple[int, ...], bool, np.dtype] = np.lib.format.read_array_header_1_0(opened)
     except Exception as error:  # also of the tokenizer, whose errors have no other base
         raise ValueError(f"its header can't be read: {error}") from error
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _sync_folder(path: str) -> None:
