@@ -25,7 +25,6 @@ from trifolium.replay.rules.chunk import (
 )
 from trifolium.replay.rules.marks import (
     BOUNDARY,
-    ENDED,
     FIRST,
     LOST,
     NO_TRANSITION,
