@@ -322,10 +322,10 @@ class Experiment:
             check_names_no_code(options.env, folder.config)
         run._checkpoint = saved = checkpoint.read(folder.checkpoints)
         with blamed_on_config(folder.config, given=not (world is None and models is None)):
+            check_costs(options, {} if saved is None else saved.runner)
             if saved is None:
                 run._prepare(options, world, models, logs)
                 return run
-            check_costs(options, saved.runner)
             most = checkpoint.most_parameters(folder.checkpoints, saved)
             with limited_parameters(str(folder.config), most):
                 run._prepare(options, world, models, logs)

@@ -8,8 +8,12 @@ from typing import Any
 from trifolium.errors import BackendError, CheckpointError, TrifoliumError, UnknownBackend
 from trifolium.experiment.options import TrainOptions
 from trifolium.models.saved import check_quantiles
+from trifolium.replay.io.file import memory_of_machine
 
 __all__ = ["UNSOUND", "blamed_on_config", "check_costs"]
+
+LEAST_ROW = 10
+"""Bytes that a row of a memory takes at least: an observation, an action, a reward and a mark."""
 
 MOST_ENVS = 1 << 16
 """Environments that step together, at most, where a file says how many."""
@@ -52,8 +56,13 @@ def check_costs(options: TrainOptions, runner: Mapping[str, Any]) -> None:
 
     Args:
         options: from the file of the run.
-        runner: the state of its runner in the checkpoint.
+        runner: the state of its runner in the checkpoint; empty if there is none.
     """
+    if options.memory_size * LEAST_ROW > memory_of_machine():
+        raise ValueError(
+            f"memory_size={options.memory_size}, which takes more than {memory_of_machine():,} bytes, "
+            "all that this machine has"
+        )
     if options.n_envs > MOST_ENVS:
         raise ValueError(f"n_envs={options.n_envs}; expected {MOST_ENVS} at most")
     episodes = runner.get("episodes")

@@ -32,6 +32,7 @@ __all__ = [
     "checked_generator",
     "generator_state",
     "manifest_of",
+    "memory_of_machine",
     "restore",
     "restore_sampler",
     "set_generator",
@@ -96,7 +97,7 @@ def check_fits(path: str | os.PathLike[str], manifest: Mapping[str, Any], arrays
         check_windows(spec, rows)
         if not state and spec.n_streams > MOST_STREAMS:
             raise ValueError(f"n_streams={spec.n_streams} and no rows; expected {MOST_STREAMS} at most")
-        needed, there = _bytes_of(spec), _memory_of_machine()
+        needed, there = _bytes_of(spec), memory_of_machine()
         if needed > there:
             raise MemoryError(
                 f"capacity={spec.capacity} rows take {needed:,} bytes; this machine has {there:,}"
@@ -272,7 +273,8 @@ def _bytes_of(spec: BufferSpec) -> int:
     return spec.capacity * (sum(field.nbytes for field in fields) + 5)  # a reward and a mark
 
 
-def _memory_of_machine() -> int:
+def memory_of_machine() -> int:
+    """Return the bytes of memory that this machine has; very many where it does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # not on every system
