@@ -695,8 +695,14 @@ class FromFile(ModelLoad):
         cls: Any = MODELS[int(name[-1])][0]
         if cls is tri.RandomModel:
             super().use(case, base)
-        else:
-            use_model(cls.from_file(case / name, backend=self.backend))
+            return
+        try:
+            model = cls.from_file(case / name, backend=self.backend)
+        except ValueError as error:  # an option of the user's own is to be given again
+            if "was saved with" in str(error) and "again" in str(error):
+                raise tri.CheckpointError(str(error)) from error
+            raise
+        use_model(model)
 
 
 class Resume(Loader):

@@ -169,9 +169,13 @@ def kill_training(folder: Path, kills: int, rng: random.Random) -> str:
 
         def train(ready: Callable[[], None], out: Path = broken, new: Any = options) -> None:
             begun = (out / "config.json").exists()
-            run = Experiment.resume(out) if begun else Experiment(new, out)
-            ready()
-            run.train()
+            while True:
+                try:
+                    run = Experiment.resume(out) if begun else Experiment(new, out)
+                    ready()
+                    return run.train()
+                except tri.FolderInUse:  # by a program that the killed one was just starting
+                    time.sleep(0.01)
 
         while killed(train, rng):
             done += 1

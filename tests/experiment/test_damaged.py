@@ -62,9 +62,11 @@ def interrupted(backend, tmp_path_factory):
         env="CartPole-v1", model=model, backend=backend.name, steps=200, learning_starts=500,
         memory_size=100, batch_size=16, hidden=(8,),
     )  # fmt: skip
-    with pytest.raises(KeyboardInterrupt), warnings.catch_warnings():
+    run = Experiment(options, folder)
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        Experiment(options, folder).train(on_progress=interrupt_at(25))
+        with pytest.raises(KeyboardInterrupt):
+            run.train(on_progress=interrupt_at(25))
     return folder
 
 

@@ -31,7 +31,8 @@ def made(backend: tri.Backend, leaf: str | None, options: dict[str, Any], **more
 
 def same(backend: tri.Backend, structured: tri.Buffer, options: dict[str, Any], **more: Any) -> None:
     """Fail unless a buffer with the seed and the rows of ``made`` draws what buffers of leaves do."""
-    before = structured.pack()
+    with structured.packed() as (manifest, packed):
+        before = manifest, {name: np.array(array) for name, array in packed.items()}
     for leaf in LEAVES:
         again = tri.Buffer.unpack("", *deepcopy(before), backend=backend)
         plain = made(backend, leaf, options, **more)

@@ -55,8 +55,9 @@ class Checkpoint:
                 raise TypeError(f"{name} is a {type(getattr(self, name)).__name__}; expected an object")
         if type(self.counters["step"]) is not int or self.counters["step"] < 0:
             raise ValueError(f"step is {self.counters['step']!r:.80}; expected an integer, at least 0")
-        if not all(isinstance(file, str) and file.isprintable() for file in self.models.values()):
-            raise TypeError("the values of models are not file names")
+        for file in self.models.values():
+            if not isinstance(file, str) or not file.isprintable() or len(file.encode()) > 255:
+                raise TypeError("the values of models are not file names")
 
 
 def write(
