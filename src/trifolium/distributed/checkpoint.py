@@ -108,12 +108,13 @@ class SavedMemory:
             missing = [each for each in paths if not os.path.isfile(each)]
             if missing:
                 raise CheckpointError(f"{self.folder} lacks the file {os.path.basename(missing[0])}")
+            generator = saving.checked_generator(self.manifest["generator"])
             group.ask_all("restore", [(each,) for each in paths])
             group.checkpoints[:] = paths
             group.incarnations[:] = map(int, self.manifest["incarnations"])
             group.steps_before = int(self.manifest["steps"])
             group.largest = float(self.manifest["largest"])
-            saving.restore_generator(rng, self.manifest["generator"])
+            rng.bit_generator.state = generator
             if isinstance(sampler, Prioritized):
                 nothing: Any = None  # the driver's sampler has no rows
                 sampler.restore(nothing, self.arrays)
