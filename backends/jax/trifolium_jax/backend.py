@@ -13,7 +13,7 @@ import trifolium_jax.pytrees  # noqa: F401  (so that JAX sees into states and ba
 from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer, Params
 from trifolium.errors import BackendError
 from trifolium.models import optimizers
-from trifolium_jax import namespace
+from trifolium_jax import forks, namespace
 from trifolium_jax.network import adopt
 
 __all__ = ["JaxBackend"]
@@ -27,6 +27,7 @@ class JaxBackend(Differentiable):
     xp = namespace
 
     def __init__(self, device: Any = None) -> None:
+        forks.start()
         self.device = device if isinstance(device, jax.Device) else _find_device(device)
         self.shares_host_memory = self.device.platform == "cpu"
 
@@ -60,9 +61,11 @@ class JaxBackend(Differentiable):
         return found
 
     def zeros(self, shape: Sequence[int], dtype: str) -> Array:
+        forks.check()
         return jnp.zeros(shape, self.dtype(dtype), device=self.device)
 
     def from_numpy(self, array: np.ndarray) -> Array:
+        forks.check()
         self.dtype(array.dtype.name)
         found = jax.device_put(array, self.device)
         if isinstance(found, jax.core.Tracer):
@@ -105,6 +108,7 @@ class JaxBackend(Differentiable):
 
         @wraps(compiled)
         def checked(*args: Any) -> Any:
+            forks.check()
             if not trace_state_clean() and _is_recording() and _holds_host_arrays(args):
                 raise _in_compiled_code("a method of Buffer or of a model")
             return compiled(*args)

@@ -198,11 +198,25 @@ def test_a_loader_hands_on_batches_as_they_are() -> None:
             assert torch.equal(batch.states, buffer.sample(8).states)
 
 
-def test_workers_are_refused() -> None:
-    dataset = filled().as_dataset(8, n_batches=3)
-    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="spawn")
+each_method = pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=SLOW)])
+
+
+@each_method
+def test_workers_are_refused(method: str) -> None:
+    dataset = filled().as_dataset(8, n_batches=3, prefetch=1)
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context=method)
     with pytest.raises(RuntimeError, match=r"worker process .* expected num_workers=0"):
         next(iter(loader))
+
+
+@each_method
+def test_workers_load_single_steps(method: str) -> None:
+    """A buffer is a data set of its steps, of which each worker has a copy."""
+    options: Any = {"batch_size": 8, "num_workers": 2, "shuffle": True}
+    loader: Any = DataLoader(filled(), multiprocessing_context=method, **options)  # type: ignore[arg-type]
+    found = [obs for obs, actions, rewards, dones in loader]
+    assert all(obs.dtype == torch.float32 for obs in found)
+    assert sorted(torch.cat(found)[:, 0].tolist()) == list(range(50))
 
 
 def test_bits_of_any_generator_will_do() -> None:

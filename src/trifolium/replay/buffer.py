@@ -1116,7 +1116,8 @@ class Minibatches:
         if os.getpid() != self._process:
             raise RuntimeError(
                 "a worker process iterates over batches of a buffer: each worker would draw the same "
-                "batches, from a copy of the buffer that receives no new rows; expected num_workers=0"
+                "batches, from a copy of the buffer that receives no new rows; expected num_workers=0, "
+                "perhaps with as_dataset(..., prefetch=2), which draws ahead in a thread"
             )
         if self._prefetch:
             options = (self._batch_size, self._n_batches, self._prefetch, self._flatten)

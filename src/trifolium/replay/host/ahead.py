@@ -228,6 +228,12 @@ class Ahead(Iterator[Batch]):
     def __iter__(self) -> Self:
         return self
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "an iterator over minibatches has a thread, and can't be copied or pickled; pass the "
+            "buffer, and call iter(buffer.as_dataset(...)) there"
+        )
+
     def __next__(self) -> Batch:
         work = self._work
         if os.getpid() != work.process:
