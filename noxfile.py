@@ -189,7 +189,7 @@ def bench(session: nox.Session) -> None:
         session.run("python", "benchmarks/footprint.py", command, env=ONE_THREAD)
     session.run("python", "benchmarks/parts.py", env=ONE_THREAD)
     session.run("python", "benchmarks/imports.py")
-    for script in ("capacity", "functional", "compiled"):
+    for script in ("capacity", "mapped", "functional", "compiled"):
         session.run("python", f"benchmarks/{script}.py", env=ONE_THREAD)
 
 
