@@ -193,7 +193,7 @@ def test_images_get_convolutions(learner, space, convolutions):
 
 
 def networks_of(name):
-    from trifolium.models.networks import PRESETS
+    from trifolium.models.design import PRESETS
 
     return () if name is None else PRESETS[name]
 
@@ -204,7 +204,11 @@ def networks_of(name):
         (box(4), box(2), r"action space Box.*expected Discrete.*ActionSpec"),
         (box(4), gym.spaces.Discrete(3, start=1), "begins at 1; expected 0"),
         (gym.spaces.Discrete(5), TWO, "observation space Discrete.*expected a Box.*ObservationSpec"),
-        (gym.spaces.Dict(a=box(2)), TWO, "observation space Dict"),
+        (
+            gym.spaces.Dict(a=box(2), b=gym.spaces.Tuple((box(2), gym.spaces.Discrete(3)))),
+            TWO,
+            r"observation\['b'\]\['1'\], Discrete\(3\).*expected a Box",
+        ),
         (box(), TWO, "observation space Box"),
         (box(4, 84, 84, dtype=np.uint8), TWO, r"\(4, 84, 84\).*frames first.*n_frames="),
     ],

@@ -6,6 +6,7 @@ import pytest
 import trifolium as tri
 from trifolium.models import layers, losses, networks
 from trifolium.models.layers import Convolution
+from trifolium.models.torso import Input, Torso
 
 
 @pytest.fixture
@@ -118,12 +119,9 @@ def test_gradient_through_convolutions_and_noise_against_finite_differences(stri
 
 
 def torso(obs_shape, *hidden, n_frames=1, convolutions=()):
-    return networks.Torso(
-        n_frames=n_frames,
-        obs_shape=obs_shape,
-        convolutions=convolutions,
+    return Torso(
+        inputs=(Input(n_frames=n_frames, shape=obs_shape, convolutions=convolutions, scale=0.5),),
         hidden=hidden,
-        scale=0.5,
         convolve=tri.get_backend("numpy").convolve,
     )
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.models import layers, networks
+from trifolium.models import design, layers, networks
 from trifolium.models.layers import Convolution
+from trifolium.models.torso import Input, Torso
 
 
 def native(backend, params):
@@ -13,12 +14,10 @@ def native(backend, params):
 
 
 def torso(backend, obs_shape, hidden=(), convolutions=(), n_frames=1, scale=1.0):
-    return networks.Torso(
-        n_frames=n_frames,
-        obs_shape=obs_shape,
-        convolutions=convolutions,
+    seen = Input(n_frames=n_frames, shape=obs_shape, convolutions=convolutions, scale=scale)
+    return Torso(
+        inputs=(seen,),
         hidden=hidden,
-        scale=scale,
         convolve=getattr(backend, "convolve", None),  # a backend without gradients has none
     )
 
@@ -159,9 +158,9 @@ class TestConvolutions:
         return out
 
     def test_presets(self, backend):
-        nature = torso(backend, (84, 84), (), networks.PRESETS["nature"], 4)
+        nature = torso(backend, (84, 84), (), design.PRESETS["nature"], 4)
         assert nature.size == 7 * 7 * 64
-        minatar = torso(backend, (10, 10, 4), (128,), networks.PRESETS["minatar"])
+        minatar = torso(backend, (10, 10, 4), (128,), design.PRESETS["minatar"])
         assert {
             name: value.shape for name, value in minatar.init(np.random.default_rng(0)).items()
         } == {

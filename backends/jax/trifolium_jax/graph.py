@@ -15,8 +15,11 @@ from trifolium import replay
 from trifolium.models import layers
 from trifolium.models.algorithm import Randomness
 from trifolium.models.learner import Learner
+from trifolium.models.masks import legal_only
+from trifolium.models.states import part_of
 from trifolium.models.update import Learned
 from trifolium.replay import State
+from trifolium.replay.schema import nested
 from trifolium_jax import namespace
 
 __all__ = ["Counts", "Environment", "Graph", "OnProgress", "PlayState", "Run"]
@@ -50,7 +53,7 @@ class Environment(Protocol):
         ...
 
     def observation_space(self, params: Any) -> Any:
-        """Return a space with the ``shape`` of an observation."""
+        """Return a space with the ``shape`` of an observation; for a mapping it is not asked."""
         ...
 
 
@@ -59,7 +62,7 @@ class PlayState(NamedTuple):
 
     key: jax.Array
     env_state: Any
-    obs: jax.Array
+    obs: Any
     returns: jax.Array
     lengths: jax.Array
 
@@ -202,7 +205,7 @@ class Graph:
         )(jax.random.split(env_key, self.width), play.env_state, actions, self.params)
         alone = self.width == 1
         step = (play.obs, actions, rewards, terminated, truncated, info["final_observation"])
-        old, action, reward, done, cut, last = (each[0] if alone else each for each in step)
+        old, action, reward, done, cut, last = _first(step) if alone else step
         memory = replay.add(memory, old, action, reward, done, truncated=cut, next_obs=last)
         over = terminated | truncated
         returns, lengths = play.returns + rewards, play.lengths + 1
@@ -210,21 +213,32 @@ class Graph:
         going_on = jnp.where(over, 0.0, returns), jnp.where(over, 0, lengths)
         return memory, PlayState(key, env_state, obs, *going_on), ended
 
-    def _states(self, memory: State, obs: jax.Array) -> jax.Array:
-        """Return the input of the network: [N, n_frames * prod(obs_shape)] float32."""
-        if memory.spec.n_frames > 1:
-            frames = replay.current_state(memory)
-            frames = frames.reshape(self.width, -1, *memory.spec.obs_shape)
-            obs = jnp.concatenate([frames, obs[:, None].astype(frames.dtype)], axis=1)
-        return obs.reshape(self.width, -1).astype(jnp.float32)
+    def _states(self, memory: State, obs: Any) -> Any:
+        """Return the input of the network: [N, n_frames * prod(obs_shape)] float32, or a mapping."""
+        leaves = memory.spec.leaves
+        frames = replay.current_state(memory) if memory.spec.n_frames > 1 else None
+        found = []
+        for leaf in leaves:
+            newest = part_of(obs, leaf.path)
+            if leaf.n_frames > 1:
+                before = part_of(frames, leaf.path).reshape(self.width, -1, *leaf.shape)
+                newest = jnp.concatenate([before, newest[:, None].astype(before.dtype)], axis=1)
+            found.append(newest.reshape(self.width, -1).astype(jnp.float32))
+        return nested(leaves, found)
 
-    def _actions(self, params: Any, states: jax.Array, epsilon: Any, key: jax.Array) -> jax.Array:
-        """Return an action for each state, epsilon-greedy."""
+    def _actions(self, params: Any, states: Any, epsilon: Any, key: jax.Array) -> jax.Array:
+        """Return an action for each state, epsilon-greedy among the legal ones."""
         draws = _Random(key)
         noise = self._noise(draws, ())
         values = self.model.update.algorithm.action_values(namespace, params, noise, states)
         explores, which = draws.random((2, self.width), np.float32)
-        random = jnp.minimum(which * values.shape[1], values.shape[1] - 1).astype(jnp.int32)
+        mask = self.model.mask
+        if mask is None:
+            random = jnp.minimum(which * values.shape[1], values.shape[1] - 1).astype(jnp.int32)
+        else:
+            legal = mask.legal(states)
+            values = legal_only(namespace, values, legal)
+            random = _random_legal(which, legal)
         return jnp.where(explores < epsilon, random, jnp.argmax(values, axis=1).astype(jnp.int32))
 
     def _learn(
@@ -288,6 +302,18 @@ class _Random:
     def _next(self) -> jax.Array:
         self._key, key = jax.random.split(self._key)
         return key
+
+
+def _first(step: Any) -> Any:
+    """Return a step of one environment without the axis of environments."""
+    return jax.tree.map(lambda array: array[0], step)
+
+
+def _random_legal(which: jax.Array, legal: jax.Array) -> jax.Array:
+    """Return the legal action [N] that ``which`` [N], in [0, 1), falls on; 0 where there is none."""
+    counts = jnp.sum(legal, axis=1)
+    places = jnp.minimum((which * counts).astype(jnp.int32), counts - 1)
+    return jnp.argmax(jnp.cumsum(legal, axis=1) > places[:, None], axis=1).astype(jnp.int32)
 
 
 def _summed(sums: Any, returns: jax.Array) -> Any:

@@ -1,6 +1,6 @@
 """JaxModel: base class of custom models in JAX."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -20,7 +20,8 @@ class JaxModel(BaseModel):
     are JAX arrays. :meth:`save` writes ``params`` and ``key``.
 
     Args:
-        input_size: shape of one observation; an int n means (n,).
+        input_size: shape of one observation; an int n means (n,). For structured observations a
+            mapping, as for :class:`trifolium.BaseModel`.
         action_space: number of actions.
         memory_size: capacity of the replay memory.
         epsilon: probability of a random action, for models that use it.
@@ -46,14 +47,14 @@ class JaxModel(BaseModel):
 
     def __init__(
         self,
-        input_size: int | Sequence[int],
+        input_size: int | Sequence[int] | Mapping[str, Any],
         action_space: int,
         memory_size: int,
         epsilon: float = 0.0,
         *,
         device: Any = None,
         seed: int | None = None,
-        n_frames: int = 1,
+        n_frames: int | Mapping[str, int] = 1,
         **memory_options: Any,
     ) -> None:
         super().__init__(

@@ -14,7 +14,9 @@ from trifolium import _checks as checks
 from trifolium.models.learner import Learner
 from trifolium.models.update import LearnerState
 from trifolium.replay import Buffer, Prioritized, Uniform
+from trifolium.replay.batch import map_tree
 from trifolium.replay.rules.ordinals import DRAWS
+from trifolium.replay.schema import nested
 from trifolium.schedules import Schedule
 from trifolium_jax.graph import Counts, Environment, Graph, OnProgress, Run
 
@@ -50,7 +52,8 @@ class CompiledTraining:
 
     Differences from a loop of ``take_action``, ``memory.add`` and ``train_step``: rows are drawn as
     ``draw`` says, the functional form's way; and where fewer rows can be drawn than a minibatch has,
-    the missing rows have weight 0.
+    the missing rows have weight 0. Observations may be mappings; with an ``action_mask`` only legal
+    actions are taken, and action 0 where none is, which no error tells.
 
     Args:
         models: a DDQN or IQN on JAX, or several that differ only in their seeds, and are trained side
@@ -312,17 +315,16 @@ def _checked_models(models: Sequence[Learner]) -> list[Learner]:
 
 def _check_fit(model: Learner, env: Environment, params: Any) -> None:
     """Raise ValueError if the model's sizes are not the environment's, or its step is an old one."""
-    shape, count = tuple(env.observation_space(params).shape), getattr(env.action_space(params), "n", 0)
-    if shape != model.memory.obs_shape:
-        raise ValueError(
-            f"env has observations of shape {shape}; the model takes {model.memory.obs_shape}"
-        )
+    count, key = getattr(env.action_space(params), "n", 0), jax.random.key(0)
+    obs, state = jax.eval_shape(env.reset, key, params)
+    shape = map_tree(lambda array: tuple(array.shape), obs)
+    expected = nested(model.memory.spec.leaves, [leaf.shape for leaf in model.memory.spec.leaves])
+    if shape != expected:
+        raise ValueError(f"env has observations of shape {shape}; the model takes {expected}")
     if count != model.action_space:
         raise ValueError(
             f"env has {count or 'no discrete'} actions; the model has {model.action_space}"
         )
-    key = jax.random.key(0)
-    _, state = jax.eval_shape(env.reset, key, params)
     stepped = jax.eval_shape(env.step, key, state, jnp.int32(0), params)
     if len(stepped) != 6 or "final_observation" not in stepped[5]:
         raise ValueError(

@@ -1,6 +1,6 @@
 """The namespace that records gradients: autograd's, with functions that it lacks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import autograd.numpy as autograd_numpy
@@ -21,6 +21,11 @@ def maximum(x1: Any, x2: Any, /) -> Any:
     if isinstance(x2, NUMBER):
         return _at_least(x1, x2)
     return autograd_numpy.maximum(x1, x2)  # which shares the gradient of equals, in 64 bits
+
+
+def concat(arrays: Sequence[Any], /, *, axis: int = 0) -> Any:
+    """Return ``arrays`` joined along ``axis``; autograd knows the function by its older name alone."""
+    return autograd_numpy.concatenate(arrays, axis=axis)
 
 
 def _at_least_by_array(_: np.ndarray, x1: np.ndarray, x2: float) -> Gradient:

@@ -1,6 +1,6 @@
 """TorchModel: base class of custom models in PyTorch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -22,7 +22,8 @@ class TorchModel(torch.nn.Module, BaseModel):
     frames with NumPy makes float64 of them, which layers of float32 refuse.
 
     Args:
-        input_size: shape of one observation; an int n means (n,).
+        input_size: shape of one observation; an int n means (n,). For structured observations a
+            mapping, as for :class:`trifolium.BaseModel`.
         action_space: number of actions.
         memory_size: capacity of the replay memory.
         epsilon: probability of a random action, for models that use it.
@@ -45,14 +46,14 @@ class TorchModel(torch.nn.Module, BaseModel):
 
     def __init__(
         self,
-        input_size: int | Sequence[int],
+        input_size: int | Sequence[int] | Mapping[str, Any],
         action_space: int,
         memory_size: int,
         epsilon: float = 0.0,
         *,
         device: Any = None,
         seed: int | None = None,
-        n_frames: int = 1,
+        n_frames: int | Mapping[str, int] = 1,
         **memory_options: Any,
     ) -> None:
         torch.nn.Module.__init__(self)
@@ -102,9 +103,16 @@ def _in_single_precision(act: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(act)
     def acting(model: Any, states: Any, *args: Any, **options: Any) -> Any:
-        is_double = isinstance(states, np.ndarray) and states.dtype == np.float64
-        if is_double and model.memory.spec.obs_dtype == "float32":
-            states = states.astype(np.float32)
-        return act(model, states, *args, **options)
+        return act(model, _narrowed(states, model.memory.spec.obs_dtype), *args, **options)
 
     return acting
+
+
+def _narrowed(states: Any, dtypes: Any) -> Any:
+    """Return states with arrays of float64 in float32 where ``dtypes``, the memory's, say so."""
+    if isinstance(dtypes, Mapping):
+        if not isinstance(states, Mapping):
+            return states
+        return {name: _narrowed(part, dtypes.get(name)) for name, part in states.items()}
+    is_double = isinstance(states, np.ndarray) and states.dtype == np.float64
+    return states.astype(np.float32) if is_double and dtypes == "float32" else states

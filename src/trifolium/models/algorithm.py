@@ -34,8 +34,9 @@ class Algorithm(Protocol):
 
     They may be traced and compiled, so they compute with ``xp`` alone and have no effects. B is the
     batch size, A the number of actions. ``params`` are those of the network; a batch has states and
-    next states [B, n] float32, and all other columns [B, 1]. A frozen data class with a field
-    ``network`` is the usual form; docs/own_algorithms.md shows one.
+    next states [B, n] float32, and all other columns [B, 1]. Where observations are structured, states
+    are mappings of such arrays. A frozen data class with a field ``network`` is the usual form;
+    docs/own_algorithms.md shows one. One with a field ``mask`` supports ``action_mask``.
     """
 
     @property
@@ -55,8 +56,8 @@ class Algorithm(Protocol):
         """Draw the random numbers of one update, without noise; ``()`` if there are none."""
         ...
 
-    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Array) -> Array:
-        """Return the action values [B, A] of ``states`` [B, n], for acting."""
+    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Any) -> Array:
+        """Return the action values [B, A] of ``states``, for acting."""
         ...
 
     def targets(

@@ -1,13 +1,11 @@
 """BaseModel: base class of all models, which choose actions and have a replay memory."""
 
 import copy
-import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cache
 from types import MethodType
 from typing import Any, Self
 
@@ -15,16 +13,18 @@ import numpy as np
 
 from trifolium import _checks as checks
 from trifolium import files
-from trifolium.backend import Array, Backend, as_numpy, get_backend
+from trifolium.backend import Array, Backend, get_backend
 from trifolium.errors import CheckpointError
 from trifolium.models.arguments import accepted_options, check_action_space, check_options
+from trifolium.models.masks import ActionMask
 from trifolium.models.memory import ReplayMemory, checked_memory
 from trifolium.models.saved import check_model, checked_state, number
-from trifolium.models.spaces import convolutions_for, sizes_of
+from trifolium.models.spaces import convolutions_of, sizes_of
+from trifolium.models.states import each_row, flat_state, flat_states, state_size
 from trifolium.models.train_step import NO_LOSS, normalise_train_step, normalising
 from trifolium.replay import Buffer, Prioritized, Uniform
 from trifolium.replay.io import file as saving
-from trifolium.replay.schema import BufferSpec
+from trifolium.replay.schema import BufferSpec, leaves_of
 
 __all__ = ["BaseModel"]
 
@@ -37,14 +37,18 @@ class BaseModel(ABC):
     A subclass must have :meth:`take_action`. One that learns overrides :meth:`train_step` too.
 
     Args:
-        input_size: shape of one observation; an int n means (n,).
+        input_size: shape of one observation; an int n means (n,). For structured observations a
+            mapping, as ``obs_shape`` of :class:`~trifolium.Buffer`.
         action_space: number of actions, which are 0 to action_space - 1.
         memory_size: capacity of the replay memory.
         epsilon: probability of a random action, in [0, 1], for models that use it.
         backend: name of a backend, or a Backend; None for that of ``memory``, or "numpy".
         device: device of the arrays, such as "cuda:0"; None for the backend's default.
         seed: seed of the model's random numbers and its memory's; None for a random seed.
-        n_frames: observations stacked to a state.
+        n_frames: observations stacked to a state; for structured ones perhaps a mapping from names.
+        action_mask: name of the part of a structured observation that says which actions are legal,
+            [action_space] of bool, uint8 or int8, nonzero for a legal one; "a/b" for a part inside
+            another. None without one.
         memory: an existing memory to use, of the model's sizes; None for a new one.
         **memory_options: further options of :class:`~trifolium.Buffer`, for a new memory.
 
@@ -53,6 +57,8 @@ class BaseModel(ABC):
         exploring: whether the model may explore; False within :meth:`greedy`.
         loss_names: names of the last losses, where train_step returned a mapping.
         rng: the host generator of all of the model's random numbers.
+        mask: ``action_mask``, checked; None without one. A model of your own may choose among
+            ``self.mask.of_state(state)``.
 
     >>> class Left(BaseModel):
     ...     def take_action(self, state):
@@ -70,7 +76,7 @@ class BaseModel(ABC):
 
     def __init__(
         self,
-        input_size: int | Sequence[int],
+        input_size: int | Sequence[int] | Mapping[str, Any],
         action_space: int,
         memory_size: int,
         epsilon: float = 0.0,
@@ -78,7 +84,8 @@ class BaseModel(ABC):
         backend: str | Backend | None = None,
         device: Any = None,
         seed: int | None = None,
-        n_frames: int = 1,
+        n_frames: int | Mapping[str, int] = 1,
+        action_mask: str | None = None,
         memory: ReplayMemory | None = None,
         **memory_options: Any,
     ) -> None:
@@ -93,7 +100,9 @@ class BaseModel(ABC):
         own, memorys = np.random.SeedSequence(checks.seed(seed)).spawn(2)
         self.rng = np.random.Generator(np.random.Philox(own))
         capacity = checks.integer("memory_size", memory_size, 1)
-        shape = checks.shape("input_size", input_size)
+        dtype = memory_options.get("obs_dtype", "float32")
+        leaves = leaves_of(input_size, dtype, n_frames, "input_size")
+        shape = input_size if leaves[0].path else leaves[0].shape
         if memory is not None:
             if n_frames != 1:
                 memory_options["n_frames"] = n_frames
@@ -107,6 +116,7 @@ class BaseModel(ABC):
                 seed=int(memorys.generate_state(1, np.uint64)[0]),
                 **memory_options,
             )
+        self.mask = ActionMask.checked(action_mask, self.memory.spec, self.action_space)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -123,11 +133,13 @@ class BaseModel(ABC):
 
         ``input_size``, ``action_space`` and ``obs_dtype`` follow from its spaces, and ``n_streams``
         from a vector environment's number of environments. A model with ``convolutions`` gets some for
-        images: "nature" for those of at least 36 by 36 pixels, "minatar" for smaller ones.
+        images: "nature" for those of at least 36 by 36 pixels, "minatar" for smaller ones. Observations
+        of a Dict space stay structured, and so do those of a Tuple space, whose parts are named "0",
+        "1" and so on.
 
         Args:
-            env: an environment of Gymnasium, or a vector environment, with Box observations and
-                Discrete actions.
+            env: an environment of Gymnasium, or a vector environment, with Discrete actions and
+                observations in a Box, or in a Dict or Tuple of them.
             memory_size: capacity of the replay memory.
             **options: further arguments of the constructor, which replace what follows from the
                 spaces.
@@ -144,7 +156,7 @@ class BaseModel(ABC):
         """
         sizes = sizes_of(env)
         if "convolutions" in accepted_options(cls) and not {"convolutions", "network"} & options.keys():
-            sizes["convolutions"] = convolutions_for(sizes["input_size"], sizes["obs_dtype"])
+            sizes["convolutions"] = convolutions_of(sizes)
         return cls(**sizes | {"memory_size": memory_size} | options)
 
     @abstractmethod
@@ -153,15 +165,18 @@ class BaseModel(ABC):
 
         Args:
             state: the stacked observations, oldest first: [n_frames, *input_size], without the first
-                axis where n_frames is 1, or flat; an array of any framework.
+                axis where n_frames is 1, or flat; an array of any framework. Where observations are
+                structured, a mapping of such arrays.
         """
 
     def take_actions(self, states: Any) -> np.ndarray:
         """Return an action for each of ``states`` [N, ...]: [N] int64 on the host.
 
-        Unless overridden it asks :meth:`take_action` for one after the other.
+        Where observations are structured, ``states`` is a mapping of arrays [N, ...]. Unless overridden
+        it asks :meth:`take_action` for one after the other.
         """
-        return np.array([self.take_action(state) for state in states], np.int64)
+        rows = each_row(states) if self.memory.spec.is_structured else states
+        return np.array([self.take_action(state) for state in rows], np.int64)
 
     @contextmanager
     def greedy(self) -> Iterator[None]:
@@ -231,7 +246,7 @@ class BaseModel(ABC):
 
     @property
     def n_frames(self) -> int:
-        """Observations stacked to a state."""
+        """Observations stacked to a state; of structured ones the most that a part has."""
         return int(self.memory.spec.n_frames)
 
     @property
@@ -406,55 +421,25 @@ class BaseModel(ABC):
 
     @property
     def state_size(self) -> int:
-        """Elements of one state: n_frames * prod(input_size)."""
-        return self.n_frames * math.prod(self.memory.spec.obs_shape)
+        """Elements of one state: n_frames * prod(input_size), or the sum of those of its parts."""
+        return state_size(self.memory.spec)
 
-    def flat_state(self, state: Any) -> np.ndarray:
-        """Return ``state`` on the host as [state_size] float32.
-
-        Raises:
-            ValueError: it is neither flat nor [n_frames, *input_size], leading axes of length 1 aside.
-        """
-        array = as_numpy(state)
-        if not self._is_state(array.shape):
-            raise ValueError(f"state has shape {array.shape}; expected {self._state_text}")
-        return array.reshape(-1).astype(np.float32, copy=False)
-
-    def flat_states(self, states: Any) -> np.ndarray:
-        """Return ``states`` [N, ...] on the host as [N, state_size] float32.
+    def flat_state(self, state: Any) -> Any:
+        """Return ``state`` on the host as [state_size] float32; a structured one as a mapping of such.
 
         Raises:
-            ValueError: a state is not as in :meth:`flat_state`.
+            ValueError, TypeError: it is neither flat nor [n_frames, *input_size], leading axes of
+                length 1 aside; or a part of it is not, or is missing, which the message names.
         """
-        array = as_numpy(states)
-        if array.ndim == 0 or not self._is_state(array.shape[1:]):
-            raise ValueError(f"states have shape {array.shape}; expected N times {self._state_text}")
-        return array.reshape(len(array), self.state_size).astype(np.float32, copy=False)
+        return flat_state(self.memory.spec, state)
 
-    def _is_state(self, shape: tuple[int, ...]) -> bool:
-        spec = self.memory.spec
-        shapes = _shapes_of_a_state(spec.n_frames, spec.obs_shape)
-        while shape not in shapes:
-            if shape[:1] != (1,):
-                return False
-            shape = shape[1:]
-        return True
+    def flat_states(self, states: Any) -> Any:
+        """Return states [N, ...] on the host as [N, state_size] float32, or as a mapping of such.
 
-    @property
-    def _state_text(self) -> str:
-        shape, frames = self.memory.spec.obs_shape, self.n_frames
-        axes = {2: " [height, width]", 3: " [height, width, channels]"}.get(len(shape), "")
-        stacked = f"n_frames={frames} observations {(frames, *shape)} of " if frames > 1 else ""
-        return f"{self.state_size} elements: {stacked}shape {shape}{axes}, or flat"
-
-
-@cache
-def _shapes_of_a_state(n_frames: int, obs_shape: tuple[int, ...]) -> frozenset[tuple[int, ...]]:
-    size = math.prod(obs_shape)
-    shapes = {(n_frames * size,), (n_frames, size), (n_frames, *obs_shape)}
-    if n_frames == 1:
-        shapes |= {obs_shape} | ({()} if size == 1 else set())
-    return frozenset(shapes)
+        Raises:
+            ValueError, TypeError: a state is not as in :meth:`flat_state`.
+        """
+        return flat_states(self.memory.spec, states)
 
 
 def _on_any_backend(spec: BufferSpec) -> BufferSpec:

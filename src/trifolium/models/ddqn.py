@@ -13,8 +13,10 @@ from trifolium.models.algorithm import Randomness
 from trifolium.models.fixed import Fixed
 from trifolium.models.layers import Random
 from trifolium.models.learner import Learner
+from trifolium.models.masks import ActionMask, legal_only
 from trifolium.models.memory import ReplayMemory
-from trifolium.models.networks import Head, Network, QNetwork, Torso
+from trifolium.models.networks import Head, Network, QNetwork
+from trifolium.models.torso import Torso
 from trifolium.replay import Batch, Sampler
 from trifolium.schedules import Schedule
 
@@ -26,14 +28,16 @@ class QLearning:
     """Q-learning with a network (Mnih et al. 2015; van Hasselt et al. 2016); see docs/ddqn.md.
 
     Attributes:
-        network: states [B, n] to action values [B, A].
+        network: states to action values [B, A].
         huber_delta: where the loss turns from quadratic to linear; None for a quadratic loss.
         double: whether the network, not the target network, chooses the next action.
+        mask: which actions are legal, so that no other is chosen; None for all.
     """
 
     network: Network
     huber_delta: float | None
     double: bool
+    mask: ActionMask | None = None
 
     @property
     def evaluations(self) -> int:
@@ -44,19 +48,24 @@ class QLearning:
         """Draw nothing."""
         return ()
 
-    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Array) -> Array:
+    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Any) -> Array:
         """Return the action values [B, A]."""
         return self.network.apply(xp, params, noise, states)
 
     def targets(
         self, xp: Any, params: Params, target_params: Params, batch: Batch, random: Randomness
     ) -> Array:
-        """Return ``r + gamma^k * Q_target(s', a*)``, [B, 1]; a* has the highest Q, or Q_target."""
+        """Return ``r + gamma^k * Q_target(s', a*)``, [B, 1].
+
+        a* has the highest Q, or Q_target, of the actions that are legal in s'.
+        """
         next_states = batch.next_states
         rated = self.network.apply(xp, target_params, random.noise_of(1), next_states)
         selector = rated
         if self.double:
             selector = self.network.apply(xp, params, random.noise_of(2), next_states)
+        if self.mask is not None:
+            selector = legal_only(xp, selector, self.mask.legal(next_states))
         discounts = batch.discounts * (1.0 - batch.dones)
         return losses.double_q_target(xp, batch.rewards, discounts, selector, rated)
 
@@ -82,14 +91,15 @@ class DDQN(Learner):
     and, up to rounding, the same losses on every backend. Acting evaluates the network on the host.
 
     Args:
-        input_size: shape of one observation; an int n means (n,).
+        input_size: shape of one observation; an int n means (n,). For structured observations a
+            mapping, as ``obs_shape`` of :class:`~trifolium.Buffer`.
         action_space: number of actions.
         memory_size: capacity of the replay memory.
         epsilon: probability of a random action, or a schedule of it.
         double: whether the network, not the target network, chooses the next action.
         huber_delta: where the loss turns from quadratic to linear; None for a quadratic loss.
         hidden, convolutions, input_scale, dueling, noisy, network, learning_rate, adam_epsilon,
-            optimizer, max_grad_norm, batch_size, target_update, polyak, compile: as for
+            optimizer, max_grad_norm, batch_size, target_update, polyak, compile, action_mask: as for
             :class:`~trifolium.Learner`.
         memory, backend, device, seed: as for :class:`~trifolium.Learner`.
         gamma, n_frames, obs_dtype, action_dtype, extras, n_streams, n_step, boundary, sampler: of the
@@ -109,7 +119,7 @@ class DDQN(Learner):
 
     def __init__(
         self,
-        input_size: int | Sequence[int],
+        input_size: int | Sequence[int] | Mapping[str, Any],
         action_space: int,
         memory_size: int,
         epsilon: float | Schedule = 0.1,
@@ -117,8 +127,8 @@ class DDQN(Learner):
         double: bool = True,
         huber_delta: float | None = 1.0,
         hidden: Sequence[int] = (128, 128),
-        convolutions: str | Sequence[Sequence[int]] | None = None,
-        input_scale: float | None = None,
+        convolutions: str | Sequence[Sequence[int]] | Mapping[str, Any] | None = None,
+        input_scale: float | Mapping[str, float] | None = None,
         dueling: bool = False,
         noisy: bool = False,
         network: Any = None,
@@ -131,11 +141,12 @@ class DDQN(Learner):
         target_update: int | None = None,
         polyak: float | None = None,
         compile: bool = False,
+        action_mask: str | None = None,
         memory: ReplayMemory | None = None,
         backend: str | Backend | None = None,
         device: Any = None,
         seed: int | None = None,
-        n_frames: int = 1,
+        n_frames: int | Mapping[str, int] = 1,
         obs_dtype: Any = "float32",
         action_dtype: Any = None,
         extras: Mapping[str, Any] | None = None,
@@ -166,6 +177,7 @@ class DDQN(Learner):
             target_update=target_update,
             polyak=polyak,
             compile=compile,
+            action_mask=action_mask,
             memory=memory,
             backend=backend,
             device=device,
@@ -186,4 +198,4 @@ class DDQN(Learner):
 
     def make_algorithm(self, network: Network) -> QLearning:
         """Return the algorithm around ``network``."""
-        return QLearning(network, self.huber_delta, self.double)
+        return QLearning(network, self.huber_delta, self.double, self.mask)

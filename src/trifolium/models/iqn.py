@@ -15,8 +15,11 @@ from trifolium.models.algorithm import Randomness
 from trifolium.models.fixed import Fixed
 from trifolium.models.layers import Random
 from trifolium.models.learner import Learner
+from trifolium.models.masks import ActionMask, legal_only
 from trifolium.models.memory import ReplayMemory
-from trifolium.models.networks import Head, ImplicitQuantiles, Network, Torso
+from trifolium.models.networks import Head, ImplicitQuantiles, Network
+from trifolium.models.states import any_array
+from trifolium.models.torso import Torso
 from trifolium.replay import Batch, Sampler
 from trifolium.schedules import Schedule
 
@@ -28,12 +31,13 @@ class QuantileRegression:
     """Implicit quantile regression (Dabney et al. 2018) as pure functions; see docs/iqn.md.
 
     Attributes:
-        network: states [B, n] and fractions [B, N] to quantiles [B, N, A].
+        network: states and fractions [B, N] to quantiles [B, N, A].
         quantiles: N, fractions for which the network is moved.
         target_quantiles: N', samples of the target.
         action_quantiles: K, fractions over which action values are means.
         kappa: where Huber's loss turns from quadratic to linear.
         double: whether the network, not the target network, chooses the next action.
+        mask: which actions are legal, so that no other is chosen; None for all.
     """
 
     network: Network
@@ -42,6 +46,7 @@ class QuantileRegression:
     action_quantiles: int
     kappa: float
     double: bool
+    mask: ActionMask | None = None
 
     @property
     def evaluations(self) -> int:
@@ -53,23 +58,27 @@ class QuantileRegression:
         counts = (self.quantiles, self.target_quantiles, self.action_quantiles)
         return tuple(rng.random((batch_size, count), np.float32) for count in counts)
 
-    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Array) -> Array:
+    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Any) -> Array:
         """Return the mean [B, A] of quantiles at the middles of K equal parts."""
         count = self.action_quantiles
-        numbers = xp.arange(count, dtype=states.dtype, device=device_of(states))
+        array = any_array(states)
+        numbers = xp.arange(count, dtype=array.dtype, device=device_of(array))
         middles = (numbers + 0.5) * (1.0 / count)
-        fractions = xp.broadcast_to(middles[None, :], (states.shape[0], count))
+        fractions = xp.broadcast_to(middles[None, :], (array.shape[0], count))
         return xp.mean(self.network.apply(xp, params, noise, states, fractions), axis=1)
 
     def targets(
         self, xp: Any, params: Params, target_params: Params, batch: Batch, random: Randomness
     ) -> Array:
-        """Return ``r + gamma^k * Z_target(s', a*)`` at N' fractions, [B, N']."""
+        """Return ``r + gamma^k * Z_target(s', a*)`` at N' fractions, [B, N']; a* is legal in s'."""
         _, target_fractions, action_fractions = random.drawn
         chooser = params if self.double else target_params
         apply, next_states = self.network.apply, batch.next_states
-        values = apply(xp, chooser, random.noise_of(2), next_states, action_fractions)
-        best = xp.argmax(xp.mean(values, axis=1), axis=1, keepdims=True)
+        quantiles = apply(xp, chooser, random.noise_of(2), next_states, action_fractions)
+        values = xp.mean(quantiles, axis=1)
+        if self.mask is not None:
+            values = legal_only(xp, values, self.mask.legal(next_states))
+        best = xp.argmax(values, axis=1, keepdims=True)
         quantiles = apply(xp, target_params, random.noise_of(1), next_states, target_fractions)
         return batch.rewards + batch.discounts * (1.0 - batch.dones) * losses.chosen_quantiles(
             xp, quantiles, best
@@ -98,7 +107,8 @@ class IQN(Learner):
     same state gives the same action.
 
     Args:
-        input_size: shape of one observation; an int n means (n,).
+        input_size: shape of one observation; an int n means (n,). For structured observations a
+            mapping, as ``obs_shape`` of :class:`~trifolium.Buffer`.
         action_space: number of actions.
         memory_size: capacity of the replay memory.
         epsilon: probability of a random action, or a schedule of it.
@@ -109,7 +119,7 @@ class IQN(Learner):
         kappa: where Huber's loss turns from quadratic to linear.
         double: whether the network, not the target network, chooses the next action.
         hidden, convolutions, input_scale, dueling, noisy, network, learning_rate, adam_epsilon,
-            optimizer, max_grad_norm, batch_size, target_update, polyak, compile: as for
+            optimizer, max_grad_norm, batch_size, target_update, polyak, compile, action_mask: as for
             :class:`~trifolium.Learner`.
         memory, backend, device, seed: as for :class:`~trifolium.Learner`.
         gamma, n_frames, obs_dtype, action_dtype, extras, n_streams, n_step, boundary, sampler: of the
@@ -132,7 +142,7 @@ class IQN(Learner):
 
     def __init__(
         self,
-        input_size: int | Sequence[int],
+        input_size: int | Sequence[int] | Mapping[str, Any],
         action_space: int,
         memory_size: int,
         epsilon: float | Schedule = 0.1,
@@ -144,8 +154,8 @@ class IQN(Learner):
         kappa: float = 1.0,
         double: bool = False,
         hidden: Sequence[int] = (128, 128),
-        convolutions: str | Sequence[Sequence[int]] | None = None,
-        input_scale: float | None = None,
+        convolutions: str | Sequence[Sequence[int]] | Mapping[str, Any] | None = None,
+        input_scale: float | Mapping[str, float] | None = None,
         dueling: bool = False,
         noisy: bool = False,
         network: Any = None,
@@ -158,11 +168,12 @@ class IQN(Learner):
         target_update: int | None = None,
         polyak: float | None = None,
         compile: bool = False,
+        action_mask: str | None = None,
         memory: ReplayMemory | None = None,
         backend: str | Backend | None = None,
         device: Any = None,
         seed: int | None = None,
-        n_frames: int = 1,
+        n_frames: int | Mapping[str, int] = 1,
         obs_dtype: Any = "float32",
         action_dtype: Any = None,
         extras: Mapping[str, Any] | None = None,
@@ -197,6 +208,7 @@ class IQN(Learner):
             target_update=target_update,
             polyak=polyak,
             compile=compile,
+            action_mask=action_mask,
             memory=memory,
             backend=backend,
             device=device,
@@ -211,9 +223,9 @@ class IQN(Learner):
             sampler=sampler,
         )
 
-    def example_inputs(self, states: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return states [B, n] and fractions [B, N]."""
-        return states, np.full((len(states), self.quantiles), 0.5, np.float32)
+    def example_inputs(self, states: Any) -> tuple[Any, ...]:
+        """Return states and fractions [B, N]."""
+        return states, np.full((len(any_array(states)), self.quantiles), 0.5, np.float32)
 
     def make_network(self, torso: Torso, head: Head) -> ImplicitQuantiles:
         """Return the network of quantiles."""
@@ -228,4 +240,5 @@ class IQN(Learner):
             self.action_quantiles,
             self.kappa,
             self.double,
+            self.mask,
         )

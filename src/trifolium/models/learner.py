@@ -19,13 +19,18 @@ from trifolium.models.actor import Actor, epsilon_greedy
 from trifolium.models.algorithm import Algorithm, Randomness
 from trifolium.models.arguments import check_options, own_options
 from trifolium.models.base import BaseModel
+from trifolium.models.design import Design
 from trifolium.models.fixed import Fixed
+from trifolium.models.masks import legal_only
 from trifolium.models.memory import ReplayMemory, check_fills, drawing
-from trifolium.models.networks import DefaultNetwork, Design, Head, Network, Torso
+from trifolium.models.networks import DefaultNetwork, Head, Network
+from trifolium.models.states import any_array, one_row
+from trifolium.models.torso import Torso
 from trifolium.models.update import Learned, LearnerState, Update
 from trifolium.replay import Buffer, Sampler, Uniform
 from trifolium.replay.io import file as saving
 from trifolium.replay.rules.assemble import Packed, Plan
+from trifolium.replay.schema import nested as nested_in
 from trifolium.schedules import Linear, Schedule
 
 __all__ = ["Learner"]
@@ -35,7 +40,7 @@ TARGET_UPDATE = 250
 
 _COUNTS = ("updates", "actions")
 _ASSIGNABLE = ("learning_rate", "batch_size", "target_update")
-_OPTIONS = (*_ASSIGNABLE, "adam_epsilon", "max_grad_norm", "polyak", "compile")
+_OPTIONS = (*_ASSIGNABLE, "adam_epsilon", "max_grad_norm", "polyak", "compile", "action_mask")
 _BUILT = frozenset({"update", "_actor", "_compiled", "_export"})  # made anew in a copy
 
 
@@ -51,14 +56,19 @@ class Learner(BaseModel):
     then hold it too.
 
     Args:
-        input_size: shape of one observation; an int n means (n,).
+        input_size: shape of one observation; an int n means (n,). For structured observations a
+            mapping, as ``obs_shape`` of :class:`~trifolium.Buffer`; the default network joins the
+            parts.
         action_space: number of actions.
         memory_size: capacity of the replay memory.
         epsilon: probability of a random action; or a schedule of it, by the number of actions taken.
         hidden: sizes of the hidden layers.
         convolutions: layers that see images first: "nature", "minatar", or (channels, kernel, stride)
             of each; None for none. Observations are then [height, width] or [height, width, channels].
-        input_scale: factor of observations; None for 1/255 where ``obs_dtype`` is uint8, else 1.
+            Of structured ones the parts that are images: uint8 of two axes, or any of three; a mapping
+            from parts to convolutions names others.
+        input_scale: factor of observations; None for 1/255 where they are uint8, else 1. Of structured
+            ones perhaps a mapping from parts.
         dueling: whether the state's value and the actions' advantages have streams of their own
             (Wang et al. 2016).
         noisy: whether the layers behind the torso are noisy (Fortunato et al. 2018).
@@ -78,6 +88,10 @@ class Learner(BaseModel):
             with every update; None for copies.
         compile: whether the update is compiled with ``torch.compile``, which takes a while at first;
             JAX always compiles.
+        action_mask: name of the part of a structured observation that says which actions are legal,
+            [action_space] of bool, uint8 or int8, nonzero for a legal one; "a/b" for a part inside
+            another. Other actions are never taken, and never chosen in targets. The mask is no input of
+            the default network.
         memory: an existing memory, of the model's sizes; None for a new one. Its options are then the
             memory's.
         backend: name of a backend, or a Backend; None for that of ``memory``, or "numpy".
@@ -103,6 +117,7 @@ class Learner(BaseModel):
     max_grad_norm = Fixed[float | None]()
     polyak = Fixed[float | None]()
     compile = Fixed[bool]()
+    action_mask = Fixed[str | None]()
     newer_state = ("statistics.",)
 
     def __new__(cls, *args: Any, **options: Any) -> Self:  # noqa: ARG004, D102 (those of __init__)
@@ -111,14 +126,14 @@ class Learner(BaseModel):
 
     def __init__(
         self,
-        input_size: int | Sequence[int],
+        input_size: int | Sequence[int] | Mapping[str, Any],
         action_space: int,
         memory_size: int,
         epsilon: float | Schedule = 0.1,
         *,
         hidden: Sequence[int] = (128, 128),
-        convolutions: str | Sequence[Sequence[int]] | None = None,
-        input_scale: float | None = None,
+        convolutions: str | Sequence[Sequence[int]] | Mapping[str, Any] | None = None,
+        input_scale: float | Mapping[str, float] | None = None,
         dueling: bool = False,
         noisy: bool = False,
         network: Any = None,
@@ -131,11 +146,12 @@ class Learner(BaseModel):
         target_update: int | None = None,
         polyak: float | None = None,
         compile: bool = False,
+        action_mask: str | None = None,
         memory: ReplayMemory | None = None,
         backend: str | Backend | None = None,
         device: Any = None,
         seed: int | None = None,
-        n_frames: int = 1,
+        n_frames: int | Mapping[str, int] = 1,
         obs_dtype: Any = "float32",
         action_dtype: Any = None,
         extras: Mapping[str, Any] | None = None,
@@ -167,12 +183,15 @@ class Learner(BaseModel):
             device=device,
             seed=seed,
             n_frames=n_frames,
+            action_mask=action_mask,
             memory=memory,
             **memory_options,
         )
         self.epsilon_schedule = epsilon if callable(epsilon) else None
+        self.action_mask = action_mask
         self.design = Design.checked(
-            self.memory,
+            self.memory.spec,
+            self.mask,
             self.action_space,
             hidden=hidden,
             convolutions=convolutions,
@@ -220,10 +239,18 @@ class Learner(BaseModel):
 
     @abstractmethod
     def make_algorithm(self, network: Network) -> Algorithm:
-        """Return the algorithm around ``network``."""
+        """Return the algorithm around ``network``.
 
-    def example_inputs(self, states: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return ``states`` [B, n], and examples of what else a user's network is called with."""
+        An algorithm whose targets choose among actions has a field ``mask``, which gets ``self.mask``;
+        without it ``action_mask`` is refused.
+        """
+
+    def example_inputs(self, states: Any) -> tuple[Any, ...]:
+        """Return ``states``, and examples of what else a user's network is called with.
+
+        Args:
+            states: [B, n], or a mapping of such arrays where observations are structured.
+        """
         return (states,)
 
     # Options that may be assigned
@@ -270,23 +297,39 @@ class Learner(BaseModel):
     def take_action(self, state: Any) -> int:
         """Return a random action with probability epsilon, else the one with the highest value.
 
-        Noisy layers get new noise with every call, but in :meth:`greedy`.
+        Noisy layers get new noise with every call, but in :meth:`greedy`. With ``action_mask`` both are
+        among the actions that are legal in ``state``.
+
+        Raises:
+            ValueError, TypeError: the state has a wrong shape, or lacks a part; or no action is legal.
         """
-        return int(self._choose(self.flat_state(state)[None, :])[0])
+        states = one_row(self.flat_state(state))
+        if self.mask is not None:
+            self.mask.check(self.mask.legal(states))
+        return int(self._choose(states)[0])
 
     def take_actions(self, states: Any) -> np.ndarray:
         """Return an action for each of ``states`` [N, ...], as :meth:`take_action` would: [N] int64.
 
-        All rows share the noise of noisy layers.
+        All rows share the noise of noisy layers. The action is -1 where ``action_mask`` says that none
+        is legal, as in the last state of an episode: a vector environment does not read it there.
         """
         return self._choose(self.flat_states(states))
 
     def action_values(self, state: Any) -> np.ndarray:
-        """Return the value of each action in ``state``, without noise: [action_space] on the host."""
-        return self._values(self.flat_state(state)[None, :], None)[0]
+        """Return the value of each action in ``state``, without noise: [action_space] on the host.
 
-    def _choose(self, states: np.ndarray) -> np.ndarray:
-        rows, noise = len(states), None
+        With ``action_mask`` it is -inf for an action that is not legal.
+        """
+        states = one_row(self.flat_state(state))
+        values = self._values(states, None)
+        if self.mask is not None:
+            values = legal_only(np, values, self.mask.legal(states))
+        found: np.ndarray = values[0]
+        return found
+
+    def _choose(self, states: Any) -> np.ndarray:
+        rows, noise = len(any_array(states)), None
         if self.exploring:
             if self.epsilon_schedule is not None:
                 self._epsilon = checks.fraction("epsilon", self.epsilon_schedule(self._actions))
@@ -298,9 +341,10 @@ class Learner(BaseModel):
             self._epsilon,
             lambda: self._values(states, None if noise is None else noise[0]),
             shape,
+            None if self.mask is None else self.mask.legal(states),
         )
 
-    def _values(self, states: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
+    def _values(self, states: Any, noise: np.ndarray | None) -> np.ndarray:
         learned = self._learned
         return self._actor.action_values(learned.params, learned.statistics, noise, states)
 
@@ -369,7 +413,7 @@ class Learner(BaseModel):
             )
         else:
             self.design.check_is_plain()
-            inputs = self.example_inputs(np.zeros((1, self.state_size), np.float32))
+            inputs = self.example_inputs(one_row(self._blank_state()))
             adopted = backend.adopt(self._user_network, inputs, rng)
             params, statistics, self._export = adopted.params, adopted.statistics, adopted.export
             if statistics and self.compile:
@@ -377,18 +421,34 @@ class Learner(BaseModel):
             trained = acting = networks.UserNetwork(adopted.apply)
             training = networks.UserNetwork(adopted.training_apply)
         self.noise_size = layers.noise_size(params)
-        values = self.make_algorithm(acting).action_values
-        self._actor = Actor(backend, values, on_host=self._user_network is None)
+        values, leaves = self._algorithm(acting).action_values, self.memory.spec.leaves
+        self._actor = Actor(backend, values, leaves, on_host=self._user_network is None)
         self.update = Update(
             backend,
-            self.make_algorithm(trained),
-            self.make_algorithm(training),
+            self._algorithm(trained),
+            self._algorithm(training),
             backend.optimizer(self._user_optimizer, epsilon=self.adam_epsilon),
             self.max_grad_norm,
             self.polyak,
         )
         self._compiled = self._compiled_update()
         return params, statistics
+
+    def _algorithm(self, network: Network) -> Algorithm:
+        """Return the algorithm around ``network``, or raise TypeError if it ignores the mask."""
+        algorithm = self.make_algorithm(network)
+        if self.mask is not None and getattr(algorithm, "mask", None) != self.mask:
+            raise TypeError(
+                f"action_mask={self.action_mask!r}: {type(algorithm).__name__} has no field mask with "
+                "it, so its targets would choose actions that are not legal; expected make_algorithm "
+                "to give it self.mask"
+            )
+        return algorithm
+
+    def _blank_state(self) -> Any:
+        leaves = self.memory.spec.leaves
+        blank = [np.zeros((leaf.n_frames, *leaf.shape), np.float32) for leaf in leaves]
+        return self.flat_state(nested_in(leaves, blank))
 
     def _compiled_update(self) -> Callable[..., tuple[Learned, Array, Array]]:
         """Return the update with the gather of its minibatch, as one call."""

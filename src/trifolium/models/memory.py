@@ -11,7 +11,7 @@ import numpy as np
 from trifolium import _checks as checks
 from trifolium.backend import Backend
 from trifolium.replay import Batch, Sampler
-from trifolium.replay.schema import BufferSpec
+from trifolium.replay.schema import BufferSpec, leaves_of
 
 __all__ = ["ReplayMemory", "check_fills", "checked_memory", "drawing"]
 
@@ -79,7 +79,7 @@ def checked_memory(
     memory: Any,
     backend: Backend,
     capacity: int,
-    obs_shape: tuple[int, ...],
+    input_size: Any,
     options: Mapping[str, Any],
 ) -> Any:
     """Return ``memory``, or raise an error that names what does not fit the model.
@@ -88,7 +88,7 @@ def checked_memory(
         memory: the memory that was passed to the model.
         backend: the model's.
         capacity: the model's ``memory_size``.
-        obs_shape: the model's ``input_size``.
+        input_size: the model's, a shape or a mapping.
         options: of the memory, as far as the model was given some; they must be the memory's.
     """
     missing = [name for name in _members() if not hasattr(memory, name)]
@@ -103,11 +103,13 @@ def checked_memory(
             "same backend and device, which are the memory's where none is given"
         )
     spec = memory.spec
-    wanted = {"memory_size": capacity, "input_size": obs_shape, **options}
+    wanted = {"memory_size": capacity, "input_size": input_size, **options}
     found = {"memory_size": spec.capacity, "input_size": spec.obs_shape}
+    if _has_structure(spec, input_size):
+        del wanted["input_size"]
     for name, value in wanted.items():
         theirs = found[name] if name in found else _option(memory, name)
-        if _plain(name, value) != theirs:
+        if _plain(name, value, theirs) != theirs:
             raise ValueError(
                 f"{name}={value!r}, but memory has {theirs!r}; expected the memory's"
                 + ("" if name in found else ", or memory= without this option")
@@ -140,6 +142,17 @@ def check_fills(spec: BufferSpec, batch_size: int) -> None:
         )
 
 
+def _has_structure(spec: BufferSpec, input_size: Any) -> bool:
+    """Return whether ``input_size`` is the structure of observations; dtypes may be left out of it."""
+    if not (spec.is_structured and isinstance(input_size, Mapping)):
+        return False
+    given = [leaves_of(input_size, leaf.dtype, 1, "input_size") for leaf in spec.leaves]
+    return len(given[0]) == len(spec.leaves) and all(
+        every[place] == leaf._replace(n_frames=1)
+        for place, (every, leaf) in enumerate(zip(given, spec.leaves, strict=True))
+    )
+
+
 def _members() -> list[str]:
     return [name for name in (*ReplayMemory.__annotations__, *vars(ReplayMemory)) if name[0] != "_"]
 
@@ -152,13 +165,18 @@ def _option(memory: ReplayMemory, name: str) -> Any:
     if name == "sampler":
         return memory.sampler
     found = getattr(memory.spec, name)
+    if name == "n_frames" and memory.spec.is_structured:
+        return {leaf.path[0]: leaf.n_frames for leaf in memory.spec.leaves}
     if name == "extras":
         return {each: (shape, dtype) for each, shape, dtype in found}
     return found
 
 
-def _plain(name: str, value: Any) -> Any:
-    """Return an option in the type that a spec has."""
+def _plain(name: str, value: Any, theirs: Any) -> Any:
+    """Return an option in the type of ``theirs``, the memory's."""
+    if name == "n_frames" and isinstance(theirs, dict):
+        numbers = value if isinstance(value, Mapping) else dict.fromkeys(theirs, value)
+        return dict.fromkeys(theirs, 1) | dict(numbers)
     if name.endswith("_dtype"):
         return checks.dtype_name(name, value)
     if name.endswith("_shape"):

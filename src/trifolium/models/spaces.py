@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from trifolium.errors import WorldError
-from trifolium.models.networks import PRESETS
+from trifolium.models.design import PRESETS, is_image
+from trifolium.replay.schema import leaves_of, named_part
 
-__all__ = ["convolutions_for", "sizes_of"]
+__all__ = ["convolutions_for", "convolutions_of", "sizes_of"]
+
+
+BYTES = ("uint8", "int8", "bool")
+"""Dtypes that parts of a structured observation keep."""
 
 
 def sizes_of(env: Any) -> dict[str, Any]:
@@ -18,7 +24,7 @@ def sizes_of(env: Any) -> dict[str, Any]:
             of the memory.
 
     Raises:
-        WorldError: the observations are not arrays, or the actions are not 0 to n - 1.
+        WorldError: the observations are not made of arrays, or the actions are not 0 to n - 1.
         TypeError: ``env`` has no spaces.
     """
     vector = hasattr(env, "single_observation_space")
@@ -35,11 +41,16 @@ def sizes_of(env: Any) -> dict[str, Any]:
     return sizes | ({"n_streams": int(env.num_envs)} if vector else {})
 
 
-def convolutions_for(shape: tuple[int, ...], dtype: str) -> str | None:
+def convolutions_for(shape: tuple[int, ...], dtype: str, what: str = "observations") -> str | None:
     """Return the name of the convolutions for such observations, or None if they are not images.
 
     Images are arrays of three axes, and of two if they are bytes. Those of at least 36 by 36 pixels
     get "nature", smaller ones "minatar".
+
+    Args:
+        shape: of an observation.
+        dtype: name of its dtype.
+        what: how errors name it.
 
     Raises:
         WorldError: the array looks like an image whose first axis is that of channels, or of frames.
@@ -47,11 +58,11 @@ def convolutions_for(shape: tuple[int, ...], dtype: str) -> str | None:
     >>> convolutions_for((84, 84), "uint8"), convolutions_for((10, 10, 4), "float32")
     ('nature', 'minatar')
     """
-    if len(shape) != 3 and not (len(shape) == 2 and dtype == "uint8"):
+    if not is_image(shape, dtype):
         return None
     if len(shape) == 3 and shape[0] < shape[1] == shape[2]:
         raise WorldError(
-            f"observations of shape {shape} look like images with channels or frames first; expected "
+            f"{what} of shape {shape} look like images with channels or frames first; expected "
             "[height, width, channels]. Transpose them in a wrapper; in place of a wrapper that "
             "stacks frames give n_frames=; convolutions=None takes them as vectors"
         )
@@ -61,6 +72,23 @@ def convolutions_for(shape: tuple[int, ...], dtype: str) -> str | None:
     return None
 
 
+def convolutions_of(sizes: Mapping[str, Any]) -> Any:
+    """Return the option ``convolutions`` for what :func:`sizes_of` returned: one for each image.
+
+    Raises:
+        WorldError: as :func:`convolutions_for`.
+    """
+    size = sizes["input_size"]
+    if not isinstance(size, Mapping):
+        return convolutions_for(size, sizes["obs_dtype"])
+    leaves = leaves_of(size, "float32", 1)
+    found = {
+        "/".join(leaf.path): convolutions_for(leaf.shape, leaf.dtype, leaf.named("observation"))
+        for leaf in leaves
+    }
+    return {name: layers for name, layers in found.items() if layers is not None}
+
+
 def _size_out(name: str, size: int) -> int:
     for layer in PRESETS[name]:
         size = layer.size_out(size)
@@ -68,14 +96,41 @@ def _size_out(name: str, size: int) -> int:
 
 
 def _of_observations(space: Any) -> dict[str, Any]:
+    if _parts(space) is not None:
+        return {"input_size": _structure(space, ())}
+    shape, dtype = _array(space, ())
+    return {"input_size": shape, "obs_dtype": "uint8" if dtype == "uint8" else "float32"}
+
+
+def _parts(space: Any) -> dict[str, Any] | None:
+    """Return the spaces in a Dict or a Tuple by name; None for other spaces."""
+    if not _kinds(space) & {"Dict", "Tuple"}:
+        return None
+    inner = space.spaces
+    return dict(inner) if isinstance(inner, Mapping) else {str(n): part for n, part in enumerate(inner)}
+
+
+def _structure(space: Any, path: tuple[str, ...]) -> Any:
+    """Return the shapes and dtypes of a Dict or a Tuple, as ``obs_shape`` of a Buffer takes them."""
+    parts = _parts(space)
+    if parts is None:
+        return _array(space, path)
+    return {name: _structure(part, (*path, name)) for name, part in parts.items()}
+
+
+def _array(space: Any, path: tuple[str, ...]) -> tuple[tuple[int, ...], str]:
+    """Return the shape and the dtype of a space of arrays; numbers other than bytes are float32."""
     kinds, shape = _kinds(space), getattr(space, "shape", None)
-    if not kinds & {"Box", "MultiBinary"} or not shape:
+    if not kinds & {"Box", "MultiBinary"} or shape is None or not (shape or path):
+        which = f"the observation space {space}"
+        if path:
+            which = f"the space of {named_part('observation', path)}, {space},"
         raise WorldError(
-            f"the observation space {space} is not one of arrays with axes; expected a Box. "
+            f"{which} is not one of arrays with axes; expected a Box. "
             "trifolium.agents.ObservationSpec.from_space makes arrays of other spaces"
         )
-    dtype = "uint8" if str(space.dtype) == "uint8" else "float32"
-    return {"input_size": tuple(map(int, shape)), "obs_dtype": dtype}
+    dtype = str(space.dtype)
+    return tuple(map(int, shape)), dtype if dtype in BYTES else "float32"
 
 
 def _count(space: Any) -> int:

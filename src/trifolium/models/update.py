@@ -14,6 +14,7 @@ from trifolium.models import losses, nested
 from trifolium.models.algorithm import Algorithm, Randomness
 from trifolium.models.saved import placeholder
 from trifolium.replay import Batch
+from trifolium.replay.batch import map_tree
 
 __all__ = ["Learned", "LearnerState", "Update"]
 
@@ -149,11 +150,17 @@ def _placeholder(backend: Backend, leaf: Any) -> np.ndarray:
 
 def _with_float_states(xp: Any, batch: Batch) -> Batch:
     """Return ``batch`` with states and next states in float32, as networks take them."""
+    states, next_states = batch.states, batch.next_states
+    if isinstance(states, dict):
+        states, next_states = (_floats(xp, each) for each in (states, next_states))
+    else:
+        states = xp.astype(states, xp.float32, copy=False)
+        next_states = xp.astype(next_states, xp.float32, copy=False)
     return Batch(
-        xp.astype(batch.states, xp.float32, copy=False),
+        states,
         batch.actions,
         batch.rewards,
-        xp.astype(batch.next_states, xp.float32, copy=False),
+        next_states,
         batch.dones,
         batch.valid,
         batch.discounts,
@@ -161,3 +168,7 @@ def _with_float_states(xp: Any, batch: Batch) -> Batch:
         batch.indices,
         batch.extras,
     )
+
+
+def _floats(xp: Any, states: Any) -> Any:
+    return map_tree(lambda array: xp.astype(array, xp.float32, copy=False), states)

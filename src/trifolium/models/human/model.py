@@ -1,7 +1,8 @@
 """HumanModel: a person chooses the actions with the keyboard."""
 
+import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import numpy as np
@@ -26,7 +27,8 @@ class HumanModel(BaseModel):
     :class:`~trifolium.HumanQuit`; Ctrl-C interrupts, as everywhere.
 
     Args:
-        input_size: shape of one observation; an int n means (n,).
+        input_size: shape of one observation; an int n means (n,). For structured observations a
+            mapping, as for :class:`~trifolium.BaseModel`; each part is drawn below its name.
         action_space: number of actions.
         memory_size: capacity of the replay memory; it is raised to the least that holds a state and its
             successor.
@@ -58,7 +60,7 @@ class HumanModel(BaseModel):
 
     def __init__(
         self,
-        input_size: int | Sequence[int],
+        input_size: int | Sequence[int] | Mapping[str, Any],
         action_space: int,
         memory_size: int,
         epsilon: float = 0.0,
@@ -72,6 +74,8 @@ class HumanModel(BaseModel):
         **options: Any,
     ) -> None:
         frames, streams = options.get("n_frames", 1), options.get("n_streams", 1)
+        if isinstance(frames, Mapping):
+            frames = max(frames.values(), default=1)
         if all(type(number) is int for number in (memory_size, frames, streams)) and memory_size > 0:
             memory_size = max(memory_size, (frames + 1) * streams)
         super().__init__(input_size, action_space, memory_size, epsilon, **options)
@@ -86,10 +90,11 @@ class HumanModel(BaseModel):
         self.view = view
         self._input = _stream("input", input, "readline")
         self._output = _stream("output", output, "write")
-        self._window = Window(self.model_name)
+        self._windows: dict[str, Window] = {}
+        self._leaves = {leaf.path: leaf for leaf in self.memory.spec.leaves}
 
     def take_action(self, state: Any) -> int:
-        """Return the action that the person chose.
+        """Return the action that the person chose; with ``action_mask`` it is a legal one.
 
         Args:
             state: the stacked observations, oldest first: rows of numbers are shown all, of images the
@@ -99,13 +104,17 @@ class HumanModel(BaseModel):
             HumanQuit: the person typed ``quit``, or the input ended.
         """
         output = self._output or sys.stdout
+        legal = None if self.mask is None else self.mask.of_state(state)
         self._show(state, output)
         output.write(f"{self.keys}\n")
         while True:
             typed = self._line(output)
             action = self.keys.action(typed)
-            if action is not None:
+            if action is not None and (legal is None or legal[action]):
                 return action
+            if action is not None:
+                output.write(f"{typed!r:.40} is not legal now\n")
+                continue
             if self.keys.is_quit(typed):
                 raise HumanQuit("the person at the keys quit")
             output.write(f"{typed!r:.40} is no action here. Good are: {self.keys}\n")
@@ -129,23 +138,53 @@ class HumanModel(BaseModel):
         shown = state if self.view is None else self.view(state)
         if self.draw == "nothing" or shown is None:
             return
-        frames = self._frames(as_numpy(shown))
+        is_structured = self.memory.spec.is_structured
+        for path, part in _parts(shown, ()) if is_structured else [((), shown)]:
+            name = "/".join(path)
+            if name:
+                output.write(f"{name}:\n")
+            self._show_part(name, self._frames(path, as_numpy(part)), output)
+
+    def _show_part(self, name: str, frames: np.ndarray, output: TextIO) -> None:
         newest = frames[-1, ...]
         if drawing.is_text(newest):
             output.write(f"{drawing.text(newest)}\n")
-        elif self.draw == "window":
-            self._window.show(drawing.picture(newest))
-        elif self.draw == "image" or (self.draw == "auto" and drawing.is_image(newest)):
+        elif self.draw == "window" and (not name or drawing.is_image(newest)):
+            self._window_of(name).show(drawing.picture(newest))
+        elif self._draws_image(name, newest):
             drawing.draw_picture(drawing.picture(newest), output)
         else:
             output.write(f"{drawing.numbers(frames if len(frames) > 1 else newest)}\n")
 
-    def _frames(self, array: np.ndarray) -> np.ndarray:
-        """Return a state as [n_frames, *obs_shape]; other arrays get an axis of one frame."""
-        is_state = array.size == self.state_size and not drawing.is_text(array)
-        if self.view is None and is_state:
-            return array.reshape(self.memory.n_frames, *self.memory.obs_shape)
-        return array[np.newaxis]
+    def _draws_image(self, name: str, array: np.ndarray) -> bool:
+        """Return whether ``array`` is drawn as an image; of a structured state only its images are."""
+        if self.draw == "image" and not name:
+            return True
+        return self.draw in ("auto", "image") and drawing.is_image(array)
+
+    def _window_of(self, name: str) -> Window:
+        if name not in self._windows:
+            self._windows[name] = Window(" ".join(filter(None, (self.model_name, name))))
+        return self._windows[name]
+
+    def _frames(self, path: tuple[str, ...], array: np.ndarray) -> np.ndarray:
+        """Return a part of a state as [n_frames, *shape]; other arrays get an axis of one frame."""
+        leaf = self._leaves.get(path)
+        if self.view is not None or leaf is None or drawing.is_text(array):
+            return array[np.newaxis]
+        shape = (leaf.n_frames, *leaf.shape)
+        return array.reshape(shape) if array.size == math.prod(shape) else array[np.newaxis]
+
+
+def _parts(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield the parts of a structured observation with their names; one array is a part with none."""
+    if isinstance(value, tuple):  # of a Tuple space
+        value = dict(enumerate(value))
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _parts(part, (*path, str(name)))
+    else:
+        yield path, value
 
 
 def _stream(name: str, stream: Any, method: str) -> Any:

@@ -9,9 +9,9 @@ from trifolium import _checks as checks
 from trifolium._checks import ColumnOptions, Field
 from trifolium.backend import Array, Params
 from trifolium.replay.rules.marks import TERMINATED, TRUNCATED, UNKNOWN
-from trifolium.replay.schema import BufferSpec
+from trifolium.replay.schema import BufferSpec, named_part
 
-__all__ = ["FLAGS", "Chunk", "Step", "StepFields", "Steps", "on_host"]
+__all__ = ["FLAGS", "Chunk", "Step", "StepFields", "Steps", "check_keys", "on_host", "part_at"]
 
 FLAGS = ("done", "truncated", "where")
 """The arguments of ``add`` that hold bools."""
@@ -245,8 +245,8 @@ class StepFields:
             return {"obs": convert(fields[0], value)}
         found = {}
         for leaf, field in zip(self._leaves, fields, strict=True):
-            found[leaf.column] = convert(field, _at(name, value, leaf.path))
-        _check_keys(name, value, [leaf.path for leaf in self._leaves])
+            found[leaf.column] = convert(field, part_at(name, value, leaf.path))
+        check_keys(name, value, [leaf.path for leaf in self._leaves])
         return found
 
 
@@ -271,29 +271,32 @@ def check_names(expected: Set[str], extras: Mapping[str, Any]) -> None:
         )
 
 
-def _at(name: str, value: Any, path: tuple[str, ...]) -> Any:
-    """Return the part of a structured ``value`` at ``path``."""
+def part_at(name: str, value: Any, path: tuple[str, ...], option: str = "obs_shape") -> Any:
+    """Return the part of a structured ``value`` at ``path``; of a tuple the parts are numbered.
+
+    Raises:
+        TypeError, ValueError: there is none. The message names the argument, ``name``, and the
+            ``option`` that describes it.
+    """
     for depth, key in enumerate(path):
         if isinstance(value, tuple) and key.isdigit() and int(key) < len(value):
             value = value[int(key)]  # of a Tuple space
             continue
         if not isinstance(value, Mapping):
-            where = name + "".join(f"[{each!r}]" for each in path[:depth])
             raise TypeError(
-                f"{where} is a {type(value).__name__}; expected a mapping with the key {key!r}, as "
-                "obs_shape has it"
+                f"{named_part(name, path[:depth])} is a {type(value).__name__}; expected a mapping "
+                f"with the key {key!r}, as {option} has it"
             )
         if key not in value:
-            where = name + "".join(f"[{each!r}]" for each in path[:depth])
             raise ValueError(
-                f"{where} lacks the key {key!r}, which obs_shape has; "
+                f"{named_part(name, path[:depth])} lacks the key {key!r}, which {option} has; "
                 f"it has {', '.join(map(repr, value)) or 'none'}"
             )
         value = value[key]
     return value
 
 
-def _check_keys(name: str, value: Any, paths: list[tuple[str, ...]]) -> None:
+def check_keys(name: str, value: Any, paths: list[tuple[str, ...]], option: str = "obs_shape") -> None:
     """Raise ValueError if ``value`` has keys that none of ``paths`` has."""
     known = {path[0] for path in paths}
     if isinstance(value, tuple):
@@ -301,13 +304,13 @@ def _check_keys(name: str, value: Any, paths: list[tuple[str, ...]]) -> None:
     unknown = sorted(str(key) for key in value if key not in known)
     if unknown:
         raise ValueError(
-            f"{name} has the keys {', '.join(unknown)}, which obs_shape lacks; "
+            f"{name} has the keys {', '.join(unknown)}, which {option} lacks; "
             f"expected {', '.join(sorted(known))}"
         )
     for key in known:
         below = [path[1:] for path in paths if path[0] == key]
         if below[0]:
-            _check_keys(f"{name}[{key!r}]", value[key], below)
+            check_keys(f"{name}[{key!r}]", value[key], below, option)
 
 
 def _steps_in(found: tuple[int, ...], obs: Field, n_streams: int) -> int:
