@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import trifolium as tri
+from trifolium.backend import as_numpy
 
 from .remember import remember
 
@@ -21,6 +22,36 @@ def other(request):
     if not tri.backends()[request.param].installed:
         pytest.skip(f"{request.param} is not installed")
     return tri.get_backend(request.param)
+
+
+STRUCTURED = {"image": ((6, 5), "uint8"), "more": {"place": 3, "legal": ((5,), "int8")}}
+
+
+@pytest.mark.parametrize("kind", [tri.DDQN, tri.IQN])
+def test_structured_observations_and_a_mask(learner, other, tmp_path, kind):
+    options = {"n_frames": {"image": 2}, "convolutions": [(4, 3, 1)], "action_mask": "more/legal"}
+    model = kind(STRUCTURED, 5, 500, 0.3, backend=learner, seed=0, batch_size=32, **options)
+    remember(model, steps=200)
+    for _ in range(10):
+        model.train_step()
+    model.save(tmp_path / "model", memory=True)
+    loaded = kind.from_file(tmp_path / "model", backend=other)
+    assert loaded.options() == model.options()
+    assert loaded.memory.spec.leaves == model.memory.spec.leaves
+    batch = model.memory.sample(64)
+    states = {
+        "image": as_numpy(batch.states["image"]),
+        "more": {name: as_numpy(part) for name, part in batch.states["more"].items()},
+    }
+    legal = states["more"]["legal"] != 0
+    for at_once in (model.take_actions, loaded.take_actions):
+        assert legal[np.arange(64), at_once(states)].all()
+    with model.greedy(), loaded.greedy():
+        assert np.array_equal(loaded.take_actions(states), model.take_actions(states))
+    loaded.load(tmp_path / "model")
+    model.load(tmp_path / "model")
+    for _ in range(3):
+        np.testing.assert_allclose(float(loaded.train_step()), float(model.train_step()), rtol=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "options"), KINDS.values(), ids=KINDS)

@@ -96,6 +96,7 @@ def test_the_default_network_joins_the_parts(learner):
     }
     rng = np.random.default_rng(0)
     image, vector = rng.integers(256, size=(2, 4, 3)).astype("uint8"), rng.normal(size=2)
+    vector = vector.astype("float32")
     joined = np.concatenate([image.reshape(-1) / 255, vector])
     values = model.action_values({"image": image, "deep": {"vector": vector}})
     expected = joined @ params["head.0.weight"] + params["head.0.bias"]
@@ -205,9 +206,7 @@ def test_wrong_states_name_the_part(backend, state, message):
 
 def test_parts_with_different_numbers_of_states_are_named(learner):
     model = tri.DDQN({"a": 1, "b": {"c": 2}}, 3, 100, backend=learner)
-    with pytest.raises(
-        ValueError, match=r"states\['b'\]\['c'\] has 2 states; expected 3, as"
-    ):
+    with pytest.raises(ValueError, match=r"states\['b'\]\['c'\] has 2 states; expected 3, as"):
         model.take_actions({"a": np.zeros((3, 1)), "b": {"c": np.zeros((2, 2))}})
     with pytest.raises(ValueError, match=r"states\['a'\] have shape \(3, 2\); expected N times 1"):
         model.take_actions({"a": np.zeros((3, 2)), "b": {"c": np.zeros((3, 2))}})
@@ -232,7 +231,7 @@ def test_a_file_brings_all_of_it_back(learner, tmp_path, kind, options):
 
 
 class World(gym.Env):
-    """Counts to 10; shows a picture, two numbers and what is legal: the right action is the only one."""
+    """Counts to 10; shows a picture, two numbers and what is legal: only the right action is."""
 
     def __init__(self):
         inner = gym.spaces.Tuple((gym.spaces.Box(0, 1, (1,)), gym.spaces.Box(0, 1, (), np.float64)))

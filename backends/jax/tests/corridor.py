@@ -22,9 +22,6 @@ class Corridor:
     size = 5
     default_params: ClassVar = {"limit": 12}
 
-    def observation_space(self, params: Any) -> Any:
-        return SimpleNamespace(shape=(2,))
-
     def action_space(self, params: Any) -> Any:
         return SimpleNamespace(n=2)
 

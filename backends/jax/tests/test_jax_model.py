@@ -155,3 +155,45 @@ def test_a_copy_does_what_the_original_would(copied):
     expected = [float(model.train_step()) for _ in range(5)]
     assert [float(other.train_step()) for _ in range(5)] == expected
     assert jnp.array_equal(jax.random.key_data(other.key), jax.random.key_data(model.key))
+
+
+class Structured(JaxModel):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.params = {"place": jnp.zeros((4, 2)), "eye": jnp.zeros((12, 2))}
+
+    def take_action(self, state):
+        flat = self.flat_state(state)
+        values = flat["place"] @ self.params["place"] + flat["more"]["eye"] @ self.params["eye"]
+        return int(jnp.argmax(jnp.where(self.mask.of_state(state), values, -jnp.inf)))
+
+    def train_step(self):
+        states, actions, rewards, _, _, valid = self.memory.sample(16)
+
+        def loss_of(params):
+            values = states["place"] @ params["place"] + states["more"]["eye"] @ params["eye"] / 255
+            errors = jnp.take_along_axis(values, actions, axis=1) - rewards
+            return jnp.mean(errors**2 * valid)
+
+        loss, grads = jax.value_and_grad(loss_of)(self.params)
+        self.params = jax.tree.map(lambda value, grad: value - 0.05 * grad, self.params, grads)
+        return loss
+
+
+def test_observations_may_be_mappings(tmp_path):
+    size = {"place": 2, "more": {"eye": ((4, 3), "uint8"), "legal": ((2,), "bool")}}
+    options = {"n_frames": {"place": 2}, "action_mask": "more/legal"}
+    model = Structured(size, 2, 200, seed=0, **options)
+    rng = np.random.default_rng(0)
+    for step in range(80):
+        legal = np.arange(2) == step % 2
+        eye = rng.integers(256, size=(4, 3)).astype("uint8")
+        obs = {"place": rng.normal(size=2), "more": {"eye": eye, "legal": legal}}
+        assert model.take_action({**obs, "place": np.stack([obs["place"]] * 2)}) == step % 2
+        model.memory.add(obs, step % 2, obs["place"].sum() * (step % 2), False)
+    losses = [float(model.train_step()) for _ in range(60)]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+    model.save(tmp_path / "model", memory=True)
+    other = Structured(size, 2, 200, seed=1, **options)
+    other.load(tmp_path / "model")
+    assert float(other.train_step()) == float(model.train_step())

@@ -140,3 +140,52 @@ def test_layers_that_change_with_a_call_are_refused_unless_evaluated():
     states = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     expected = np.asarray(model.network(states)).argmax(1)
     assert np.array_equal(model.take_actions(states), expected)
+
+
+class Joined(nnx.Module):
+    """A picture and a vector, each a flat array of the mapping, to [B, 3]."""
+
+    def __init__(self):
+        rngs = nnx.Rngs(0)
+        self.eye, self.body = nnx.Linear(24, 16, rngs=rngs), nnx.Linear(3, 16, rngs=rngs)
+        self.head = nnx.Linear(16, 3, rngs=rngs)
+
+    def __call__(self, states):
+        seen = self.eye(states["eye"] / 255) + self.body(states["more"]["body"])
+        return self.head(nnx.relu(seen))
+
+
+def init_joined(key, states):
+    return {"eye": jax.random.normal(key, (states["eye"].shape[1], 3)) / 255}
+
+
+class Row(equinox.Module):
+    """One row at a time, as equinox has it."""
+
+    layer: equinox.nn.Linear
+
+    def __call__(self, states):
+        return self.layer(states["more"]["body"])
+
+
+JOINED = {
+    "nnx": Joined,
+    "pair": lambda: (init_joined, lambda params, states: states["eye"] @ params["eye"]),
+    "equinox": lambda: Row(equinox.nn.Linear(3, 3, key=jax.random.key(0))),
+}
+
+
+@pytest.mark.parametrize("make", JOINED.values(), ids=JOINED)
+def test_a_network_gets_a_mapping(make):
+    size = {"eye": ((4, 3), "uint8"), "more": {"body": 3, "legal": ((3,), "bool")}}
+    options = {"n_frames": {"eye": 2}, "action_mask": "more/legal", "batch_size": 16, "seed": 0}
+    model = tri.DDQN(size, 3, 200, network=make(), backend="jax", **options)
+    rng = np.random.default_rng(0)
+    for step in range(60):
+        legal = np.arange(3) == step % 3
+        eye = rng.integers(256, size=(4, 3)).astype("uint8")
+        obs = {"eye": eye, "more": {"body": rng.normal(size=3), "legal": legal}}
+        stacked = {**obs, "eye": np.stack([eye, eye])}
+        assert model.take_action(stacked) == step % 3
+        model.memory.add(obs, step % 3, 1.0, step % 10 == 9)
+    assert all(np.isfinite(float(model.train_step())) for _ in range(5))

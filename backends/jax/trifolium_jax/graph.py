@@ -32,10 +32,10 @@ REPORTS = 100
 
 
 class Environment(Protocol):
-    """The protocol of gymnax's environments: four functions, of which reset and step are pure."""
+    """The protocol of gymnax's environments: three functions, of which reset and step are pure."""
 
     def reset(self, key: Any, params: Any) -> tuple[Any, Any]:
-        """Return (observation, state) of a new episode."""
+        """Return (observation, state) of a new episode; an observation is an array, or a mapping."""
         ...
 
     def step(
@@ -50,10 +50,6 @@ class Environment(Protocol):
 
     def action_space(self, params: Any) -> Any:
         """Return a space with ``n`` actions."""
-        ...
-
-    def observation_space(self, params: Any) -> Any:
-        """Return a space with the ``shape`` of an observation; for a mapping it is not asked."""
         ...
 
 

@@ -13,6 +13,7 @@ from trifolium.experiment.kinds.gymnasium import GymnasiumKind
 from trifolium.experiment.options import TrainOptions
 from trifolium.experiment.runners import BlockRunner, Runner
 from trifolium.models import BaseModel
+from trifolium.replay.batch import map_tree
 from trifolium.worlds.gym import sizes
 from trifolium_jax.runner import CompiledRunner
 
@@ -94,16 +95,16 @@ class GymnaxEnv(GymnaxToGymWrapper):  # type: ignore[misc]  # gymnax has no type
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Begin an episode."""
         gym.Env.reset(self, seed=seed)
         obs, info = super().reset(seed=seed, options=options)
-        return np.asarray(obs), info
+        return map_tree(np.asarray, obs), info
 
-    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take a step. The observation after an episode's last one is its own, not the next one's."""
         _, reward, terminated, truncated, info = super().step(action)
-        obs = np.asarray(info["final_observation"])
+        obs = map_tree(np.asarray, info["final_observation"])
         return obs, float(reward), bool(terminated), bool(truncated), {}
 
     def render(self) -> np.ndarray | None:

@@ -58,7 +58,8 @@ class CompiledTraining:
     Args:
         models: a DDQN or IQN on JAX, or several that differ only in their seeds, and are trained side
             by side with ``jax.vmap``. A memory with ``n_streams`` of N is filled by N environments.
-        env: an environment of gymnax 1.0 or newer, or anything with its four functions.
+        env: an environment of gymnax 1.0 or newer, or anything with its functions ``reset``, ``step``
+            and ``action_space``.
         env_params: the parameters of these functions; None for ``env.default_params``.
         seed: of all random numbers of the run.
         train_every: environment steps from one round of learning to the next; it is a multiple of N,

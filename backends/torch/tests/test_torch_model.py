@@ -153,3 +153,50 @@ def test_states_of_numpy_in_float64_reach_layers_of_float32() -> None:
     assert model.take_actions(np.ones((3, 8))).shape == (3,)
     double = Layered(4, 2, 100, n_frames=2, obs_dtype="float64").double()
     assert double.take_action(np.ones(8)) in (0, 1)
+
+
+class Structured(TorchModel):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.place, self.eye = torch.nn.Linear(2, 2), torch.nn.Linear(12, 2)
+        self.optimizer = torch.optim.SGD(self.parameters(), lr=0.05)
+
+    def forward(self, states):
+        return self.place(states["place"]) + self.eye(states["more"]["eye"].float() / 255)
+
+    def take_action(self, state):
+        batched = {
+            "place": torch.as_tensor(state["place"]),
+            "more": {"eye": torch.as_tensor(state["more"]["eye"]).reshape(-1)},
+        }
+        with torch.no_grad():
+            values = self(batched)
+        values[torch.as_tensor(~self.mask.of_state(state))] = -torch.inf
+        return int(values.argmax())
+
+    def train_step(self):
+        states, actions, rewards, _, _, valid = self.memory.sample(16)
+        errors = self(states).gather(1, actions) - rewards
+        loss = (errors.square() * valid).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+
+def test_observations_may_be_mappings(tmp_path):
+    size = {"place": 2, "more": {"eye": ((4, 3), "uint8"), "legal": ((2,), "bool")}}
+    model = Structured(size, 2, 200, action_mask="more/legal", seed=0)
+    rng = np.random.default_rng(0)
+    for step in range(100):
+        legal = np.arange(2) == step % 2
+        eye = rng.integers(256, size=(4, 3)).astype("uint8")
+        obs = {"place": rng.normal(size=2), "more": {"eye": eye, "legal": legal}}  # float64
+        assert model.take_action(obs) == step % 2
+        model.memory.add(obs, step % 2, obs["place"].sum() * (step % 2), False)
+    losses = [float(model.train_step()) for _ in range(100)]
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+    model.save(tmp_path / "model", memory=True)
+    other = Structured(size, 2, 200, action_mask="more/legal", seed=1)
+    other.load(tmp_path / "model")
+    assert float(other.train_step()) == float(model.train_step())

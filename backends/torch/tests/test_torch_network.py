@@ -225,3 +225,50 @@ class TestTrainingAndEvaluation:
     def test_compiled_updates_keep_no_statistics(self):
         with pytest.raises(ValueError, match=r"compile=True.*1\.running_mean.*eval mode"):
             self.model(normalised(), compile=True)
+
+
+class Joined(nn.Module):
+    """A picture and a vector, each a flat array of the mapping, to [B, 3]."""
+
+    def __init__(self):
+        super().__init__()
+        self.eye, self.body = nn.Linear(2 * 12, 16), nn.Linear(3, 16)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, states):
+        seen = self.eye(states["eye"] / 255) + self.body(states["more"]["body"])
+        return self.head(seen.relu())
+
+
+@pytest.mark.parametrize("compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_module_gets_a_mapping(compile):
+    size = {"eye": ((4, 3), "uint8"), "more": {"body": 3, "legal": ((3,), "bool")}}
+    torch.manual_seed(0)
+    model = tri.DDQN(
+        size,
+        3,
+        200,
+        network=Joined(),
+        n_frames={"eye": 2},
+        action_mask="more/legal",
+        backend="torch",
+        batch_size=16,
+        seed=0,
+        compile=compile,
+    )
+    rng = np.random.default_rng(0)
+    for step in range(60):
+        legal = np.arange(3) == step % 3
+        eye = rng.integers(256, size=(4, 3)).astype("uint8")
+        obs = {"eye": eye, "more": {"body": rng.normal(size=3), "legal": legal}}
+        stacked = {**obs, "eye": np.stack([eye, eye])}
+        assert model.take_action(stacked) == step % 3
+        model.memory.add(obs, step % 3, 1.0, step % 10 == 9)
+    assert all(np.isfinite(float(model.train_step())) for _ in range(5))
+    flat = {
+        "eye": torch.tensor(stacked["eye"].reshape(1, -1)).float(),
+        "more": {"body": torch.tensor(obs["more"]["body"])[None].float()},
+    }
+    expected = model.network(flat).detach().numpy()[0]
+    values = model.action_values(stacked)
+    np.testing.assert_allclose(values[legal], expected[legal], rtol=1e-5)
