@@ -20,7 +20,7 @@ from trifolium.models.masks import ActionMask
 from trifolium.models.memory import ReplayMemory, checked_memory
 from trifolium.models.saved import check_model, checked_state, number
 from trifolium.models.spaces import convolutions_of, sizes_of
-from trifolium.models.states import each_row, flat_state, flat_states, state_size
+from trifolium.models.states import each_row, flat_leaf, flat_state, flat_states, state_size
 from trifolium.models.train_step import NO_LOSS, normalise_train_step, normalising
 from trifolium.replay import Buffer, Prioritized, Uniform
 from trifolium.replay.io import file as saving
@@ -431,7 +431,8 @@ class BaseModel(ABC):
             ValueError, TypeError: it is neither flat nor [n_frames, *input_size], leading axes of
                 length 1 aside; or a part of it is not, or is missing, which the message names.
         """
-        return flat_state(self.memory.spec, state)
+        spec = self.memory.spec
+        return flat_state(spec, state) if spec.is_structured else flat_leaf(spec.leaves[0], state)
 
     def flat_states(self, states: Any) -> Any:
         """Return states [N, ...] on the host as [N, state_size] float32, or as a mapping of such.

@@ -34,14 +34,12 @@ def state_size(spec: BufferSpec) -> int:
 
 
 def flat_state(spec: BufferSpec, state: Any) -> Any:
-    """Return ``state`` on the host as [size] float32, or as a mapping of such arrays.
+    """Return a structured ``state`` on the host as a mapping of arrays [size] float32.
 
     Raises:
         ValueError, TypeError: an array is neither flat nor [n_frames, *shape], leading axes of length 1
             aside, or a part is missing; the message names it.
     """
-    if not spec.is_structured:
-        return flat_leaf(spec.leaves[0], state)
     found = [flat_leaf(leaf, part_at("state", state, leaf.path, OPTION)) for leaf in spec.leaves]
     check_keys("state", state, [leaf.path for leaf in spec.leaves], OPTION)
     return nested(spec.leaves, found)
@@ -69,7 +67,7 @@ def flat_states(spec: BufferSpec, states: Any) -> Any:
 def flat_leaf(leaf: Leaf, value: Any) -> np.ndarray:
     """Return one array of a state on the host as [size] float32."""
     array = as_numpy(value)
-    if not _fits(leaf, array.shape):
+    if array.shape not in _shapes_of(leaf.n_frames, leaf.shape) and not _fits(leaf, array.shape):
         raise ValueError(f"{leaf.named('state')} has shape {array.shape}; expected {_expected(leaf)}")
     return array.reshape(-1).astype(np.float32, copy=False)
 
@@ -93,8 +91,8 @@ def each_row(states: Any) -> Iterator[Any]:
 
 
 def any_array(states: Any) -> Array:
-    """Return ``states``, or the first array in a mapping of them."""
-    while isinstance(states, Mapping):
+    """Return checked ``states``, or the first array in a mapping of them."""
+    while isinstance(states, dict):
         states = next(iter(states.values()))
     return states
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,10 +55,12 @@ class Input:
         xp: Any,
         convolve: Callable[[Array, Array, int], Array],
         params: Params,
-        states: Array,
+        states: Any,
     ) -> Array:
-        """Return the features [B, size]."""
-        hidden = states if self.scale == 1.0 else states * self.scale
+        """Return the features [B, size] of its part of ``states``."""
+        hidden = part_of(states, self.path)
+        if self.scale != 1.0:
+            hidden = hidden * self.scale
         if not self.convolutions:
             return hidden
         images = self._images(xp, hidden)
@@ -96,6 +98,13 @@ class Torso:
     inputs: tuple[Input, ...]
     hidden: tuple[int, ...]
     convolve: Callable[[Array, Array, int], Array]
+    _is_plain: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Note whether states go to the dense layers as they are, which then takes no time."""
+        first = self.inputs[0]
+        is_plain = not (first.path or first.convolutions) and first.scale == 1.0
+        object.__setattr__(self, "_is_plain", is_plain)
 
     @property
     def _size_in(self) -> int:
@@ -116,7 +125,9 @@ class Torso:
 
     def apply(self, xp: Any, params: Params, states: Any) -> Array:
         """Return the features [B, size]."""
-        inputs = self.inputs
-        found = [each.apply(xp, self.convolve, params, part_of(states, each.path)) for each in inputs]
-        joined = found[0] if len(found) == 1 else xp.concat(found, axis=1)
+        if self._is_plain:
+            joined = states
+        else:
+            found = [each.apply(xp, self.convolve, params, states) for each in self.inputs]
+            joined = xp.concat(found, axis=1) if len(found) > 1 else found[0]
         return layers.mlp(xp, params, joined, "torso", rectify_last=True)
