@@ -166,7 +166,7 @@ def _option(memory: ReplayMemory, name: str) -> Any:
         return memory.sampler
     found = getattr(memory.spec, name)
     if name == "n_frames" and memory.spec.is_structured:
-        return {leaf.path[0]: leaf.n_frames for leaf in memory.spec.leaves}
+        return memory.spec.frames
     if name == "extras":
         return {each: (shape, dtype) for each, shape, dtype in found}
     return found
