@@ -66,18 +66,21 @@ class Task:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean return of a number of episodes, and its standard error."""
+    """Mean return of a number of episodes, its standard error, and of games the share that is won."""
 
     mean: float
     error: float
+    won: float | None = None
 
     @classmethod
-    def of(cls, returns: np.ndarray) -> "Score":
+    def of(cls, returns: np.ndarray, *, is_game: bool = False) -> "Score":
         """Return that of ``returns`` [N]."""
-        return cls(float(returns.mean()), float(returns.std(ddof=1) / len(returns) ** 0.5))
+        error = float(returns.std(ddof=1) / len(returns) ** 0.5)
+        return cls(float(returns.mean()), error, float((returns > 0).mean()) if is_game else None)
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ± {self.error:.2f}"
+        won = "" if self.won is None else f", {self.won:.0%} won"
+        return f"{self.mean:.2f} ± {self.error:.2f}{won}"
 
 
 def speaker_and_listener() -> Any:
@@ -117,7 +120,15 @@ TASKS = {
             "tictactoe-v3",
             "trifolium train pettingzoo:classic/tictactoe-v3",
             20_000,
-            "--hidden 64 64 --exploration 0.5 --epsilon-end 0.1",
+            "--exploration 0.5 --epsilon-end 0.1",
+            opponents=True,
+        ),
+        Task(
+            "PettingZoo, AEC",
+            "connect_four-v3",
+            "trifolium train pettingzoo:classic/connect_four-v3",
+            30_000,
+            "--exploration 0.5 --epsilon-end 0.1 --convolutions minatar",
             opponents=True,
         ),
     )
@@ -158,7 +169,7 @@ def against_chance(run: Experiment, chance: Experiment) -> dict[str, Score]:
     scores = {}
     for player, model in run.models.items():
         runner = WorldRunner(world, {**chance.models, player: model}, seed=seed, remember=False)
-        scores[player] = Score.of(returns_of(runner, EPISODES)[player])
+        scores[player] = Score.of(returns_of(runner, EPISODES)[player], is_game=True)
     return scores
 
 
@@ -196,7 +207,9 @@ def table(_: argparse.Namespace) -> None:
 def pooled(scores: list[Score]) -> Score:
     """Return the score of the episodes of all, each of which has as many."""
     error = sum(score.error**2 for score in scores) ** 0.5 / len(scores)
-    return Score(statistics.fmean(score.mean for score in scores), error)
+    won = [score.won for score in scores if score.won is not None]
+    mean = statistics.fmean(score.mean for score in scores)
+    return Score(mean, error, statistics.fmean(won) if won else None)
 
 
 def main() -> int:

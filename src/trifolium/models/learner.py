@@ -303,10 +303,11 @@ class Learner(BaseModel):
         Raises:
             ValueError, TypeError: the state has a wrong shape, or lacks a part; or no action is legal.
         """
-        states = one_row(self.flat_state(state))
+        flat = self.flat_state(state)
+        states = one_row(flat) if self.memory.spec.is_structured else flat[None, :]
         if self.mask is not None:
             self.mask.check(self.mask.legal(states))
-        return int(self._choose(states)[0])
+        return int(self._choose(states, 1)[0])
 
     def take_actions(self, states: Any) -> np.ndarray:
         """Return an action for each of ``states`` [N, ...], as :meth:`take_action` would: [N] int64.
@@ -314,7 +315,8 @@ class Learner(BaseModel):
         All rows share the noise of noisy layers. The action is -1 where ``action_mask`` says that none
         is legal, as in the last state of an episode: a vector environment does not read it there.
         """
-        return self._choose(self.flat_states(states))
+        flat = self.flat_states(states)
+        return self._choose(flat, len(any_array(flat)))
 
     def action_values(self, state: Any) -> np.ndarray:
         """Return the value of each action in ``state``, without noise: [action_space] on the host.
@@ -328,8 +330,8 @@ class Learner(BaseModel):
         found: np.ndarray = values[0]
         return found
 
-    def _choose(self, states: Any) -> np.ndarray:
-        rows, noise = len(any_array(states)), None
+    def _choose(self, states: Any, rows: int) -> np.ndarray:
+        noise = None
         if self.exploring:
             if self.epsilon_schedule is not None:
                 self._epsilon = checks.fraction("epsilon", self.epsilon_schedule(self._actions))
