@@ -128,7 +128,7 @@ TASKS = {
             "connect_four-v3",
             "trifolium train pettingzoo:classic/connect_four-v3",
             30_000,
-            "--exploration 0.5 --epsilon-end 0.1 --convolutions minatar",
+            "--exploration 0.5 --epsilon-end 0.1",
             opponents=True,
         ),
     )
