@@ -162,7 +162,7 @@ SHAPE = {
     "camera": ((2, 4, 3), "uint8"),
     "goal": ((3,), "float32"),
     "mask": ((5,), "int8"),
-    "pair": {"0": ((1,), "int8"), "1": ((2,), "float32")},
+    "pair": {"0": ((), "int8"), "1": ((2,), "float32")},
 }
 
 
@@ -186,7 +186,7 @@ def test_a_structured_space_keeps_its_parts():
         "camera": seen["camera"],
         "goal": np.eye(3, dtype=np.float32)[seen["goal"]],
         "mask": seen["mask"],
-        "pair": {"0": np.array([seen["pair"][0]]), "1": seen["pair"][1].astype(np.float32)},
+        "pair": {"0": np.asarray(seen["pair"][0]), "1": seen["pair"][1].astype(np.float32)},
     }
     assert same(found, expected)
     seen["camera"][:] ^= 1

@@ -81,6 +81,13 @@ def test_numbers_are_shown_of_what_has_no_text():
     assert "episode 2 is over; it earned 3" in shown
 
 
+def test_parts_of_an_observation_are_shown_by_name():
+    options = PlayOptions(env="minigrid:MiniGrid-Empty-5x5-v0", show="numbers", turns=1)
+    _, shown = played(options, "0\n")
+    assert shown.startswith("direction:\n  1. 0. 0. 0.\nimage:\n")
+    assert "mission" not in shown
+
+
 def test_picture_is_drawn_in_the_terminal():
     with pytest.raises(tri.HumanQuit):
         play(PlayOptions(env="CartPole-v1"), input=io.StringIO(""), output=(output := io.StringIO()))

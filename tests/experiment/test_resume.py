@@ -26,6 +26,9 @@ KINDS = {
     "one-hot": {"env": "FrozenLake-v1", "turns": 9},
     "agents": {"env": "pettingzoo:classic/rps-v2"},
     "shared": {"env": "pettingzoo:classic/rps-v2", "shared": True},
+    "structured": {"env": "Blackjack-v1", "structured": True, "n_frames": 2},
+    "structured vector": {"env": "Blackjack-v1", "structured": True, "n_envs": 4, "model": "iqn"},
+    "masked": {"env": "pettingzoo:classic/tictactoe-v3"},
 }
 ELSEWHERE = pytest.mark.slow_on("strict", "torch", "jax")
 COMMAND = ("CartPole-v1", "--learning-starts", "100", "--n-frames", "2", "--prioritized")
@@ -67,7 +70,10 @@ def contents(out):
     "kind",
     [
         pytest.param(
-            kind, marks=[ELSEWHERE] if kind in ("stacked", "evaluated", "one-hot", "shared") else []
+            kind,
+            marks=[ELSEWHERE]
+            if kind in ("stacked", "evaluated", "one-hot", "shared", "structured vector")
+            else [],
         )
         for kind in KINDS
     ],

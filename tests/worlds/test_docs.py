@@ -2,7 +2,7 @@
 
 from ..pages import blocks
 
-CORRIDOR, LOOP, VECTOR, GAME = blocks("docs/worlds.md")
+CORRIDOR, LOOP, STRUCTURED, VECTOR, GAME, MASKS = blocks("docs/worlds.md")
 
 
 def test_blocks_run():
@@ -10,7 +10,14 @@ def test_blocks_run():
     exec(CORRIDOR, names)
     assert names["walker"].length > 0
     assert compile(LOOP, "loop", "exec")
+    exec(STRUCTURED, names)
+    shapes = {name: part.shape for name, part in names["states"].items()}
+    assert shapes == {"camera": (32, 3, 12, 12, 3), "joints": (32, 1, 7)}
+    assert names["spec"].shape == {"camera": ((12, 12, 3), "uint8"), "joints": ((7,), "float32")}
     exec(VECTOR, names)
     assert len(names["model"].memory) >= 800
     exec(GAME, names)
     assert names["runner"].episodes >= 20
+    exec(MASKS, names)
+    assert {model.mask is not None for model in names["masked"].values()} == {True}
+    assert names["runner"].episodes == 20

@@ -28,6 +28,8 @@ __all__ = [
     "one_of",
 ]
 
+_BYTES = ("bool", "int8", "uint8")
+
 
 class ObservationSpec(ABC):
     """Converts observations to arrays of one shape and dtype, or to mappings of such arrays.
@@ -103,8 +105,8 @@ class ObservationSpec(ABC):
         Args:
             space: the observation space.
             structured: whether the parts of a Dict or a Tuple stay apart (:class:`Structured`): each
-                becomes the array of the table, but a Box or MultiBinary of bool or int8 keeps its
-                shape and its dtype.
+                becomes the array of the table, but a Box or MultiBinary keeps its shape, and a dtype
+                of bool, int8 or uint8.
 
         Raises:
             WorldError: the space is not supported; the message lists the supported spaces.
@@ -426,9 +428,9 @@ def _of_joined_part(space: gym.Space[Any]) -> ObservationSpec:
 def _of_structured_part(space: gym.Space[Any]) -> ObservationSpec:
     import gymnasium as gym
 
-    dtype = str(space.dtype)
-    if isinstance(space, gym.spaces.Box | gym.spaces.MultiBinary) and dtype in ("bool", "int8"):
-        return Passthrough(space.shape, dtype) if space.shape else Flat((), dtype)
+    if isinstance(space, gym.spaces.Box | gym.spaces.MultiBinary):
+        dtype = str(space.dtype)
+        return Passthrough(space.shape, dtype if dtype in _BYTES else "float32")
     return _of_space(space, structured=True)
 
 

@@ -133,7 +133,7 @@ def _person(
     input: TextIO | None,
     output: TextIO | None,
 ) -> HumanModel:
-    observations = ObservationSpec.from_space(env.observation_space)
+    observations = ObservationSpec.from_space(env.observation_space, structured=True)
     actions = ActionSpec.from_space(env.action_space)
     view: Callable[[Any], Any] = lambda _: env.render()  # noqa: E731
     return HumanModel(
