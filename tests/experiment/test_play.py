@@ -84,7 +84,7 @@ def test_numbers_are_shown_of_what_has_no_text():
 def test_parts_of_an_observation_are_shown_by_name():
     options = PlayOptions(env="minigrid:MiniGrid-Empty-5x5-v0", show="numbers", turns=1)
     _, shown = played(options, "0\n")
-    assert shown.startswith("direction:\n  1. 0. 0. 0.\nimage:\n")
+    assert shown.startswith("direction:\n 1. 0. 0. 0.\nimage:\n")
     assert "mission" not in shown
 
 

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
+import pettingzoo
 import pytest
 
 import trifolium as tri
 from trifolium.backend import as_numpy
 from trifolium.experiment import Experiment, TrainOptions
 from trifolium.experiment.evaluation import evaluate
+from trifolium.worlds import AECWorld
 from trifolium.worlds.pettingzoo import make
 
 from .command import trifolium
@@ -60,6 +62,16 @@ def test_games_use_the_mask_that_they_show(options, tmp_path, shared):
         assert len(moves) > 150
         assert moves.all()
     run.evaluate(3)
+
+
+@pytest.mark.parametrize("as_world", [lambda env: env, AECWorld], ids=["environment", "world"])
+def test_games_of_ones_own_use_the_mask_too(options, tmp_path, as_world):
+    def game():
+        return as_world(pettingzoo.make("aec", "classic/tictactoe-v3"))
+
+    run = Experiment(options(env="my game", steps=60), tmp_path / "run", world=game)
+    run.train()
+    assert all(legal_moves(model.memory).all() for model in run.models.values())
 
 
 def test_games_use_no_mask_when_told_so(options, tmp_path):

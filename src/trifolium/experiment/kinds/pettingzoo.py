@@ -22,5 +22,6 @@ class PettingZooKind(OwnKind):
         return pettingzoo.make(name, **shown)
 
     def adopt(self, made: Any, turns: int | None) -> Any:  # noqa: ARG002
-        """Return an environment of PettingZoo as a world."""
-        return pettingzoo.as_world(made)
+        """Return an environment of PettingZoo as a world; one that is a world already as it is."""
+        is_world = isinstance(made, pettingzoo.ParallelWorld | pettingzoo.AECWorld)
+        return made if is_world else pettingzoo.as_world(made)
