@@ -22,7 +22,7 @@ def check_number(what: str, value: float) -> None:
 
 def check_observation(who: str, observation: Any, part: str = "") -> None:
     """Raise NanError if the observation of ``who``, an array or a mapping of them, holds NaN."""
-    if isinstance(observation, Mapping):
+    if type(observation) is not np.ndarray and isinstance(observation, Mapping):
         for name, inner in observation.items():
             check_observation(who, inner, f"{part}[{name!r}]")
     elif observation.dtype.kind == "f" and np.isnan(observation).any():

@@ -40,7 +40,7 @@ class FrameStacks:
             obs: [count, *obs_shape], or a mapping of such arrays; the states are a mapping then.
             first: [count] bool, which of them begin an episode.
         """
-        if isinstance(obs, Mapping):
+        if type(obs) is not np.ndarray and isinstance(obs, Mapping):  # the first is quick to check
             return {name: self._part(name).push(inner, first) for name, inner in obs.items()}
         assert isinstance(self.n_frames, int)
         newest = obs[:, None]
@@ -58,6 +58,8 @@ class FrameStacks:
         >>> FrameStacks(2, count=1).push_one({"speed": np.ones(1)}, first=True)["speed"].tolist()
         [[0.0], [1.0]]
         """
+        if type(obs) is np.ndarray:
+            return self.push(obs[None], np.array([first]))[0]
         states = self.push(map_tree(lambda array: array[None], obs), np.array([first]))
         return map_tree(lambda array: array[0], states)
 
