@@ -234,6 +234,61 @@ def test_a_dataset_of_minari(
         assert found[tuple(obs)] == (action, reward, terminated, known)
 
 
+RECORD_PARTS = """
+import gymnasium as gym
+import minari
+import numpy as np
+
+class Arm(gym.Env):
+    pair = gym.spaces.Tuple((gym.spaces.Discrete(9), gym.spaces.Box(-1, 99, (2,), np.float32)))
+    camera = gym.spaces.Box(0, 255, (4, 4, 3), np.uint8)
+    observation_space = gym.spaces.Dict({"camera": camera, "pair": pair})
+    action_space = gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        self.time = 0
+        return self.seen(), {}
+
+    def step(self, action):
+        self.time += 1
+        return self.seen(), 1.0, self.time == 6, False, {}
+
+    def seen(self):
+        camera = np.full((4, 4, 3), self.time, np.uint8)
+        return {"camera": camera, "pair": (self.time, np.array([self.time, 0.5], np.float32))}
+
+collector = minari.DataCollector(Arm(), data_format="hdf5")
+for seed in range(3):
+    collector.reset(seed=seed)
+    terminated = False
+    while not terminated:
+        _, _, terminated, _, _ = collector.step(1)
+collector.create_dataset("arm/random-v0")
+"""
+
+
+@pytest.mark.interop
+def test_a_dataset_of_minari_with_parts(
+    backend: tri.Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    minari = pytest.importorskip("minari")
+    pytest.importorskip("h5py")
+    pytest.importorskip("gymnasium")
+    subprocess.run([sys.executable, "-c", RECORD_PARTS], capture_output=True, check=True)
+    dataset = minari.load_dataset("arm/random-v0")
+    buffer = tri.Buffer.from_minari(
+        dataset, backend=backend, n_frames={"camera": 2}, boundary="pad", seed=0
+    )
+    batch = buffer.sample(buffer.drawable, flatten=False)
+    states = map_tree(as_numpy, batch.states)
+    assert int(as_numpy(batch.valid).sum()) == 3 * 6
+    for row in range(batch.batch_size):
+        time = int(states["pair"]["0"][row, 0])
+        assert states["pair"]["1"][row].tolist() == [[time, 0.5]]
+        assert states["camera"][row, :, 0, 0, 0].tolist() == [max(time - 1, 0), time]
+
+
 def valid_rows(batch: tri.Batch) -> dict[tuple[float, ...], tuple[Any, ...]]:
     """Return (action, reward, done, next state unless done) of each valid row, by state."""
     names = ("states", "actions", "rewards", "dones", "next_states", "valid")
