@@ -31,6 +31,7 @@ KINDS = {
     "masked": {"env": "pettingzoo:classic/tictactoe-v3"},
 }
 ELSEWHERE = pytest.mark.slow_on("strict", "torch", "jax")
+ON_NUMPY = ("stacked", "evaluated", "one-hot", "shared", "structured vector", "masked")
 COMMAND = ("CartPole-v1", "--learning-starts", "100", "--n-frames", "2", "--prioritized")
 
 
@@ -71,9 +72,7 @@ def contents(out):
     [
         pytest.param(
             kind,
-            marks=[ELSEWHERE]
-            if kind in ("stacked", "evaluated", "one-hot", "shared", "structured vector")
-            else [],
+            marks=[ELSEWHERE] if kind in ON_NUMPY else [],
         )
         for kind in KINDS
     ],

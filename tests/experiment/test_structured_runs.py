@@ -69,7 +69,7 @@ def test_games_of_ones_own_use_the_mask_too(options, tmp_path, as_world):
     def game():
         return as_world(pettingzoo.make("aec", "classic/tictactoe-v3"))
 
-    run = Experiment(options(env="my game", steps=60), tmp_path / "run", world=game)
+    run = Experiment(options(env="my game", model="random", steps=60), tmp_path / "run", world=game)
     run.train()
     assert all(legal_moves(model.memory).all() for model in run.models.values())
 
@@ -117,6 +117,7 @@ class Doors(gym.Env):
     [("action_mask", {"structured": True}), ("open", {"action_mask": "open"})],
 )
 @pytest.mark.parametrize("n_envs", [1, 2])
+@ELSEWHERE
 def test_masks_of_a_gymnasium_world(options, tmp_path, name, chosen, n_envs):
     chosen = options(env="doors", n_envs=n_envs, steps=300, **chosen)
     Experiment(chosen, tmp_path / "run", world=lambda: Doors(name)).train()
