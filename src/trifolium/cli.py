@@ -33,6 +33,7 @@ EXTRAS = {  # extras by the import names of the packages that they install
     "PIL": "train",
     "threadpoolctl": "train",
     "pettingzoo": "worlds",
+    "ray": "ray",
     "pygame": "worlds",
     "minigrid": "worlds",
     "tensorboard": "tensorboard",

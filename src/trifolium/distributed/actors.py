@@ -41,6 +41,7 @@ class Actors:
     Attributes:
         steps: environment steps that were taken.
         version: of the newest policy.
+        beginnings: how often the run began before; the seeds of episodes depend on it.
         oldest: the oldest version that acted in the last :meth:`collect`; -1 before any policy.
 
     >>> import trifolium as tri
@@ -82,7 +83,8 @@ class Actors:
         ]
         self._transport = memory.transport.others(makers, cores)
         self._pending: list[deque[Any]] = [deque() for _ in makers]
-        self._incarnations = [0] * count
+        self._deaths = [0] * count
+        self.beginnings = 0
         self._policy: Any = None
         self.version = self.oldest = -1
         self.steps = 0
@@ -93,7 +95,11 @@ class Actors:
         self._policy = self._transport.share(Policy.of(model, self.version, self.steps))
 
     def collect(self, *, wait: bool = False) -> list[EpisodeEnd]:
-        """Return the episodes that ended, and keep the workers busy.
+        """Return the episodes that ended, and keep the workers busy; see :meth:`rollouts`."""
+        return [end for _, rollout in self.rollouts(wait=wait) for end in rollout.ends]
+
+    def rollouts(self, *, wait: bool = False) -> list[tuple[int, Rollout]]:
+        """Return what workers did, each with the worker's number, and keep them busy.
 
         Args:
             wait: for lockstep: every worker acts once by the newest policy, and all are waited for.
@@ -102,15 +108,15 @@ class Actors:
         for number, calls in enumerate(self._pending):
             while len(calls) < (1 if wait else CALLS):
                 calls.append(self._begun(number))
-        rollouts = []
+        found = []
         for number, calls in enumerate(self._pending):
             if wait or self._transport.is_ready(calls[0]):
-                found = self._heard(number, calls.popleft())
-                if found is not None:
-                    rollouts.append(found)
-        self.steps += sum(rollout.steps for rollout in rollouts)
-        self.oldest = min((rollout.version for rollout in rollouts), default=self.oldest)
-        return [end for rollout in rollouts for end in rollout.ends]
+                rollout = self._heard(number, calls.popleft())
+                if rollout is not None:
+                    found.append((number, rollout))
+        self.steps += sum(rollout.steps for _, rollout in found)
+        self.oldest = min((rollout.version for _, rollout in found), default=self.oldest)
+        return found
 
     def close(self) -> None:
         """End the workers."""
@@ -123,7 +129,8 @@ class Actors:
         self.close()
 
     def _begun(self, number: int) -> Any:
-        arguments = self._chunk, self._policy, self._incarnations[number]
+        incarnation = (self.beginnings << 32) + self._deaths[number]
+        arguments = self._chunk, self._policy, incarnation
         return self._transport.begin(number, "act", *arguments)
 
     def _heard(self, number: int, handle: Any) -> Rollout | None:
@@ -135,7 +142,7 @@ class Actors:
                 RuntimeWarning,
                 stacklevel=3,
             )
-            self._incarnations[number] += 1
+            self._deaths[number] += 1
             self._pending[number].clear()  # they were lost with it
             return None
         return found

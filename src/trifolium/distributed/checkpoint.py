@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -17,6 +18,7 @@ from trifolium.distributed.transport import ProcessLost
 from trifolium.errors import CheckpointError
 from trifolium.replay import Prioritized, Sampler
 from trifolium.replay.io import file as saving
+from trifolium.replay.schema import BufferSpec
 
 __all__ = ["SavedMemory", "read", "save"]
 
@@ -97,6 +99,15 @@ class SavedMemory:
         """Return the arguments of the memory, for a backend."""
         with saving.sound(self.folder, "memory"):
             return saving.buffer_options(self.manifest, backend) | {"shards": self.manifest["shards"]}
+
+    def check_options(self, spec: BufferSpec, shards: int, sampler: Sampler) -> None:
+        """Raise CheckpointError if a memory of other options was saved."""
+        with saving.sound(self.folder, "memory"):
+            found = self.manifest["spec"], self.manifest["shards"], self.manifest["sampler"]
+        wanted = spec.options(), shards, type(sampler).__name__
+        for name, one, other in zip(("spec", "shards", "sampler"), found, wanted, strict=True):
+            if json.loads(json.dumps(other)) != one:
+                raise CheckpointError(f"{self.folder} has {name}={one}; this memory has {other}")
 
     def restore(self, group: ShardGroup, rng: np.random.Generator, sampler: Sampler) -> int:
         """Restore the shards, the generator and the sampler; return the number of the save."""

@@ -28,9 +28,10 @@ def load_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise ImportError(
+        raise ModuleNotFoundError(
             "shards and actors in other processes need Ray: pip install 'trifolium[ray]'; "
-            "ShardedBuffer(address=None) keeps its shards in this process"
+            "ShardedBuffer(address=None) keeps its shards in this process",
+            name="ray",
         ) from error
     return ray
 

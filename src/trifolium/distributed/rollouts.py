@@ -22,7 +22,10 @@ __all__ = ["ActingMemory", "ActingRunner", "MakeRunner", "Rollout", "RolloutWork
 class ActingRunner(Protocol):
     """What a worker asks of a runner; see :class:`trifolium.experiment.runners.runner.Runner`."""
 
-    width: int
+    @property
+    def width(self) -> int:
+        """Environment steps that a step makes."""
+        ...
 
     @property
     def models(self) -> Mapping[str, BaseModel]:

@@ -167,8 +167,10 @@ class Shard:
         Args:
             seed: of the generator.
             largest: the largest raw priority that any shard was given so far.
-            path: a file of the dead one; None to begin empty.
+            path: a file of the dead one; None, or one that is gone, to begin empty.
         """
+        if path is not None and not os.path.isfile(path):
+            path = None  # the save was removed
         if path is not None:
             self.restore(path)
         self.buffer.rng = np.random.Generator(np.random.Philox(seed))

@@ -389,6 +389,23 @@ class ShardedBuffer:
             raise
         return memory
 
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Replace all rows, priorities and generators by those that a memory of this kind saved.
+
+        Args:
+            path: the folder.
+
+        Raises:
+            CheckpointError: the folder holds no such memory, or one with other options.
+            FileNotFoundError: there is no such folder.
+        """
+        saved = checkpoint.read(path)
+        saved.check_options(self.spec, self.shards, self.sampler)
+        self._refresh()
+        self.drawn = saved.drawn
+        self._saves = saved.restore(self._group, self.rng, self.sampler)
+        self._known_span = 0
+
     def close(self) -> None:
         """End the shards, and Ray if this memory started it. Rows that were not saved are gone."""
         self.transport.close()

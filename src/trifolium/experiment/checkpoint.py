@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from trifolium import files
 from trifolium.errors import CheckpointError
 from trifolium.models import BaseModel
+from trifolium.replay import Buffer
 
 __all__ = ["Checkpoint", "file_names", "most_parameters", "read", "restore_models", "write"]
 
@@ -97,7 +99,9 @@ def write(
     try:
         for name, model in models.items():
             path = folder / names[name]
-            model.save(path, memory=memory)
+            model.save(path, memory=memory and isinstance(model.memory, Buffer))
+        for index, model in enumerate(models.values()):
+            _save_memory(folder / f"rows-{index}", model.memory, memory)
         path = folder / MANIFEST
         files.write_text(path, json.dumps({"format": FORMAT} | vars(written)))
     except OSError as error:
@@ -154,6 +158,21 @@ def restore_models(
         if not path.is_file():
             raise CheckpointError(f"{path} is missing, which {folder / MANIFEST} names")
         model.load(path, **({"allow_nan": True} if allow_nan else {}))
+    for index, model in enumerate(models.values()):
+        rows: Any = folder / f"rows-{index}"
+        memory: Any = model.memory
+        if not isinstance(memory, Buffer) and rows.is_dir():
+            memory.restore(rows)
+
+
+def _save_memory(folder: Path, memory: Any, wanted: bool) -> None:
+    """Save a memory that has files of its own, or remove what an earlier checkpoint saved of it."""
+    if isinstance(memory, Buffer):
+        return
+    if wanted:
+        memory.save(folder)
+    elif folder.is_dir():
+        shutil.rmtree(folder)
 
 
 def most_parameters(folder: Path, checkpoint: Checkpoint) -> int:

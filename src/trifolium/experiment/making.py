@@ -6,11 +6,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from threadpoolctl import threadpool_limits
+
 from trifolium.errors import CheckpointError
 from trifolium.experiment.inputs import ModelInputs, inputs_of
 from trifolium.experiment.kinds import WorldKind, kind_named, kind_of
 from trifolium.experiment.modelnames import parameters
-from trifolium.experiment.options import TrainOptions
+from trifolium.experiment.options import OWN, TrainOptions
 from trifolium.experiment.runners import BlockRunner, Runner
 from trifolium.experiment.suggestions import nearest
 from trifolium.models import BaseModel, get_model
@@ -83,6 +85,8 @@ class Stage:
         options = self._options
         inputs = inputs_of(self.kind, world, options)
         first, *_ = inputs.values()
+        if options.actors:
+            return _learning_model(options, first, self._streams(world, inputs))
         if self.kind.one_agent:
             return _model(options, first, n_streams=self.kind.width(world))
         if options.shared:
@@ -92,8 +96,40 @@ class Stage:
             for index, (agent, each) in enumerate(inputs.items())
         }
 
+    def _streams(self, world: Any, inputs: Mapping[str, ModelInputs]) -> int:
+        """Return the streams of one model for a world; ValueError if it needs several models."""
+        if self.kind.one_agent:
+            return self.kind.width(world)
+        if not self._options.shared:
+            raise ValueError("actors with several agents need one model for all: expected shared=True")
+        return len(inputs)
+
+    def acting(self, memory: Any, seed: int) -> Runner:
+        """Return the runner of an actor, in a world and with a model of its own."""
+        threadpool_limits(self._options.threads)
+        world = self.worlds()
+        first, *_ = inputs_of(self.kind, world, self._options).values()
+        model = _model(replace(self._options, seed=seed), first, memory=memory)
+        return self.kind.runner(world, model, self._options, seed=seed, remember=True)
+
     def training(self, world: Any, models: OwnModels) -> Runner | BlockRunner:
         """Return the runner that trains ``models`` in ``world``."""
+        options = self._options
+        if options.actors:
+            from trifolium.distributed.runner import ActorsRunner
+
+            if not isinstance(models, BaseModel) or options.model == OWN:
+                raise ValueError("actors= takes a model that the options name; expected models=None")
+            world.close()
+            acting = Stage(replace(options, actors=0, backend="numpy", device=None), self._make)
+            return ActorsRunner(
+                models,
+                acting.acting,
+                options.actors,
+                lockstep=options.lockstep,
+                seed=options.seed,
+                cores=0 if options.address == "local" else 1,
+            )
         return self.kind.training(world, models, self._options)
 
     def evaluation(self, world: Any, models: OwnModels, seed: int) -> Runner:
@@ -111,7 +147,39 @@ def check_names_no_code(env: str, path: Path) -> None:
         )
 
 
-def _model(options: TrainOptions, inputs: ModelInputs, n_streams: int = 1) -> BaseModel:
+def _learning_model(options: TrainOptions, inputs: ModelInputs, streams: int) -> BaseModel:
+    """Return a new model that learns from the rows of all actors.
+
+    Args:
+        options: of the run.
+        inputs: what it is made for.
+        streams: of one actor.
+    """
+    from trifolium.distributed import ShardedBuffer
+
+    n_streams = streams * options.actors
+    memory = ShardedBuffer(
+        _memory_size(options.memory_size, n_streams),
+        inputs.observations.shape,
+        options.n_frames,
+        shards=options.shards,
+        address=None if options.address == "process" else options.address,
+        backend=options.backend,
+        device=options.device,
+        seed=options.seed,
+        obs_dtype=inputs.observations.dtype,
+        n_streams=n_streams,
+        n_step=options.n_step,
+        gamma=options.gamma,
+        boundary="pad",
+        sampler=Prioritized(options.alpha, options.beta) if options.prioritized else None,
+    )
+    return _model(options, inputs, memory=memory)
+
+
+def _model(
+    options: TrainOptions, inputs: ModelInputs, n_streams: int = 1, memory: Any = None
+) -> BaseModel:
     """Return a new model of the options' kind for what one agent sees and can do."""
     observations, actions, mask = inputs
     made = get_model(options.model)
@@ -121,7 +189,6 @@ def _model(options: TrainOptions, inputs: ModelInputs, n_streams: int = 1) -> Ba
     given = {name: value for name, value in given.items() if name in taken} | {
         "input_size": observations.shape,
         "action_space": actions.n,
-        "memory_size": _memory_size(options.memory_size, n_streams),
         "obs_dtype": observations.dtype,
         "epsilon": 1.0 if options.epsilon_start is None else options.epsilon_start,
         "backend": options.backend,
@@ -131,8 +198,7 @@ def _model(options: TrainOptions, inputs: ModelInputs, n_streams: int = 1) -> Ba
         "n_step": options.n_step,
         "gamma": options.gamma,
         "boundary": "pad",
-        "sampler": Prioritized(options.alpha, options.beta) if options.prioritized else None,
-        "n_streams": n_streams,
+        **_of_memory(options, memory, n_streams),
         **({} if mask is None else {"action_mask": mask}),
         **options.model_options,
     }
@@ -143,6 +209,16 @@ def _model(options: TrainOptions, inputs: ModelInputs, n_streams: int = 1) -> Ba
             f"memory_size={given['memory_size']} rows of observations {observations.shape} "
             f"{observations.dtype} do not fit: {error}; give a smaller memory_size"
         ) from error
+
+
+def _of_memory(options: TrainOptions, memory: Any, n_streams: int) -> dict[str, Any]:
+    """Return the options of a model that concern its memory, an existing one or a new one."""
+    if memory is None:
+        sampler = Prioritized(options.alpha, options.beta) if options.prioritized else None
+        size = _memory_size(options.memory_size, n_streams)
+        return {"memory_size": size, "n_streams": n_streams, "sampler": sampler}
+    sizes = {"memory_size": memory.spec.capacity, "n_streams": memory.n_streams}
+    return sizes | {"memory": memory, "sampler": memory.sampler}
 
 
 def _model_options(options: TrainOptions) -> dict[str, Any]:

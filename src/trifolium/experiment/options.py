@@ -23,9 +23,13 @@ STOP, IGNORE = "stop", "ignore"
 AUTO, NO_MASK = "auto", "none"
 """What ``action_mask`` can be, other than a name."""
 
-_FLAGS = ("shared", "structured", "prioritized", "dueling", "noisy", "keep_memory", "tensorboard")
+_FLAGS = (
+    *("shared", "structured", "lockstep", "prioritized", "dueling", "noisy"),
+    *("keep_memory", "tensorboard"),
+)
 _COUNTS = (
     "n_envs",
+    "shards",
     "threads",
     "steps",
     "memory_size",
@@ -44,7 +48,7 @@ _COUNTS_OR_NONE = ("turns", "target_update", "eval_every", "checkpoint_every")
 _FRACTIONS = ("gamma", "alpha", "beta", "epsilon_end", "exploration")
 _FRACTIONS_OR_NONE = ("polyak", "epsilon_start")
 _POSITIVE = ("learning_rate", "kappa")
-_POSITIVE_OR_NONE = ("max_grad_norm", "huber_delta")
+_POSITIVE_OR_NONE = ("max_grad_norm", "huber_delta", "samples_per_insert")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,15 @@ class TrainOptions:
         env: id of a Gymnasium environment, or "pettingzoo:" or "gymnax:" and the id of one of theirs;
             a name of your choice for a custom world.
         n_envs: environments that step together, of Gymnasium's or gymnax's.
+        actors: processes of Ray's that act, each in ``n_envs`` environments, while this one learns; 0
+            acts in this one, with a memory of its own.
+        shards: processes that hold the memory, with ``actors``.
+        samples_per_insert: rows drawn for each environment step, with ``actors``, in place of
+            ``train_every`` and ``updates_per_train``; None for what those say.
+        address: the Ray cluster, with ``actors``: "local" starts Ray on this machine, "auto" joins the
+            cluster of this machine, "process" keeps all in this process, without Ray.
+        lockstep: whether actors take one step in each environment, then wait for the learner; such a
+            run repeats itself bit for bit.
         shared: whether all agents of a world share one model.
         structured: whether the parts of Dict and Tuple observations stay apart; else they are flattened
             and joined.
@@ -120,6 +133,11 @@ class TrainOptions:
 
     env: str
     n_envs: int = 1
+    actors: int = 0
+    shards: int = 1
+    samples_per_insert: float | None = None
+    address: str = "local"
+    lockstep: bool = False
     shared: bool = False
     structured: bool = False
     action_mask: str = AUTO
@@ -169,7 +187,7 @@ class TrainOptions:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("env", "backend", "model", "on_nan", "action_mask"):
+        for name in ("env", "backend", "model", "on_nan", "action_mask", "address"):
             _of_type(name, getattr(self, name), str)
         if self.device is not None:
             _of_type("device", self.device, str)
@@ -191,7 +209,7 @@ class TrainOptions:
         for name in _COUNTS_OR_NONE:
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
-        for name in ("seed", "learning_starts"):
+        for name in ("seed", "learning_starts", "actors"):
             checks.integer(name, getattr(self, name), 0)
         for name in _FRACTIONS:
             checks.fraction(name, getattr(self, name))
@@ -222,6 +240,9 @@ class TrainOptions:
         [0, 0, 3]
         """
         before = max(before, self.learning_starts)
+        if self.actors and self.samples_per_insert is not None:
+            each = self.samples_per_insert / self.batch_size
+            return max(int(after * each) - int(before * each), 0)
         rounds = after // self.train_every - before // self.train_every
         return max(rounds, 0) * self.updates_per_train
 

@@ -1,0 +1,94 @@
+"""Runs of an experiment whose actors and memory are apart, in this process."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trifolium as tri
+from trifolium.distributed import ShardedBuffer
+from trifolium.experiment import Experiment, TrainOptions
+from trifolium.experiment.rows import EpisodeRow, read_rows
+
+SMALL = {"hidden": (8,), "batch_size": 16, "memory_size": 2000, "learning_starts": 64}
+
+
+def options(**given: Any) -> TrainOptions:
+    chosen = {"env": "CartPole-v1", "steps": 400, "actors": 2, "shards": 2, "n_envs": 2, **SMALL}
+    return TrainOptions(**{**chosen, "address": "process", "lockstep": True, **given})
+
+
+def trained(folder: Path, **given: Any) -> Experiment:
+    run = Experiment(options(**given), folder)
+    run.train()
+    return run
+
+
+def weights(run: Experiment) -> dict[str, list[float]]:
+    return {name: array.tolist() for name, array in run.models["model"].state().items()}
+
+
+def test_lockstep_repeats_itself(learner: tri.Backend, tmp_path: Path) -> None:
+    given = {"backend": learner.name, "prioritized": True, "steps": 200}
+    one, two = (trained(tmp_path / name, **given) for name in ("one", "two"))
+    assert weights(one) == weights(two)
+    rows = [read_rows(run.out / "metrics.csv", EpisodeRow) for run in (one, two)]
+    assert [row.length for row in rows[0]] == [row.length for row in rows[1]]
+    assert {row.agent for row in rows[0]} == {"actor-0", "actor-1"}
+
+
+@pytest.mark.parametrize("lockstep", [False, True])
+def test_rows_drawn_for_each_step(tmp_path: Path, lockstep: bool) -> None:
+    run = trained(tmp_path / "run", samples_per_insert=4, lockstep=lockstep)
+    memory: Any = run.models["model"].memory
+    assert isinstance(memory, ShardedBuffer)
+    assert memory.drawn == pytest.approx(4 * (run.step - 64), abs=2 * 16)
+    if lockstep:
+        assert memory.steps == run.step
+    else:  # what actors are ahead is bounded
+        assert run.step <= memory.steps <= run.step + 2 * 3 * 64
+
+
+def test_a_run_is_resumed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    trained(folder, steps=200, keep_memory=True)
+    assert (folder / "checkpoint" / "rows-0").is_dir()
+    run = Experiment.resume(folder, steps=300)
+    memory: Any = run.models["model"].memory
+    assert (memory.steps, run.step) == (200, 200)
+    assert memory.drawable > 150
+    run.train()
+    assert (memory.steps, run.step) == (300, 300)
+
+
+def test_a_finished_run_holds_no_rows(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    trained(folder, steps=200, checkpoint_every=100)
+    assert not (folder / "checkpoint" / "rows-0").exists()
+    assert Experiment.load(folder).evaluate(episodes=2)["agent"].shape == (2,)
+
+
+def test_games_of_several_agents_share_a_model(tmp_path: Path) -> None:
+    given = {"env": "pettingzoo:classic/tictactoe-v3", "n_envs": 1, "steps": 200, "shards": 1}
+    run = trained(tmp_path / "run", **given, shared=True)
+    assert run.models["model"].memory.n_streams == 4
+    with pytest.raises(ValueError, match="expected shared=True"):
+        Experiment(options(**given), tmp_path / "other")
+
+
+def test_a_custom_model_stays_in_its_process(tmp_path: Path) -> None:
+    model = tri.RandomModel(4, 2, 2000, n_streams=4)
+    with pytest.raises(ValueError, match="expected models=None"):
+        Experiment(options(), tmp_path / "run", models=model)
+
+
+def test_without_ray_the_command_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sys
+
+    from trifolium.cli import main
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["train", "CartPole-v1", "--actors", "2", "--out", str(tmp_path / "run")]) == 2
+    assert "pip install 'trifolium[ray]'" in capsys.readouterr().err
