@@ -14,10 +14,12 @@ import pytest
 
 import trifolium as tri
 from tests.distributed.twins import steps
-from trifolium.distributed import ShardedBuffer, Writer
+from trifolium.distributed import Actors, SamplesPerInsert, ShardedBuffer, Writer
 from trifolium.distributed.cluster import RayTransport
 from trifolium.distributed.indices import unpacked
 from trifolium.distributed.transport import InProcess
+from trifolium.experiment.runners import VectorRunner
+from trifolium.worlds.gym import make_vector
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 LONGEST = 60.0  # seconds that a test waits for another process; nothing takes that long
@@ -175,6 +177,88 @@ def until_all_live(memory: ShardedBuffer, coming: Iterator[tri.Batch]) -> list[t
     found = list(coming)
     eventually(lambda: memory.drawable and None not in memory._group.statuses)
     return found
+
+
+def cartpole(memory: Any, seed: int) -> VectorRunner:
+    """Return a runner of CartPole with a small DDQN."""
+    options = {"epsilon": 0.1, "batch_size": 16, "hidden": (8,), "seed": seed}
+    model = tri.DDQN(4, 2, memory.spec.capacity, memory=memory, **options)
+    return VectorRunner(make_vector("CartPole-v1", memory.n_streams), model, seed=seed)
+
+
+def test_actors_in_lockstep_are_those_in_process(ray: Any) -> None:
+    found = []
+    for address in ("local", None):
+        with made(address, obs_shape=(4,)) as memory:
+            model = tri.DDQN(4, 2, 4000, memory=memory, batch_size=16, hidden=(8,), seed=0)
+            with Actors(memory, cartpole, actors=2, steps=8, seed=3, cores=0) as actors:
+                lengths = []
+                for _ in range(30):
+                    actors.publish(model)
+                    lengths += [end.length for end in actors.collect(wait=True)]
+                    model.train_step()
+            state = {name: array.tolist() for name, array in model.state().items()}
+        found.append((lengths, state))
+    assert found[0] == found[1]
+
+
+def test_an_actor_is_killed(ray: Any) -> None:
+    with made("local", obs_shape=(4,)) as memory:
+        model = tri.DDQN(4, 2, 4000, memory=memory, batch_size=16, hidden=(8,), seed=0)
+        with Actors(memory, cartpole, actors=2, steps=16, cores=0) as actors:
+            actors.publish(model)
+            eventually(lambda: actors.collect() is None or actors.steps > 200)
+            asked = actors._transport.actors[0].__ray_call__.remote(lambda _: os.getpid())  # type: ignore[attr-defined]
+            os.kill(ray.get(asked, timeout=LONGEST), signal.SIGKILL)
+            with pytest.warns(RuntimeWarning, match="actor 0 died") as caught:
+                eventually(lambda: actors.collect() is None or actors._deaths[0])
+            before = actors.steps
+            done = [0, 0]
+
+            def both_act() -> bool:
+                for number, rollout in actors.rollouts():
+                    done[number] += rollout.steps
+                return min(done) > 100
+
+            eventually(both_act)
+            assert actors.steps > before
+        assert len(caught) == 1
+
+
+def test_samples_per_insert_on_ray(ray: Any) -> None:
+    limit = SamplesPerInsert(8, slack=800, start=200, timeout=LONGEST)
+    with made("local", obs_shape=(4,), samples_per_insert=limit) as memory:
+        model = tri.DDQN(4, 2, 4000, memory=memory, batch_size=16, hidden=(8,), seed=0)
+        with Actors(memory, cartpole, actors=2, steps=16, cores=0) as actors:
+            actors.publish(model)
+            while memory.drawn < 40_000:
+                actors.collect()
+                while memory.may_draw(64):
+                    memory.sample(64)
+            ratio = memory.drawn / (memory.steps - 200)
+            assert abs(ratio / 8 - 1) < 0.05
+            time.sleep(1.0)  # the learner sleeps: what actors store is bounded
+            for _ in range(20):
+                actors.collect()
+            ahead = memory.steps - 200 - memory.drawn / 8
+            assert ahead <= 100 + 2 * 2 * 4 * 64
+
+
+def test_a_run_in_lockstep_is_the_one_in_process(ray: Any, tmp_path: Any) -> None:
+    from trifolium.experiment import Experiment, TrainOptions
+
+    states = []
+    for address in ("local", "process"):
+        options = TrainOptions(
+            **{"env": "CartPole-v1", "steps": 300, "actors": 2, "shards": 2, "n_envs": 2},
+            **{"hidden": (8,), "batch_size": 16, "memory_size": 2000, "learning_starts": 64},
+            **{"lockstep": True, "address": address, "prioritized": True},
+        )
+        run = Experiment(options, tmp_path / address)
+        run.train()
+        states.append({name: array.tolist() for name, array in run.models["model"].state().items()})
+        run.runner.close()  # type: ignore[union-attr]
+    assert states[0] == states[1]
 
 
 DRIVER = """
