@@ -123,14 +123,6 @@ TASKS = {
             "--exploration 0.5 --epsilon-end 0.1",
             opponents=True,
         ),
-        Task(
-            "PettingZoo, AEC",
-            "connect_four-v3",
-            "trifolium train pettingzoo:classic/connect_four-v3",
-            30_000,
-            "--exploration 0.5 --epsilon-end 0.1",
-            opponents=True,
-        ),
     )
 }
 
