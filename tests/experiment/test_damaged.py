@@ -84,6 +84,7 @@ def change(run, name, path, value):
     (run / name).write_text(json.dumps(document))
 
 
+@ELSEWHERE
 @pytest.mark.parametrize(("name", "path", "value"), CHANGES, ids=str)
 def test_a_changed_field_is_refused(run, backend, name, path, value):
     if path == ("hidden",) and not isinstance(backend, tri.Differentiable):
