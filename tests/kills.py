@@ -29,7 +29,7 @@ from trifolium import files
 from trifolium.experiment import Experiment, TrainOptions
 
 ROWS, WIDTH = 16_000, 64
-LONGEST = 0.25  # seconds from the moment at which a child is ready to the kill
+LONGEST = 1.0  # seconds from the moment at which a child is ready to the kill
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def killed(run: Callable[[Callable[[], None]], None], rng: random.Random) -> boo
     child, reading = fork(run)
     if rng.random() < 0.9:
         os.read(reading, 1)  # it is ready, or has failed
-    time.sleep(rng.random() * LONGEST)
+    time.sleep(rng.random() ** 2 * LONGEST)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     os.close(reading)
@@ -177,10 +177,14 @@ def kill_training(folder: Path, kills: int, rng: random.Random) -> str:
                 except tri.FolderInUse:  # by a program that the killed one was just starting
                     time.sleep(0.01)
 
-        while killed(train, rng):
+        while done < kills and killed(train, rng):
             done += 1
             if (broken / "checkpoint" / "manifest.json").exists():
                 assert Experiment.load(broken).saved_step % 25 < 3
+        child, reading = fork(train)  # resumed for the last time, or over
+        _, status = os.waitpid(child, 0)
+        os.close(reading)
+        assert status == 0
         Experiment(options, whole).train()
         assert contents(broken) == contents(whole), f"run {runs} differs"
         names = {str(path.relative_to(broken)) for path in broken.rglob("*")}
