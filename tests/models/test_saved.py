@@ -270,6 +270,22 @@ class Halfway(tri.RandomModel):
         self.second = state["second"]
 
 
+def test_names_of_a_model_of_ones_own_mean_nothing(backend: tri.Backend, tmp_path: Path) -> None:
+    class Own(Halfway):
+        def state(self) -> dict[str, np.ndarray]:
+            return {"actions": self.first, "updates": self.first - 2}
+
+        def restore(self, state: dict[str, np.ndarray]) -> None:
+            self.first = state["actions"]
+
+    model = Own(4, 3, 20, backend=backend, seed=0)
+    model.first = np.array([-1.5, 1e300])
+    model.save(tmp_path / "model")
+    again = Own(4, 3, 20, backend=backend, seed=0)
+    again.load(tmp_path / "model")
+    assert again.first.tolist() == [-1.5, 1e300]
+
+
 def test_a_restore_that_fails_is_undone(backend: tri.Backend, tmp_path: Path) -> None:
     model, other = (Halfway(4, 3, 20, backend=backend, seed=seed, epsilon=0.5) for seed in (0, 1))
     other.first, other.epsilon = np.ones(2), 0.25

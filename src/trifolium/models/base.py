@@ -311,6 +311,7 @@ class BaseModel(ABC):
                 found,
                 expected,
                 optional=self.newer_state,
+                is_learner=self._is_learner,
                 own=None if allow_nan else self.state,
             )
             with saving.sound(path, "model"):
@@ -399,6 +400,7 @@ class BaseModel(ABC):
     def check_memory(self, memory: Buffer) -> None:
         """Raise ValueError if the model can't learn from rows of ``memory``, which is from a file."""
 
+    _is_learner = False  # whether the names in its state are those of a Learner
     newer_state: tuple[str, ...] = ()
     """Prefixes of names in :meth:`state` that files of earlier versions may lack."""
 

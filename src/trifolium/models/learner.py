@@ -119,6 +119,7 @@ class Learner(BaseModel):
     compile = Fixed[bool]()
     action_mask = Fixed[str | None]()
     newer_state = ("statistics.",)
+    _is_learner = True
 
     def __new__(cls, *args: Any, **options: Any) -> Self:  # noqa: ARG004, D102 (those of __init__)
         check_options(cls, options)  # Python's own message for an unknown one has no suggestion

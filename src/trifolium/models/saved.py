@@ -50,6 +50,7 @@ def checked_state(
     expected: Mapping[str, np.ndarray],
     *,
     optional: tuple[str, ...],
+    is_learner: bool,
     own: Callable[[], Mapping[str, np.ndarray]] | None,
 ) -> dict[str, np.ndarray]:
     """Return the arrays of a model in a file, or raise CheckpointError that names one.
@@ -59,6 +60,7 @@ def checked_state(
         state: its arrays.
         expected: arrays of the names, shapes and dtypes that the model has.
         optional: beginnings of names that the file may lack.
+        is_learner: whether names are those of a learner, whose counts and squares are not negative.
         own: returns the state of the model: a value that is not finite must be there too, as in a mask
             of -inf. None if NaN and infinity are no error.
     """
@@ -72,7 +74,9 @@ def checked_state(
     arrays = {}
     for name, stored in state.items():
         arrays[name] = array = np.asarray(stored)
-        _check_values(path, name, array, expected[name].dtype, own)
+        cast = _check_values(path, name, array, expected[name].dtype, own)
+        if is_learner:
+            _check_signs(path, name, cast)
     return arrays
 
 
@@ -170,7 +174,8 @@ def _check_values(
     found: np.ndarray,
     wanted: np.dtype,
     own: Callable[[], Mapping[str, np.ndarray]] | None,
-) -> None:
+) -> np.ndarray:
+    """Return an array in the dtype that the model has."""
     kind = _KINDS.get(found.dtype.kind)
     if kind != _KINDS.get(wanted.kind):
         raise CheckpointError(f"{path} has {name!r} in {found.dtype}; this model has {wanted}")
@@ -186,6 +191,10 @@ def _check_values(
             raise CheckpointError(
                 f"{path} has {what} in {name!r}; model.load(path, allow_nan=True) takes them"
             )
+    return cast
+
+
+def _check_signs(path: str | os.PathLike[str], name: str, cast: np.ndarray) -> None:
     is_count = _COUNTS.fullmatch(name) is not None
     if (is_count or _SQUARES.match(name)) and np.any(cast < 0):
         raise CheckpointError(f"{path} has values below 0 in {name!r}")
