@@ -123,6 +123,17 @@ def test_nothing_is_learned_until_a_minibatch_can_be_drawn(learner):
         assert np.array_equal(array, before[name])
 
 
+def test_nothing_is_learned_until_enough_rows_are_valid(learner):
+    model = make(learner, n_step=1, sampler=lambda: tri.Uniform(valid_only=True))
+    for step in range(100):
+        model.memory.add(np.ones(4), 0, 1.0, done=False, truncated=step % 4 > 0)  # one in four is valid
+    assert model.memory.drawable >= model.batch_size
+    assert float(model.train_step()) == 0.0
+    for _ in range(100):
+        model.memory.add(np.ones(4), 0, 1.0, done=True)
+    assert float(model.train_step()) > 0.0
+
+
 @pytest.mark.parametrize("action", [-1, 3])
 @pytest.mark.parametrize("kind", [DDQN, IQN])
 def test_stored_action_that_the_model_lacks_is_named(learner, kind, action):

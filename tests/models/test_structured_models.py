@@ -349,3 +349,45 @@ def test_a_user_network_gets_the_mapping():
     np.testing.assert_allclose(values[legal], expected[legal], rtol=1e-4)
     with pytest.raises(ValueError, match="convolutions="):
         tri.DDQN(size, 3, 200, network=(init, apply), convolutions={"more/image": [(2, 2, 1)]})
+
+
+def test_goals_in_hindsight_are_learned(learner):
+    """The loss is that of a model which is given the goals and rewards that the sampler gives."""
+    size = dict.fromkeys(("observation", "achieved_goal", "desired_goal"), (2,))
+
+    def reward(achieved, desired, info):
+        return (achieved == desired).all(axis=1) - 1.0
+
+    model = tri.DDQN(
+        size,
+        2,
+        100,
+        n_step=1,
+        batch_size=16,
+        hidden=(8,),
+        huber_delta=None,
+        double=False,
+        seed=0,
+        sampler=tri.Hindsight(reward, ratio=1.0),
+        backend=learner,
+    )
+    for step in range(60):
+        place = np.array([step, step % 5], "float32")
+        obs = {"observation": place, "achieved_goal": place, "desired_goal": [-9.0, -9.0]}
+        model.memory.add(obs, step % 2, -1.0, done=False, truncated=step % 12 == 11)
+    again = copy.deepcopy(model)
+    batch = again.memory.sample(16)
+    values, next_values = (
+        np.stack([model.action_values(row(to_numpy(learner, states), n)) for n in range(16)])
+        for states in (batch.states, batch.next_states)
+    )
+    goals = as_numpy(batch.states["desired_goal"])
+    assert np.all(goals != -9.0)
+    rewards, actions = as_numpy(batch.rewards)[:, 0], as_numpy(batch.actions)[:, 0]
+    assert set(rewards.tolist()) <= {-1.0, 0.0}
+    errors = values[np.arange(16), actions] - rewards - 0.99 * next_values.max(axis=1)
+    np.testing.assert_allclose(float(model.train_step()), np.mean(errors**2), rtol=1e-4)
+
+
+def to_numpy(backend, states):
+    return map_tree(backend.to_numpy, states)

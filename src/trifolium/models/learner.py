@@ -14,6 +14,7 @@ from trifolium import _checks as checks
 from trifolium import files, saved_options, schedules
 from trifolium._json import brief
 from trifolium.backend import Array, Backend, Differentiable, Params, differentiable, get_backend
+from trifolium.errors import NotEnoughTransitions
 from trifolium.models import layers, nested, networks, saved
 from trifolium.models.actor import Actor, epsilon_greedy
 from trifolium.models.algorithm import Algorithm, Randomness
@@ -27,7 +28,7 @@ from trifolium.models.networks import DefaultNetwork, Head, Network
 from trifolium.models.states import any_array, one_row
 from trifolium.models.torso import Torso
 from trifolium.models.update import Learned, LearnerState, Update
-from trifolium.replay import Buffer, Sampler, Uniform
+from trifolium.replay import Buffer, Hindsight, Sampler, Uniform
 from trifolium.replay.io import file as saving
 from trifolium.replay.rules.assemble import Packed, Plan
 from trifolium.replay.schema import nested as nested_in
@@ -365,7 +366,10 @@ class Learner(BaseModel):
             return super().train_step()
         algorithm, rate = self.update.algorithm, self.learning_rate
         with drawing(self.memory):
-            columns, plan, indices = self.memory.draw(self._batch_size)
+            try:
+                columns, plan, indices = self.memory.draw(self._batch_size)
+            except NotEnoughTransitions:  # some samplers draw valid rows alone, which may be fewer
+                return super().train_step()
             self._check_actions(plan.actions)
             random = Randomness(
                 self._noise(algorithm.evaluations), algorithm.draw(self.rng, self._batch_size)
@@ -377,7 +381,7 @@ class Learner(BaseModel):
         self._updates += 1
         if self._target_update is not None and self._updates % self._target_update == 0:
             self._learned = self._learned._replace(target=self._copied(self._learned.params))
-        if not isinstance(self.memory.sampler, Uniform):
+        if not isinstance(self.memory.sampler, Uniform | Hindsight):
             self.memory.update_priorities(indices, errors)
         return loss
 

@@ -29,7 +29,7 @@ class ReplayMemory(Protocol):
         backend: the backend of the batches.
         spec: the options of the memory.
         sampler: how rows are drawn. The errors of an update are given to :meth:`update_priorities`
-            unless it is :class:`~trifolium.Uniform`.
+            unless it is :class:`~trifolium.Uniform` or :class:`~trifolium.Hindsight`.
     """
 
     backend: Backend
