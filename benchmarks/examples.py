@@ -1,6 +1,6 @@
 """What the examples that train with a replay memory learn, with three seeds.
 
-    python benchmarks/examples.py run [--example r2d2_torch] [--seed 0]
+    python benchmarks/examples.py run [--example hindsight] [--seed 0]
     python benchmarks/examples.py table
 
 ``run`` runs scripts of examples/ (by default all, with seeds 0, 1 and 2), one after another, and adds
@@ -42,10 +42,15 @@ class Example:
 
 
 PENDULUM = "mean return of the last 10 episodes"
+GOALS = "goals reached with hindsight / without"
 RECALL = "success with a recurrent state / without"
 OFFLINE = "mean return of what was learned / of the data"
 EXAMPLES = [
     Example("td3_pendulum", "", PENDULUM),
+    Example("hindsight", "--bits 12", GOALS),
+    Example("hindsight", "--bits 15 --episodes 1500", GOALS),
+    Example("hindsight", "--bits 12 --backend torch", GOALS),
+    Example("hindsight", "--bits 12 --backend jax", GOALS),
     Example("r2d2_torch", "", RECALL),
     Example("r2d2_flax", "", RECALL),
     Example("offline_dqn", "", OFFLINE),

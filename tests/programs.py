@@ -20,6 +20,7 @@ LEARNERS = ("numpy", "torch", "jax")
 EXCHANGE = "tests/models/test_exchange.py"  # of models that learn
 SLOW = {  # examples that train for a long time
     "flax_dqn",
+    "hindsight",
     "million_steps",
     "offline_dqn",
     "r2d2_flax",
