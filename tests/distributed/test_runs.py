@@ -28,6 +28,7 @@ def weights(run: Experiment) -> dict[str, list[float]]:
     return {name: array.tolist() for name, array in run.models["model"].state().items()}
 
 
+@pytest.mark.slow_on("torch", "jax")  # tests of Actors learn on these
 def test_lockstep_repeats_itself(learner: tri.Backend, tmp_path: Path) -> None:
     given = {"backend": learner.name, "prioritized": True, "steps": 200}
     one, two = (trained(tmp_path / name, **given) for name in ("one", "two"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
@@ -48,7 +49,7 @@ def joined_cluster(address: str) -> bool:
     if address == "local":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         options = {"num_cpus": cores, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    ray.init(address=address, log_to_driver=False, **options)
+    ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING, **options)
     return True
 
 
