@@ -116,7 +116,7 @@ def test_runs_that_follow_a_rule_are_equally_likely(rule: str, few: bool) -> Non
             return memory.sample(3)
         return memory.sample_sequences(3, span, within_episode=True)
 
-    memory._refresh(span)
+    memory._paced.refresh(span)
     allowed = [
         index
         for shard in range(2)
@@ -230,7 +230,7 @@ def test_sequences_by_priority() -> None:
     memory = uneven([12, 5], sampler=tri.Prioritized(alpha=1.0))
     indices = np.array(every(memory))
     memory.update_priorities(indices, 1.0 + np.arange(len(indices)))
-    memory._refresh(3)
+    memory._paced.refresh(3)
     found = {}
     for shard in range(2):
         answer = memory._group.ask(shard, "every", "", 3)

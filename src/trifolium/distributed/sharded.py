@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Self
@@ -14,12 +12,12 @@ import numpy as np
 from trifolium import _checks as checks
 from trifolium.backend import Array, Backend, Params, get_backend
 from trifolium.distributed import checkpoint
-from trifolium.distributed.draws import HostBatch, PendingDraw, ShardedDraws
+from trifolium.distributed.draws import HostBatch, ShardedDraws
 from trifolium.distributed.group import ShardGroup
 from trifolium.distributed.indices import unpacked
 from trifolium.distributed.layout import ShardLayout
 from trifolium.distributed.limiter import SamplesPerInsert
-from trifolium.distributed.messages import Rule
+from trifolium.distributed.pacing import PacedDraws
 from trifolium.distributed.packing import NativeBatches
 from trifolium.distributed.shard import Shard
 from trifolium.distributed.transport import InProcess, Transport
@@ -31,9 +29,6 @@ from trifolium.replay.rules.priorities import LARGEST_PRIORITY, raw_priority
 from trifolium.replay.schema import BufferSpec
 
 __all__ = ["ShardedBuffer"]
-
-PAUSE = 0.005  # seconds between two questions whether there are enough steps
-CALL_BYTES = 1 << 20  # of minibatches that are drawn in one call
 
 
 class ShardedBuffer:
@@ -69,8 +64,6 @@ class ShardedBuffer:
     Attributes:
         backend, spec, sampler, rng: as of Buffer.
         transport: how calls reach the shards.
-        limiter: the SamplesPerInsert; None for no limit.
-        drawn: rows that were drawn so far.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message names it.
@@ -132,12 +125,12 @@ class ShardedBuffer:
         self._native = NativeBatches(self.backend, self.spec)
         self._claimed = np.zeros(self.spec.n_streams, bool)
         self._own: Writer | None = None
-        self._known_span = 0  # of the statuses, if they were asked for just now; else 0
         self._saves = 0
         if samples_per_insert is not None and not isinstance(samples_per_insert, SamplesPerInsert):
             samples_per_insert = SamplesPerInsert(samples_per_insert)
-        self.limiter = samples_per_insert
-        self.drawn = 0
+        row = sum(field.nbytes for field in self.spec.columns) * (self.spec.n_frames + 1)
+        draws = self._draws, self._group, samples_per_insert
+        self._paced = PacedDraws(*draws, self._send_own, row)
 
     # Writing
 
@@ -169,17 +162,17 @@ class ShardedBuffer:
             ValueError: writers have some of the streams.
         """
         self._writer_of_all().add(*steps, **options)
-        self._known_span = 0
+        self._paced.forget()
 
     def extend(self, *steps: Any, **options: Any) -> None:
         """Store many steps, as :meth:`trifolium.Buffer.extend`; see :meth:`add`."""
         self._writer_of_all().extend(*steps, **options)
-        self._known_span = 0
+        self._paced.forget()
 
     def end_episode(self, stream: int | None = None) -> None:
         """End the episodes that are open, as :meth:`trifolium.Buffer.end_episode`; see :meth:`add`."""
         self._writer_of_all().end_episode(stream)
-        self._known_span = 0
+        self._paced.forget()
 
     def update_priorities(self, indices: Any, td: Any) -> None:
         """Report the temporal-difference errors of rows, as :meth:`trifolium.Buffer.update_priorities`.
@@ -199,13 +192,13 @@ class ShardedBuffer:
             self._send_own()
             largest = float(raw_priority(priorities.max(), self.sampler.epsilon))
             self._group.keep_updates(which, priorities, largest)
-            self._known_span = 0
+            self._paced.forget()
 
     # Sampling
 
     def sample(self, batch_size: int, *, flatten: bool = True) -> Batch:
         """Draw a minibatch, as :meth:`trifolium.Buffer.sample`."""
-        return self._batch(self._drawn(batch_size), flatten)
+        return self._batch(self._paced.one(checks.integer("batch_size", batch_size, 1)), flatten)
 
     def sample_sequences(
         self, batch_size: int, length: int, *, within_episode: bool = False, flatten: bool = True
@@ -214,7 +207,7 @@ class ShardedBuffer:
         length = checks.integer("length", length, 1)
         is_within = checks.flag("within_episode", within_episode)
         batch_size = checks.integer("batch_size", batch_size, 1)
-        drawn = self._drawn(batch_size, length, "episode" if is_within else "")
+        drawn = self._paced.one(batch_size, length, "episode" if is_within else "")
         xp = self.backend.xp
 
         def timed(array: Array) -> Array:
@@ -266,14 +259,14 @@ class ShardedBuffer:
             n_batches = checks.integer("n_batches", n_batches, 1)
 
         def batches() -> Iterator[Batch]:
-            for drawn in self._ahead(batch_size, n_batches, prefetch):
+            for drawn in self._paced.ahead(batch_size, n_batches, prefetch):
                 yield self._batch(drawn, flatten)
 
         return ShardedMinibatches(batches)
 
     def draw(self, batch_size: int) -> tuple[Params, Plan | Packed, np.ndarray]:
         """Draw a minibatch for a compiled function, as :meth:`trifolium.Buffer.draw`."""
-        packed, indices = self._drawn(batch_size)
+        packed, indices = self._paced.one(checks.integer("batch_size", batch_size, 1))
         return {}, packed, indices
 
     def assembler(self, *, flatten: bool = True) -> Callable[[Params, Plan | Packed], Batch]:
@@ -300,7 +293,7 @@ class ShardedBuffer:
         that it never waits for steps that only come when it collects.
         """
         rows = checks.integer("batch_size", batch_size, 1)
-        return self.drawable >= rows and self._within_limit(rows)
+        return self.drawable >= rows and self._paced.may_draw(rows)
 
     def __len__(self) -> int:
         """Rows stored by all shards; blank and boundary rows count."""
@@ -316,6 +309,16 @@ class ShardedBuffer:
     def shards(self) -> int:
         """Shards of the memory."""
         return self._layout.shards
+
+    @property
+    def drawn(self) -> int:
+        """Rows that were drawn so far."""
+        return self._paced.drawn
+
+    @property
+    def limiter(self) -> SamplesPerInsert | None:
+        """The limit of rows drawn for each step stored, if there is one."""
+        return self._paced.limiter
 
     @property
     def steps(self) -> int:
@@ -382,7 +385,7 @@ class ShardedBuffer:
         options = saved.options(chosen)
         memory = cls(**options, address=address, backend=chosen, transport=transport)
         try:
-            memory.drawn = saved.drawn
+            memory._paced.drawn = saved.drawn
             memory._saves = saved.restore(memory._group, memory.rng, memory.sampler)
         except BaseException:
             memory.close()
@@ -402,9 +405,9 @@ class ShardedBuffer:
         saved = checkpoint.read(path)
         saved.check_options(self.spec, self.shards, self.sampler)
         self._refresh()
-        self.drawn = saved.drawn
+        self._paced.drawn = saved.drawn
         self._saves = saved.restore(self._group, self.rng, self.sampler)
-        self._known_span = 0
+        self._paced.forget()
 
     def close(self) -> None:
         """End the shards, and Ray if this memory started it. Rows that were not saved are gone."""
@@ -448,6 +451,7 @@ class ShardedBuffer:
     def _writer_of_all(self) -> Writer:
         if self._own is None:
             self._own = self.writer(self.n_streams, chunk=4096)
+            self._paced.limiter = None
         return self._own
 
     def _send_own(self) -> None:
@@ -456,88 +460,13 @@ class ShardedBuffer:
             self._group.send_updates()
             self._own.flush(wait=False)
 
-    def _refresh(self, span: int = 1) -> None:
-        """Make the statuses those of now."""
-        self._send_own()
-        self._group.refresh(span)
-        self._known_span = span
-
-    def _await_steps(self, rows: int, span: int = 1) -> None:
-        """Wait until ``rows`` may be drawn, and tell the shards how many steps they may take."""
-        limiter = self.limiter
-        if limiter is None or self._own is not None:
-            return
-        end = time.monotonic() + limiter.timeout
-        while not limiter.may_draw(self.drawn, self._group.steps, rows):
-            if time.monotonic() > end:
-                raise TimeoutError(
-                    f"{self.drawn} rows were drawn and {self._group.steps} steps stored, and writers "
-                    f"stored too few for {rows} more in {limiter.timeout} s: {limiter}"
-                )
-            time.sleep(PAUSE)
-            self._group.limit(limiter.steps_left(self.drawn, self._group.steps))
-            self._group.refresh(span)
-        self._group.limit(limiter.steps_left(self.drawn + rows, self._group.steps))
-
-    def _prepare(self, rows: int, span: int = 1) -> None:
-        """Make the statuses those of now, unless :attr:`drawable` did so just before."""
-        if self._known_span != span:
-            self._refresh(span)
-        self._known_span = 0
-        self._await_steps(rows, span)
-        self.drawn += rows
-
-    def _drawn(self, batch_size: int, span: int = 1, rule: Rule = "") -> HostBatch:
-        batch_size = checks.integer("batch_size", batch_size, 1)
-        self._prepare(batch_size * span, span)
-        return self._draws.one(batch_size, span, rule)
+    def _refresh(self) -> None:
+        self._paced.refresh()
 
     def _batch(self, drawn: HostBatch, flatten: bool) -> Batch:
         batch = self._native(drawn.packed, flatten)
         batch.indices = drawn.indices
         return batch
-
-    def _ahead(self, batch_size: int, n_batches: int | None, prefetch: int) -> Iterator[HostBatch]:
-        """Yield minibatches, of which up to ``prefetch`` are drawn before they are asked for."""
-        one_by_one = isinstance(self.sampler, Uniform) and self.sampler.valid_only
-        left = n_batches
-        if not prefetch or one_by_one:
-            while left is None or left > 0:
-                yield self._drawn(batch_size)
-                left = None if left is None else left - 1
-            return
-        each = max(1, min(prefetch // 2, CALL_BYTES // max(1, self._batch_bytes(batch_size))))
-        begun: deque[PendingDraw] = deque()
-        ahead = 0
-        while left is None or left > 0 or begun:
-            while (left is None or left > 0) and (not begun or ahead + each <= prefetch):
-                count = each if left is None else min(each, left)
-                if not begun:
-                    self._prepare(count * batch_size)
-                elif self._within_limit(count * batch_size):
-                    self._send_own()
-                    self._await_steps(count * batch_size)
-                    self.drawn += count * batch_size
-                else:
-                    break  # first come those that are on their way
-                begun.append(self._draws.begin(batch_size, count))
-                ahead += count
-                left = None if left is None else left - count
-            draw = begun.popleft()
-            for found in self._draws.finish(draw):
-                ahead -= 1
-                yield self._drawn(batch_size) if found is None else found
-
-    def _within_limit(self, rows: int) -> bool:
-        """Return whether ``samples_per_insert`` allows that ``rows`` more are drawn now."""
-        limiter = self.limiter
-        if limiter is None or self._own is not None:
-            return True
-        return limiter.may_draw(self.drawn, self._group.steps, rows)
-
-    def _batch_bytes(self, batch_size: int) -> int:
-        frames = sum(field.nbytes for field in self.spec.columns) * (self.spec.n_frames + 1)
-        return batch_size * frames
 
 
 class ShardedMinibatches(Minibatches):
