@@ -8,6 +8,7 @@ fails where the kernel does not permit that.
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -35,6 +36,22 @@ def raise_loopback() -> None:
         fcntl.ioctl(any_socket, set_flags, struct.pack("16sh14x", b"lo", flags | up))
 
 
+def run_as_init(command: list[str]) -> None:
+    """Run the command, and wait for every process that its parent left, as the first process must.
+
+    Ray's workers end when their raylet's process is gone, and one that nobody waited for is not.
+    """
+    child = os.fork()
+    if not child:
+        os.execvp(command[0], command)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, _: os.kill(child, received))
+    ended, status = 0, 0
+    while ended != child:
+        ended, status = os.wait()
+    sys.exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
 def main(command: list[str]) -> None:
     """Replace this process by the command, in such a network."""
     if not command:
@@ -43,7 +60,7 @@ def main(command: list[str]) -> None:
         raise_loopback()
         if not is_inside():
             sys.exit(f"interfaces {socket.if_nameindex()}; expected lo alone")
-        os.execvp(command[1], command[1:])
+        run_as_init(command[1:])
     unshare = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), *NAMESPACES]
     try:
         subprocess.run([*unshare, "true"], check=True, capture_output=True, text=True)
