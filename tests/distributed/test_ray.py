@@ -257,3 +257,51 @@ def test_a_run_in_lockstep_is_the_one_in_process(ray: Any, tmp_path: Any) -> Non
         states.append({name: array.tolist() for name, array in run.models["model"].state().items()})
         run.runner.close()  # type: ignore[union-attr]
     assert states[0] == states[1]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:shard . died", "ignore:actor . died")
+def test_shards_and_actors_are_killed_ten_times_each(ray: Any) -> None:
+    """At random moments of a run: it goes on, every row is whole, and nothing waits for ever."""
+
+    def counting(memory: Any, seed: int) -> Counting:
+        return Counting(memory)
+
+    rng = np.random.default_rng(0)
+    with (
+        made("local", sampler=tri.Prioritized()) as memory,
+        Actors(memory, counting, actors=2, steps=32, cores=0) as actors,
+    ):
+        transports = {"shard": memory.transport, "actor": actors._transport}
+        for victim in [*["shard"] * 10, *["actor"] * 10]:
+            wanted = memory.drawn + int(rng.integers(200, 3000))
+            end = time.monotonic() + LONGEST
+            while memory.drawn < wanted:
+                assert time.monotonic() < end
+                actors.collect()
+                if memory.may_draw(32):
+                    batch = memory.sample(32)
+                    check_whole(batch)
+                    memory.update_priorities(batch.indices, rng.normal(size=32))
+            transport: Any = transports[victim]
+            asked = [each.__ray_call__.remote(lambda _: os.getpid()) for each in transport.actors]
+            alive, _ = ray.wait(asked, num_returns=1, timeout=LONGEST)
+            os.kill(ray.get(alive[0]), signal.SIGKILL)
+        assert sum(actors._deaths) >= 8  # the last ones may not be noticed yet
+        assert sum(memory._group.incarnations) >= 8
+
+
+class Counting:
+    """A runner whose steps hold one number in every field."""
+
+    def __init__(self, memory: Any) -> None:
+        self.models = {"model": tri.RandomModel(2, 2, memory.spec.capacity, memory=memory)}
+        self.width = memory.n_streams
+        self._memory, self._number = memory, 0
+
+    def step(self) -> list[Any]:
+        same = np.full(self.width, self._number)
+        obs = np.repeat(same[:, None], 2, 1)
+        self._memory.add(obs, same, same, same < 0, next_obs=obs + 1)
+        self._number += 1
+        return []
