@@ -85,7 +85,9 @@ class RayTransport:
         kind = ray.remote(Host).options(
             num_cpus=cores, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD"
         )
-        self.actors = [kind.remote(make) for make in makers]
+        # kept here, so that they are there when Ray starts an actor again
+        self._makers = [ray.put(make) for make in makers]
+        self.actors = [kind.remote(make) for make in self._makers]
         errors = ray.exceptions
         self._lost: Any = (errors.RayActorError, errors.ObjectLostError, errors.WorkerCrashedError)
 
