@@ -11,6 +11,7 @@ import ast
 import os
 import random
 import resource
+import signal
 import sys
 from collections.abc import Iterator
 from importlib.abc import MetaPathFinder
@@ -25,6 +26,8 @@ REPLAY = ROOT / "src" / "trifolium" / "replay"
 FOLDERS = ("rules", "host", "graph")
 EXPLAINED = ROOT / "docs" / "mutants.md"
 CPU_SECONDS = 120
+WALL_SECONDS = 600
+QUICK_THREADS = ["tests/replay/test_prefetch.py", "tests/replay/test_threads.py"]
 QUICK_GRAPH = ["tests/replay/test_functional.py", "tests/replay/test_widetree.py"]
 QUICK = [  # the quickest to notice first
     "tests/replay/test_windows.py",
@@ -91,6 +94,8 @@ TARGETS = targets()
 def quick_tests(module: str) -> list[str]:
     """Return the tests for mutants of a module, those that notice most of them first."""
     folder = TARGETS[module].parent.name
+    if TARGETS[module].stem in ("ahead", "locks"):
+        return [*QUICK_THREADS, "tests/replay/test_processes.py"]
     if folder == "host":
         return QUICK
     return [*QUICK, *QUICK_GRAPH] if folder == "rules" else [*QUICK_GRAPH, *QUICK]
@@ -237,6 +242,7 @@ def run_quick_tests(module: str, tree: ast.Module) -> None:
 
         # one that hangs is ended, and so noticed; a machine that is slow or paused changes nothing
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        signal.alarm(WALL_SECONDS)  # a mutant of a lock waits for ever, and uses no processor
 
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)

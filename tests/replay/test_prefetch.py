@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.replay.host.ahead import Draining
+from trifolium.replay.host.ahead import Ahead, Draining
 from trifolium.testing.cases import on_host
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -204,6 +204,43 @@ def test_others_add_meanwhile(backend: tri.Backend) -> None:
         stop.set()
         for thread in threads:
             thread.join()
+
+
+class HostCopier:
+    """Copies on the host; ``start`` and ``finish`` must be called by different threads."""
+
+    def __init__(self, fails_at: int = -1) -> None:
+        self.started, self.fails_at = 0, fails_at
+
+    def start(self, batch: tri.Batch) -> Any:
+        self.started += 1
+        if self.started == self.fails_at:
+            raise MemoryError("no memory on the device")
+        return threading.get_ident(), batch.each(np.copy)
+
+    def finish(self, started: Any) -> tri.Batch:
+        thread, batch = started
+        assert thread != threading.get_ident()
+        found: tri.Batch = batch
+        return found
+
+
+def test_batches_are_copied_by_the_thread() -> None:
+    numpy = tri.get_backend("numpy")
+    buffer, plain = filled(numpy), filled(numpy)
+    parts = (buffer._store, buffer.sampler, buffer.rng)
+    for fails_at in (-1, 3):
+        copier = HostCopier(fails_at)
+        batches = Ahead(lambda: buffer.sample(6), *parts, count=4, ahead=1, copier=copier)
+        for batch in islice(batches, 2):
+            assert same(numpy, batch, plain.sample(6))
+        if fails_at == 3:
+            with pytest.raises(MemoryError):
+                next(batches)
+        else:
+            assert [same(numpy, batch, plain.sample(6)) for batch in batches] == [True, True]
+            assert copier.started == 4
+        assert list(batches) == []
 
 
 @pytest.mark.parametrize("wrong", [-1, 1.5, True])
