@@ -1,5 +1,6 @@
 """Bad input is an error that names the argument, and leaves the buffer byte for byte as it was."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -231,3 +232,27 @@ def test_bad_options(
 def test_bad_priorities(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         tri.Prioritized(**options)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"n_frame": 2}, "Buffer has no option 'n_frame'; did you mean 'n_frames'?"),
+        ({"num_envs": 2}, "did you mean 'n_streams'?"),
+        ({"colour": 2}, "Buffer has no option 'colour'; it has: capacity, obs_shape, n_frames, "),
+    ],
+)
+def test_unknown_options_get_a_suggestion(wrong: dict[str, int], match: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(match)):
+        tri.Buffer(8, (2,), **wrong)
+
+
+def test_a_class_derived_from_buffer_has_options_of_its_own() -> None:
+    class Named(tri.Buffer):
+        def __init__(self, *args: Any, label: str, **options: Any) -> None:
+            super().__init__(*args, **options)
+            self.label = label
+
+    assert Named(8, (2,), label="a", n_frames=2).n_frames == 2
+    with pytest.raises(TypeError, match=r"Named has no option 'labe'; did you mean 'label'\?"):
+        Named(8, (2,), labe="a")

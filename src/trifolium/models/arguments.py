@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 from trifolium import _checks as checks
+from trifolium._options import accepted_names, check_names
 from trifolium.replay import Buffer
 
 __all__ = ["accepted_options", "check_action_space", "check_options", "own_options"]
@@ -37,7 +37,7 @@ _OTHER_NAMES = {  # names of the same option in other libraries
     "target_update_interval": "target_update",
     "tau": "polyak",
 }
-_NOT_MEMORY_OPTIONS = frozenset({"self", "capacity", "obs_shape"})  # a model has names of its own
+_NOT_MEMORY_OPTIONS = frozenset({"capacity", "obs_shape"})  # a model has names of its own
 
 
 def accepted_options(cls: type) -> tuple[str, ...]:
@@ -55,21 +55,11 @@ def accepted_options(cls: type) -> tuple[str, ...]:
 
 @cache
 def _accepted(cls: type) -> tuple[str, ...]:
-    names: list[str] = []
-    for base in cls.__mro__:
-        if "__init__" not in base.__dict__ or base is object:
-            continue
-        parameters = inspect.signature(base.__dict__["__init__"]).parameters.values()
-        names += [each.name for each in parameters if each.kind in _NAMED]
-        if not any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters):
-            break
-    else:
-        names += inspect.signature(Buffer.__init__).parameters
-        return tuple(dict.fromkeys(name for name in names if name not in _NOT_MEMORY_OPTIONS))
-    return tuple(dict.fromkeys(name for name in names if name != "self"))
-
-
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names, takes_more = accepted_names(cls)
+    if not takes_more:
+        return names
+    of_memory = (name for name in accepted_names(Buffer)[0] if name not in _NOT_MEMORY_OPTIONS)
+    return tuple(dict.fromkeys((*names, *of_memory)))
 
 
 @cache
@@ -80,18 +70,7 @@ def own_options(cls: type, base: type) -> tuple[str, ...]:
 
 def check_options(cls: type, given: Iterable[str]) -> None:
     """Raise TypeError if ``cls(...)`` has no option of one of the ``given`` names."""
-    accepted = _accepted(cls)
-    for name in given:
-        if name not in accepted:
-            raise TypeError(f"{cls.__name__} has no option {name!r}; {_hint(name, accepted)}")
-
-
-def _hint(name: str, accepted: tuple[str, ...]) -> str:
-    from difflib import get_close_matches  # slow to import
-
-    known = _OTHER_NAMES.get(name.lower())
-    close = [known] if known in accepted else get_close_matches(name, accepted, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(accepted)}"
+    check_names(cls, given, _accepted(cls), _OTHER_NAMES)
 
 
 def check_action_space(cls: type, value: Any) -> int:

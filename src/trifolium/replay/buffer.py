@@ -14,6 +14,7 @@ import numpy as np
 
 from trifolium import _checks as checks
 from trifolium import files
+from trifolium._options import NamedOptions
 from trifolium.backend import Array, Backend, Params, as_numpy, get_backend
 from trifolium.replay.batch import Batch, map_tree
 from trifolium.replay.graph.state import State
@@ -50,10 +51,25 @@ from trifolium.replay.schema import BufferSpec, nested
 __all__ = ["Buffer", "Minibatches"]
 
 _NOTHING = nullcontext()
+_OTHER_NAMES = {  # names of the same option in other libraries
+    "buffer_size": "capacity",
+    "discount": "gamma",
+    "frame_stack": "n_frames",
+    "max_size": "capacity",
+    "memory_size": "capacity",
+    "multi_step": "n_step",
+    "n_envs": "n_streams",
+    "n_steps": "n_step",
+    "num_envs": "n_streams",
+    "observation_shape": "obs_shape",
+    "stack_num": "n_frames",
+    "state_shape": "obs_shape",
+    "update_horizon": "n_step",
+}
 PART = 65_536  # steps of a data set that are stored in one call
 
 
-class Buffer:
+class Buffer(NamedOptions):
     """A replay memory: a ring of transitions that returns minibatches of the backend's own arrays.
 
     Each observation is stored once: the successor of a step is the row after it. One host generator
@@ -108,6 +124,8 @@ class Buffer:
     >>> bool((next_states[:, 0] == states[:, 0] + 1).all())
     True
     """
+
+    other_names = _OTHER_NAMES
 
     def __init__(
         self,
