@@ -89,7 +89,7 @@ PLANTED: dict[str, Plant] = {
         successors.Successors, "held", lambda f, self, stream, columns: f(self, stream, columns) or True
     ),
     "in a chunk, given successors are not compared": changed(
-        store, "differs", lambda f, xp, given, found, axes: np.zeros(given.shape[:axes], bool)
+        chunk, "differs", lambda f, xp, given, found, axes: np.zeros(given.shape[:axes], bool)
     ),
     "in a chunk, no successor is taken over from the step before": changed(
         store,

@@ -72,7 +72,7 @@ PLANTED: dict[str, Plant] = {
     "episodes have no first row": constant(chunk, "FIRST", 0),
     "boundary rows are steps": constant(chunk, "BOUNDARY", 0),
     "given successors are not compared with what follows": changed(
-        write, "differs", lambda f, xp, given, found, axes: np.zeros(given.shape[:axes], bool)
+        chunk, "differs", lambda f, xp, given, found, axes: np.zeros(given.shape[:axes], bool)
     ),
     "given successors are forgotten": changed(
         write, "_with_successors", lambda f, state, streams, steps: state

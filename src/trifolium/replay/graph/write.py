@@ -11,15 +11,13 @@ from trifolium.backend import Array, Backend, device_of
 from trifolium.replay.graph import widetree
 from trifolium.replay.graph.state import Priorities, State, numbers, of_age, valid_of_age
 from trifolium.replay.rules.chunk import (
-    Cuts,
     Layout,
     chosen,
     chosen_marks,
-    differs,
+    find_cuts,
     layout,
     limited,
     step_marks,
-    steps_cut,
 )
 from trifolium.replay.rules.marks import TERMINATED, TRUNCATED, ends_episode
 from trifolium.replay.rules.priorities import LARGEST_PRIORITY, mass, raw_priority
@@ -61,7 +59,9 @@ def with_steps(state: State, streams: Array, steps: Chunk, boundary_rows: int | 
     backend, xp = state.backend, state.backend.xp
     n_steps, known = steps.terminated.shape[0], steps.following is not None
     newest = of_age(state, streams, xp.zeros_like(streams))
-    cuts, truncated = _cuts(state, streams, steps), steps.truncated
+    waits = backend.take(state.has_successor, streams)
+    pending = {name: backend.take(given, streams) for name, given in state.successors.items()}
+    cuts, truncated = find_cuts(xp, steps, waits, pending), steps.truncated
     most = n_steps + 1 if known else 1  # boundary rows; one may come before the first step
     unknown = None if known else truncated
     if known and boundary_rows is not None and boundary_rows < most:
@@ -83,28 +83,6 @@ def with_steps(state: State, streams: Array, steps: Chunk, boundary_rows: int | 
     if state.priorities is None:
         return written
     return _with_new_rows(written, streams, places.count, most)
-
-
-def _cuts(state: State, streams: Array, steps: Chunk) -> Cuts:
-    """Return where boundary rows are, for steps that are truncated or have another successor."""
-    backend, xp, leaves = state.backend, state.backend.xp, state.spec.leaves
-    n_steps, n_streams = steps.terminated.shape
-    start = backend.take(state.has_successor, streams)
-    unlike_given = xp.zeros_like(start)
-    unlike = None
-    for leaf in leaves:
-        found = xp.reshape(steps.columns[leaf.column], (n_steps, n_streams, -1))
-        given = xp.reshape(backend.take(state.successors[leaf.column], streams), (n_streams, -1))
-        unlike_given = unlike_given | differs(xp, given, found[0, ...], 1)
-        if steps.following is not None and n_steps > 1:
-            after = xp.reshape(steps.following[leaf.column], found.shape)
-            one = differs(xp, after[:-1, ...], found[1:, ...], 2)
-            unlike = one if unlike is None else unlike | one
-    start = start & unlike_given
-    if steps.taken is not None:
-        start = start & steps.taken
-    known = steps.following is not None
-    return Cuts(start, steps_cut(xp, steps.truncated, steps.terminated, unlike, known=known))
 
 
 def _put(state: State, streams: Array, places: Layout, steps: Chunk, marks: Array) -> State:

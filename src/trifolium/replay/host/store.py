@@ -15,13 +15,11 @@ from trifolium.replay.host.ring import Ring
 from trifolium.replay.host.successors import Successors
 from trifolium.replay.rules.assemble import Plan
 from trifolium.replay.rules.chunk import (
-    Cuts,
     chosen,
     chosen_marks,
-    differs,
+    find_cuts,
     layout,
     step_marks,
-    steps_cut,
 )
 from trifolium.replay.rules.marks import (
     BOUNDARY,
@@ -157,7 +155,9 @@ class Store:
     def put_chunk(self, streams: np.ndarray, steps: Chunk) -> None:
         """Write T steps of each of ``streams`` [S]."""
         ring, known = self.ring, steps.following is not None
-        cuts = self._cuts(streams, steps)
+        pending = {name: value[streams] for name, value in self.successors.arrays.items()}
+        waits = self.successors.waiting[streams]
+        cuts = find_cuts(np, steps, waits, pending if waits.any() else {})
         terminated, truncated = steps.terminated, steps.truncated
         unknown = None if known else truncated
         marks = step_marks(np, np.uint8, ring.opens(streams), terminated, truncated, cuts, unknown)
@@ -226,21 +226,6 @@ class Store:
         self.columns.put_many(rows, columns)
         self.actions[rows] = 0
         self.rewards[rows] = 0.0
-
-    def _cuts(self, streams: np.ndarray, steps: Chunk) -> Cuts:
-        """Return where boundary rows are, for steps that are truncated or have another successor."""
-        n_steps, n_streams = steps.terminated.shape
-        start, unlike = np.zeros(n_streams, bool), np.zeros((n_steps - 1, n_streams), bool)
-        waits = self.successors.waiting[streams]
-        for name, given in self.successors.arrays.items():
-            found = steps.columns[name].reshape(n_steps, n_streams, -1)
-            if waits.any():
-                start |= waits & differs(np, given[streams].reshape(n_streams, -1), found[0], 1)
-            if steps.following is not None and n_steps > 1:
-                after = steps.following[name].reshape(found.shape)
-                unlike |= differs(np, after[:-1], found[1:], 2)
-        known = steps.following is not None
-        return Cuts(start, steps_cut(np, steps.truncated, steps.terminated, unlike, known=known))
 
     def check_actions(self, other: "Store") -> None:
         """Raise TypeError if some action of ``other`` can't be stored here without change."""

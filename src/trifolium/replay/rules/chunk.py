@@ -7,9 +7,10 @@ it in its stream. Pure functions over the array API.
 
 from typing import Any, NamedTuple
 
-from trifolium.backend import Array, device_of
+from trifolium.backend import Array, Params, device_of
 from trifolium.replay.rules.marks import BOUNDARY, FIRST, TERMINATED, TRUNCATED, UNKNOWN
 from trifolium.replay.rules.ordinals import running_sum
+from trifolium.replay.rules.steps import Chunk
 
 __all__ = [
     "Cuts",
@@ -17,10 +18,10 @@ __all__ = [
     "chosen",
     "chosen_marks",
     "differs",
+    "find_cuts",
     "layout",
     "limited",
     "step_marks",
-    "steps_cut",
 ]
 
 
@@ -67,25 +68,35 @@ def differs(xp: Any, given: Array, found: Array, axes: int) -> Array:
     return xp.reshape(xp.any(xp.reshape(unequal, (size, -1)), axis=1), given.shape[:axes])
 
 
-def steps_cut(
-    xp: Any, truncated: Array, terminated: Array, unlike: Array | None, *, known: bool
-) -> Array:
-    """Return after which steps a boundary row comes: [T, S] bool.
+def find_cuts(xp: Any, steps: Chunk, waits: Array, pending: Params) -> Cuts:
+    """Return where boundary rows are, for steps that are truncated or have another successor.
 
     Args:
         xp: array namespace.
-        truncated: [T, S] bool, False where ``terminated`` is True.
-        terminated: [T, S] bool.
-        unlike: [T - 1, S] bool, whether the given successor of a step differs from the observation of
-            the next one; None if no successors were given.
-        known: whether the observations after the steps were given.
+        steps: T steps of each of S streams.
+        waits: [S] bool, whether the step stored before waits for its successor.
+        pending: the successors that were given for these, [S, ...] of each leaf; empty if none waits.
     """
-    if not known:
-        return xp.zeros_like(truncated)
-    if unlike is None or truncated.shape[0] == 1:
-        return truncated
-    goes_on = ~(terminated[:-1, :] | truncated[:-1, :])
-    return xp.concat([truncated[:-1, :] | (goes_on & unlike), truncated[-1:, :]], axis=0)
+    n_steps, n_streams = steps.terminated.shape
+    start = xp.zeros_like(waits)
+    for name, given in pending.items():
+        first = xp.reshape(steps.columns[name], (n_steps, n_streams, -1))[0, ...]
+        start = start | differs(xp, xp.reshape(given, (n_streams, -1)), first, 1)
+    start = start & waits
+    if steps.taken is not None:
+        start = start & steps.taken
+    if steps.following is None:
+        return Cuts(start, xp.zeros_like(steps.truncated))
+    if n_steps == 1:
+        return Cuts(start, steps.truncated)
+    unlike = xp.zeros_like(steps.truncated[1:, :])
+    for name, following in steps.following.items():
+        found = xp.reshape(steps.columns[name], (n_steps, n_streams, -1))
+        after = xp.reshape(following, found.shape)
+        unlike = unlike | differs(xp, after[:-1, ...], found[1:, ...], 2)
+    goes_on = ~(steps.terminated[:-1, :] | steps.truncated[:-1, :])
+    after_steps = steps.truncated[:-1, :] | (goes_on & unlike)
+    return Cuts(start, xp.concat([after_steps, steps.truncated[-1:, :]], axis=0))
 
 
 def limited(xp: Any, cuts: Cuts, most: int) -> tuple[Cuts, Array]:
