@@ -113,15 +113,17 @@ class HostColumns:
     def batch(self, plan: Plan, flatten: bool) -> Batch:
         """Return the batch of a plan; see :class:`Columns`."""
         backend, spec = self._backend, self._spec
-        if backend is self._host or backend.capabilities.views:
-            batch = self.host_batch(plan, flatten)
-            return batch if backend is self._host else batch.each(backend.from_numpy)
         packed = gather(np, self._take, spec, self._columns, plan)
+        if backend is self._host:
+            return assemble(backend, spec, {}, packed, flatten=flatten)
+        if backend.capabilities.views:
+            batch = assemble(self._host, spec, {}, packed, flatten=flatten)
+            return batch.each(backend.from_numpy)
         return assembler(backend, spec, flatten=flatten)({}, packed)  # one call for all arrays
 
     def host_batch(self, plan: Plan, flatten: bool) -> Batch:
         """Return the batch of a plan in NumPy's arrays."""
-        packed = gather(np, self._take, self._spec, self._columns, plan)
+        _, packed = self.material(plan)
         return assemble(self._host, self._spec, {}, packed, flatten=flatten)
 
     def material(self, plan: Plan) -> tuple[Params, Packed]:
