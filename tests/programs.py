@@ -19,6 +19,7 @@ BACKENDS = ("numpy", "strict", "torch", "jax")
 LEARNERS = ("numpy", "torch", "jax")
 EXCHANGE = "tests/models/test_exchange.py"  # of models that learn
 SLOW = {  # examples that train for a long time
+    "connect_four",
     "flax_dqn",
     "hindsight",
     "million_steps",
