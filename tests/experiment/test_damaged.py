@@ -23,6 +23,8 @@ CHANGES = [
     (CONFIG, ("device",), {}),
     (CONFIG, ("env",), "Nowhere-v0"),
     (CONFIG, ("n_envs",), 10**6),
+    (CONFIG, ("n_step",), 10**8),
+    (CONFIG, ("n_frames",), 10**6),
     (CONFIG, ("memory_size",), 10**15),
     (CONFIG, ("memory_size",), 10**30),
     (CONFIG, ("steps",), 20),
@@ -112,7 +114,7 @@ def test_a_file_of_other_content_is_refused(run, name, content):
 
 @ELSEWHERE
 def test_the_command_tells_in_one_line(run):
-    for (name, path, value), command in ((CHANGES[0], "evaluate"), (CHANGES[12], "train --resume")):
+    for (name, path, value), command in ((CHANGES[0], "evaluate"), (CHANGES[14], "train --resume")):
         before = (run / name).read_bytes()
         change(run, name, path, value)
         check_mistake(trifolium(*command.split(), "run", cwd=run.parent), name.partition("/")[0])

@@ -8,7 +8,7 @@ from typing import Any
 from trifolium.errors import BackendError, CheckpointError, TrifoliumError, UnknownBackend
 from trifolium.experiment.options import TrainOptions
 from trifolium.models.saved import check_quantiles
-from trifolium.replay.io.file import memory_of_machine
+from trifolium.replay.io.file import LONGEST_WINDOW, memory_of_machine
 
 __all__ = ["UNSOUND", "blamed_on_config", "check_costs"]
 
@@ -63,6 +63,9 @@ def check_costs(options: TrainOptions, runner: Mapping[str, Any]) -> None:
             f"memory_size={options.memory_size}, which takes more than {memory_of_machine():,} bytes, "
             "all that this machine has"
         )
+    for name in ("n_step", "n_frames"):
+        if getattr(options, name) > LONGEST_WINDOW:
+            raise ValueError(f"{name}={getattr(options, name)}; expected {LONGEST_WINDOW} at most")
     if options.n_envs > MOST_ENVS:
         raise ValueError(f"n_envs={options.n_envs}; expected {MOST_ENVS} at most")
     episodes = runner.get("episodes")
