@@ -20,7 +20,11 @@ from trifolium.distributed.transport import InProcess
 from trifolium.experiment.runners import VectorRunner
 from trifolium.worlds.gym import make_vector
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+    "ignore:os.fork:RuntimeWarning",  # Ray starts its processes where JAX is loaded
+)
 LONGEST = 60.0  # seconds that a test waits for another process; nothing takes that long
 
 
