@@ -201,6 +201,8 @@ def contents(out: Path) -> dict[str, Any]:
     for path in [*out.glob("*.safetensors"), *out.glob("checkpoint/*.safetensors")]:
         manifest, arrays = files.read(path, "model")
         found[path.name] = {name: array.tobytes() for name, array in arrays.items()}
+        if not any(name.startswith("memory.") for name in arrays):
+            del manifest["memory"]["generator"]  # nothing is drawn from a memory without rows
         found[f"{path.name} manifest"] = manifest
     assert len(found) >= 4
     return found

@@ -4,6 +4,7 @@ import multiprocessing
 import pickle
 import sys
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,8 @@ def test_a_forked_child_uses_its_copy(backend: tri.Backend, method: str) -> None
 
 
 @pytest.mark.slow_on("torch", "jax")
-def test_a_spawned_child_is_given_a_copy(backend: tri.Backend) -> None:
+def test_a_spawned_child_is_given_a_copy(backend: tri.Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])  # the child imports this module
     check(backend, "spawn")
 
 
