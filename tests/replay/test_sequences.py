@@ -154,3 +154,21 @@ def test_beta_follows_its_schedule(backend: tri.Backend, tmp_path: object) -> No
     buffer.save(path)
     for each in (buffer, tri.Buffer.load(path, backend=backend)):
         check(each, 1.0)
+
+
+def test_rare_first_rows_are_drawn_by_their_priorities() -> None:
+    """Most of the mass is on rows that no run can begin with, so many draws are dropped."""
+    steps, length = 24_000, 12
+    buffer = tri.Buffer(steps, (1,), seed=0, sampler=tri.Prioritized(alpha=1.0, epsilon=1e-6))
+    number = np.arange(steps)
+    ends = number % length == length - 1
+    buffer.extend(number[:, None], np.zeros(steps, int), np.zeros(steps), ends)
+    firsts = np.flatnonzero(number % length == 0)
+    heavy = firsts % (2 * length) == 0
+    buffer.update_priorities(firsts, np.where(heavy, 0.2, 0.1))
+    drawn = np.concatenate(
+        [buffer.sample_sequences(32, length, within_episode=True).indices for _ in range(100)]
+    )
+    assert np.all(drawn % length == 0)
+    share = np.mean(drawn % (2 * length) == 0)
+    assert abs(share - 2 / 3) < 5 * (2 / 9 / len(drawn)) ** 0.5

@@ -102,8 +102,8 @@ class Prioritized:
     ) -> Draw:
         """Draw runs in proportion to the mass of their first row, each independently of the others.
 
-        Rows that no run can begin with are drawn and dropped. If that finds too few, the mass of all
-        rows is looked at.
+        Rows that no run can begin with are drawn and dropped, after some rounds more each time. If that
+        finds too few, the mass of all rows is looked at.
         """
         tree, ring = self._synchronised(source), source.ring
         last = self._known_from + ring.drawable(length)  # of each stream, the first row beyond
@@ -115,10 +115,13 @@ class Prioritized:
                 found[found] = accept(streams[found], serials[found])
             return found
 
-        rows = np.zeros(0, np.int64)
-        for _ in range(ROUNDS if tree.total > 0.0 else 0):
-            drawn = tree.find(rng.random(2 * batch_size) * tree.total)
+        rows, size, drawn_so_far = np.zeros(0, np.int64), 2 * batch_size, 0
+        most = max(ROUNDS * size, ring.capacity // 4) if tree.total > 0.0 else 0
+        while drawn_so_far < most:
+            drawn = tree.find(rng.random(size) * tree.total)
             rows = np.concatenate([rows, drawn[fits(drawn)]])
+            drawn_so_far += size
+            size *= 1 + (drawn_so_far >= ROUNDS * 2 * batch_size)
             if len(rows) >= batch_size:
                 rows = rows[:batch_size]
                 return Draw(*ring.identify(rows), self.weights(tree.values(rows)))
