@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import trifolium as tri
-from trifolium.replay.host import columns, prioritized, ring, store, successors
+from trifolium.replay.host import columns, prioritized, ring, samplers, store, successors
 from trifolium.replay.rules import chunk, marks, steps, windows
 from trifolium.replay.rules import ring as rules
 from trifolium.testing import Twin
@@ -30,6 +30,19 @@ def without_the_observation(original: Any, self: Any, stream: int, step: Any) ->
     original(
         self, stream, (mark, {name: np.zeros_like(value) for name, value in columns.items()}, *rest)
     )
+
+
+def exchanged(original: Any, self: Any, row: int, values: Any) -> None:
+    if "obs/rest/second" in values:
+        first, second = values["obs/first"], values["obs/rest/second"]
+        values = values | {"obs/first": second, "obs/rest/second": np.reshape(first, ())}
+    original(self, row, values)
+
+
+def the_first_leaf_for_all(original: Any, xp: Any, take: Any, spec: Any, given: Any, plan: Any) -> Any:
+    first = given[spec.leaves[0].column]
+    leaves = {leaf.column: np.reshape(first, (-1, *leaf.shape)) for leaf in spec.leaves}
+    return original(xp, take, spec, given | leaves, plan)
 
 
 def first_reward_only(original: Any, xp: Any, marks: Any, rows: Any, newer: Any, shape: Any) -> Any:
@@ -108,6 +121,13 @@ PLANTED: dict[str, Plant] = {
     "rows that can't be drawn are fetched as valid": changed(
         ring.Ring, "is_drawable", lambda f, self, streams, serials: np.ones(len(serials), bool)
     ),
+    "of valid rows alone, invalid ones are drawn": changed(
+        samplers.Uniform,
+        "draw",
+        lambda f, self, source, rng, n: samplers.Draw(*samplers.draw_runs(source.ring, rng, n)),
+    ),
+    "leaves of an observation are exchanged": changed(columns.HostColumns, "put", exchanged),
+    "all leaves of an observation are the first": changed(columns, "gather", the_first_leaf_for_all),
     "streams share their rows": changed(
         ring.Ring, "rows", lambda f, self, streams, serials: f(self, 0, serials)
     ),

@@ -17,6 +17,8 @@ HISTORIES = [
     Options(24, n_frames=3, n_streams=4, n_step=2),
     Options(9, n_step=2, prioritized=True),
     Options(24, n_frames=3, n_streams=2, n_step=3, boundary="pad", prioritized=True),
+    Options(9, n_frames=2, valid_only=True),
+    Options(24, n_frames=3, n_streams=2, n_step=2, is_structured=True),
 ]
 """Options that between them reach every path; rings of few rows, so that they wrap again and again."""
 
@@ -55,7 +57,10 @@ def wander(twin: Twin, seed: int, operations: int, check: Callable[[Twin], objec
             case "add empty":
                 twin.add_empty(rng.choice([None, stream]))
             case "add from":
-                other = Twin(twin.backend, Options(6 * n_streams, 2, n_streams))
+                structure = twin.options.is_structured
+                other = Twin(
+                    twin.backend, Options(6 * n_streams, 2, n_streams, is_structured=structure)
+                )
                 other.add(*[""] * rng.randrange(8), "truncated", "", stream=stream)
                 twin.add_from(other)
             case "draw" if twin.options.prioritized:

@@ -58,12 +58,16 @@ class BufferMachine(RuleBasedStateMachine):
         n_streams=st.integers(1, 4),
         n_step=up_to_5,
         boundary=st.sampled_from(["mask", "pad"]),
-        prioritized=st.booleans(),
+        drawn=st.sampled_from(["uniform", "valid", "priorities", "priorities"]),
+        is_structured=st.sampled_from([False, False, True]),
         seed=st.integers(0, 99),
     )
-    def make(self, spare: int, seed: int, n_frames: int, n_streams: int, **options: Any) -> None:
+    def make(
+        self, spare: int, seed: int, n_frames: int, n_streams: int, drawn: str, **options: Any
+    ) -> None:
         """Make an empty buffer whose rings are a few rows longer than a stack."""
         capacity = (n_frames + spare) * n_streams
+        options |= {"prioritized": drawn == "priorities", "valid_only": drawn == "valid"}
         made = Options(capacity, n_frames=n_frames, n_streams=n_streams, **options)
         self.twin = type(self).twin_of(self.backend, made, seed)
         self.drawn: list[int] = []
@@ -141,7 +145,11 @@ class BufferMachine(RuleBasedStateMachine):
         """Append another buffer, with other options and perhaps on another backend."""
         n_streams = n_streams if self.n_streams == 1 else self.n_streams
         backend = get_backend("numpy") if on_numpy else self.backend
-        other = Twin(backend, Options(6 * n_streams, n_frames=n_frames, n_streams=n_streams))
+        structure = self.twin.options.is_structured
+        options = Options(
+            6 * n_streams, n_frames=n_frames, n_streams=n_streams, is_structured=structure
+        )
+        other = Twin(backend, options)
         for stream in range(n_streams):
             other.add(*[""] * steps, end, *[""] * stream, stream=stream)
         if blanks:

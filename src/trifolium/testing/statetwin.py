@@ -2,7 +2,9 @@
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache, partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +14,7 @@ from trifolium import replay
 from trifolium.backend import Array, Backend
 from trifolium.errors import NotEnoughTransitions
 from trifolium.replay import Batch, Buffer, State
+from trifolium.replay.batch import map_tree
 from trifolium.testing.cases import FIELDS
 from trifolium.testing.twin import Options, Twin
 
@@ -94,7 +97,10 @@ class StateBuffer:
         sizes = [CHUNK] * (count // CHUNK) + [1] * (count % CHUNK)
         for size, end in zip(sizes, np.cumsum(sizes).tolist(), strict=True):
             now: slice | int = slice(end - size, end) if size > 1 else end - 1
-            part = {name: None if each is None else each[now] for name, each in steps.items()}
+            part = {
+                name: None if each is None else map_tree(itemgetter(now), each)
+                for name, each in steps.items()
+            }
             self.add(**part, stream=stream)
 
     def add(self, *, stream: int | None = None, next_obs: Any, **step: Any) -> None:
@@ -151,7 +157,9 @@ class StateBuffer:
     def current_state(self, stream: int) -> Array:
         """Return the frames before the newest observation."""
         found = self.functions.current_state(self.state)
-        return found if self.state.spec.n_streams == 1 else found[stream, ...]
+        if self.state.spec.n_streams == 1:
+            return found
+        return map_tree(lambda array: array[stream, ...], found)
 
     # Through a Buffer
 
@@ -203,14 +211,14 @@ class StateBuffer:
 
         weights = backend.to_numpy(batch.weights)[places]
         return Batch(
-            **{name: part(getattr(batch, name)) for name in FIELDS if name != "weights"},
+            **{name: map_tree(part, getattr(batch, name)) for name in FIELDS if name != "weights"},
             weights=backend.from_numpy(weights / weights.max()),
             indices=backend.to_numpy(batch.indices)[places],
             extras={name: part(extra) for name, extra in batch.extras.items()},
         )
 
     def _native(self, value: Any, dtype: str) -> Array:
-        return self.state.backend.from_numpy(np.array(value, dtype))
+        return map_tree(lambda array: self.state.backend.from_numpy(np.array(array, dtype)), value)
 
 
 class StateTwin(Twin):
@@ -218,7 +226,7 @@ class StateTwin(Twin):
 
     Args:
         backend: of the state.
-        options: of state and reference.
+        options: of state and reference; all rows are drawn, valid or not.
         seed: of the draws.
         functions: what is compared; None for the functions as they are.
     """
@@ -226,8 +234,9 @@ class StateTwin(Twin):
     def __init__(
         self, backend: Backend, options: Options, seed: int = 0, functions: Functions | None = None
     ) -> None:
-        super().__init__(backend, options, seed)
-        self.buffer: Any = StateBuffer(self.buffer.state(), functions or Functions(plain), seed)
+        super().__init__(backend, replace(options, valid_only=False), seed)
+        buffer = StateBuffer(self.buffer.state(), functions or Functions(plain), seed)
+        self.buffer = self.wrapped(buffer)
 
     def reload(self) -> None:
         """Go on with a copy that was in a file."""

@@ -10,10 +10,11 @@ import pytest
 
 from trifolium.backend import Backend
 from trifolium.errors import NotEnoughTransitions
-from trifolium.replay import Buffer, Prioritized
+from trifolium.replay import Buffer, Prioritized, Sampler, Uniform
 from trifolium.testing.compare import check_batch, check_weights, importance, tuples
 from trifolium.testing.priorities import ReferencePriorities
 from trifolium.testing.reference import ReferenceBuffer, is_unbroken
+from trifolium.testing.split import SPLIT, SplitBuffer
 
 __all__ = ["Options", "Twin"]
 
@@ -28,6 +29,8 @@ class Options:
 
     Attributes:
         prioritized: whether rows are drawn by priority.
+        valid_only: whether valid rows alone are drawn.
+        is_structured: whether observations are mappings.
     """
 
     capacity: int
@@ -36,6 +39,15 @@ class Options:
     n_step: int = 1
     boundary: str = "mask"
     prioritized: bool = False
+    valid_only: bool = False
+    is_structured: bool = False
+
+    @property
+    def sampler(self) -> Sampler:
+        """A new sampler."""
+        if self.prioritized:
+            return Prioritized(ALPHA, BETA, epsilon=EPSILON)
+        return Uniform(valid_only=self.valid_only)
 
 
 class Twin:
@@ -58,9 +70,9 @@ class Twin:
     def __init__(self, backend: Backend, options: Options, seed: int = 0) -> None:
         self.backend = backend
         self.options = options
-        self.buffer = Buffer(
+        buffer = Buffer(
             options.capacity,
-            OBS_SIZE,
+            SPLIT if options.is_structured else OBS_SIZE,
             options.n_frames,
             backend=backend,
             seed=seed,
@@ -69,8 +81,9 @@ class Twin:
             n_step=options.n_step,
             gamma=GAMMA,
             boundary=options.boundary,
-            sampler=Prioritized(ALPHA, BETA, epsilon=EPSILON) if options.prioritized else None,
+            sampler=options.sampler,
         )
+        self.buffer: Any = self.wrapped(buffer)
         self.reference = ReferenceBuffer(
             options.capacity,
             OBS_SIZE,
@@ -83,6 +96,10 @@ class Twin:
         self.priorities = ReferencePriorities(self.reference, EPSILON)
         self._steps = 0
         self._promised: dict[int, int] = {}  # the number of the observation to come, by stream
+
+    def wrapped(self, buffer: Any) -> Any:
+        """Return ``buffer`` with the methods of one whose observations are arrays."""
+        return SplitBuffer(buffer, self.backend) if self.options.is_structured else buffer
 
     # The same to both
 
@@ -174,6 +191,8 @@ class Twin:
     def check_sample(self, size: int | None, *, flatten: bool = True) -> list[int]:
         """Draw ``size`` rows (None: as many as there are), compare them, and return their indices."""
         expected = self.reference.transitions()
+        if self.options.valid_only:
+            expected = {index: each for index, each in expected.items() if each.valid}
         priorities = self.priorities.at_draw() if self.options.prioritized else None
         available = len(expected if priorities is None else priorities)
         size = max(available, 1) if size is None else size
@@ -266,7 +285,7 @@ class Twin:
         indices = self.check_sample(None)
         if indices:
             assert loaded.sample(len(indices)).indices.tolist() == indices
-        self.buffer = loaded
+        self.buffer = self.wrapped(loaded)
 
     # Helpers
 
