@@ -60,6 +60,9 @@ GOALS = (
     Goal("add 64, vec", "numpy", "cpprb", 0.5),
     Goal("add 64, vec", "torch", "torchrl", 0.5),
     Goal("add 64, vec", "jax", "flashbax flat", 0.5),
+    Goal("extend 1,024, vec", "numpy", "cpprb", 1.0),
+    Goal("extend 1,024, vec", "torch", "torchrl", 1.0),
+    Goal("extend 1,024, vec", "jax", "flashbax flat", 1.0),
     *(Goal("sample, vec", name, f"{OURS}, 10,000 rows", 1.5) for name in FRAMEWORKS),
 )
 ONE_ENVIRONMENT_A_ROW = ("trifolium", "SB3", "tianshou")  # whose add takes a row of each stream
@@ -112,6 +115,7 @@ def operations() -> Iterator[tuple[str, dict[str, Callable[[], Any]], int, int]]
     samples = vec | {f"{name}, 10,000 rows": each for name, each in small.items()}
     yield "sample, vec", samples_of(samples), 30, 200
     yield "add one, vec", {name: each.adding for name, each in vec.items()}, 40, 500
+    yield "extend 1,024, vec", {name: each.extending for name, each in vec.items()}, 20, 5
     del vec, small, samples
     many: dict[str, Callable[[], Any]] = {}
     for each in CONTENDERS:

@@ -22,6 +22,7 @@ import trifolium as tri
 __all__ = ["CASES", "CONTENDERS", "MANY", "Case", "Contender"]
 
 MANY = 64  # rows in one call
+SEVERAL = 1_024  # consecutive rows that are stored together
 CHUNK = 1_000  # rows at a time while a memory is filled
 EPISODE = 200  # steps
 
@@ -136,6 +137,12 @@ class Contender(ABC):
         """Return a function that stores MANY rows in one call."""
         steps = itertools.cycle(there_and_back(self.case.rows(MANY)))
         return lambda: self.add_rows(next(steps))
+
+    @cached_property
+    def extending(self) -> Callable[[], Any]:
+        """Return a function that stores SEVERAL consecutive rows."""
+        rows = self.case.rows(SEVERAL)
+        return lambda: self.add_rows(rows)
 
 
 class Trifolium(Contender):

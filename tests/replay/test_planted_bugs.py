@@ -141,6 +141,7 @@ def test_a_planted_bug_is_noticed(plant: Plant, monkeypatch: pytest.MonkeyPatch)
         compare(tri.get_backend("numpy"))  # the code that is broken here is the same for all
 
 
+@pytest.mark.slow_on("jax")
 def test_nothing_is_noticed_without_one(backend: tri.Backend) -> None:
     compare(backend)
 

@@ -68,6 +68,7 @@ def test_leaves_without_mass_are_never_drawn(backend: tri.Backend) -> None:
     assert not found.any()
 
 
+@pytest.mark.slow_on("jax")
 def test_units_are_located_in_order(backend: tri.Backend) -> None:
     """As where every leaf stands for as many numbers as its mass is."""
     rng = np.random.default_rng(0)

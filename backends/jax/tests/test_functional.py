@@ -221,8 +221,10 @@ def test_a_copy_would_be_seen() -> None:
     "draw",
     [
         "subset",
-        "priority",
-        *(pytest.param(d, marks=pytest.mark.slow) for d in ("stratified", "independent")),
+        *(
+            pytest.param(draw, marks=pytest.mark.slow)
+            for draw in ("priority", "stratified", "independent")
+        ),
     ],
 )
 def test_draws_in_a_scan_are_uniform(draw: str) -> None:

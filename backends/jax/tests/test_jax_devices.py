@@ -125,7 +125,7 @@ for backend.shares_host_memory in (True, False):
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("run", ["memories", pytest.param("learners", marks=pytest.mark.slow)])
 def test_runs_under_the_settings_for_finding_mistakes(run: str, setting: str) -> None:
     code = f"""
 import jax, numpy as np
