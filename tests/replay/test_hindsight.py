@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 import trifolium as tri
+from trifolium.replay.rules import assemble
+
+from .planting import Plant, changed
 
 SHAPE = {"observation": (2,), "achieved_goal": (1,), "desired_goal": (1,)}
 WANTED = -7.0
@@ -128,3 +131,42 @@ def test_other_buffers_are_refused(backend: tri.Backend) -> None:
     wrong = SHAPE | {"desired_goal": (2,)}
     with pytest.raises(ValueError, match="expected two arrays of the same shape"):
         tri.Buffer(8, wrong, backend=backend, sampler=tri.Hindsight(reached))
+
+
+def goals_of_the_next_episode(original: Any, self: Any, ring: Any, streams: Any, serials: Any) -> Any:
+    return np.minimum(original(self, ring, streams, serials) + 3, ring.written[streams] - 1)
+
+
+def rewards_as_stored(original: Any, self: Any, store: Any, rng: Any, plan: Any, *rows: Any) -> Any:
+    scalars = plan.scalars.copy()
+    return original(self, store, rng, plan, *rows)._replace(scalars=scalars)
+
+
+def goals_one_row_early(original: Any, self: Any, *drawn: Any) -> Any:
+    plan = original(self, *drawn)
+    given, goals = plan.goals
+    return plan._replace(goals=(given, np.maximum(goals - 1, 0)))
+
+
+def goals_of_states_alone(original: Any, *gathered: Any) -> Any:
+    return tuple(
+        np.concatenate([new[: len(new) // 2], old[len(old) // 2 :]])
+        for new, old in zip(original(*gathered), gathered[-1], strict=True)
+    )
+
+
+PLANTED: dict[str, Plant] = {
+    "goals are reached in another episode": changed(
+        tri.Hindsight, "_last_observations", goals_of_the_next_episode
+    ),
+    "rewards are those of the stored goals": changed(tri.Hindsight, "relabel", rewards_as_stored),
+    "goals are those of a row before": changed(tri.Hindsight, "relabel", goals_one_row_early),
+    "next states keep the stored goals": changed(assemble, "_with_goals", goals_of_states_alone),
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED)
+def test_a_planted_bug_is_noticed(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        test_goals_are_reached_later_in_the_episode(tri.get_backend("numpy"), "truncated", {})
