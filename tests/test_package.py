@@ -4,6 +4,8 @@ import importlib
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
 from importlib.metadata import distribution, requires
 from importlib.resources import files
 from types import ModuleType
@@ -82,3 +84,12 @@ def test_a_bare_install_brings_no_framework() -> None:
     bare = [line for line in requires("trifolium") or [] if "extra ==" not in line]
     names = {re.split(r"[<>=~!;\[ ]", line)[0] for line in bare}
     assert names == {"numpy", "array-api-compat", "autograd", "safetensors"}
+
+
+def test_the_import_loads_nothing_slow() -> None:
+    """Modules that take milliseconds to import are loaded when they are used."""
+    code = "import sys, numpy; before = set(sys.modules); import trifolium; "
+    code += "print(*(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    slow = {"numpy.random", "queue", "uuid", "urllib.parse", "difflib", "hashlib", "safetensors.numpy"}
+    assert not slow & set(done.stdout.split())

@@ -5,12 +5,13 @@ draws it soon after; whoever uses the buffer first draws what is due and then go
 one seed and one thread of its own gets the same batches every time, whatever it does in between.
 """
 
+from __future__ import annotations
+
 import atexit
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from queue import SimpleQueue
 from typing import Any, Protocol, Self, runtime_checkable
 from weakref import WeakSet, finalize
 
@@ -124,6 +125,8 @@ class _Work:
     def __init__(self, store: Store, sampler: Sampler, rng: np.random.Generator, copier: Any) -> None:
         self.store, self.sampler, self.rng, self.copier = store, sampler, rng, copier
         self.process = os.getpid()
+        from queue import SimpleQueue  # slow to import
+
         self.orders: SimpleQueue[_Due | None] = SimpleQueue()
         self.results: SimpleQueue[_Due] = SimpleQueue()
         self.unused: deque[_Due] = deque()  # ordered, and not returned by the iterator yet
