@@ -25,7 +25,7 @@ from trifolium.distributed.writer import Route, Writer
 from trifolium.replay import Batch, Prioritized, Sampler, Uniform
 from trifolium.replay.buffer import Minibatches
 from trifolium.replay.rules.assemble import Packed, Plan, assemble
-from trifolium.replay.rules.priorities import LARGEST_PRIORITY, raw_priority
+from trifolium.replay.rules.priorities import checked_priorities, raw_priority
 from trifolium.replay.schema import BufferSpec
 
 __all__ = ["ShardedBuffer"]
@@ -182,12 +182,7 @@ class ShardedBuffer:
         """
         if not isinstance(self.sampler, Prioritized):
             raise TypeError("update_priorities: this memory draws uniformly; give it Prioritized()")
-        which = checks.vector("indices", indices, "int64")
-        priorities = np.abs(checks.vector("td", td, "float64"))
-        if len(priorities) != len(which):
-            raise ValueError(f"td has {len(priorities)} errors; expected {len(which)}, as of indices")
-        if not np.all(priorities <= LARGEST_PRIORITY):  # NaN is not
-            raise ValueError("td holds values that are not finite in float32; expected finite errors")
+        which, priorities = checked_priorities(indices, td)
         if len(which):
             self._send_own()
             largest = float(raw_priority(priorities.max(), self.sampler.epsilon))

@@ -44,7 +44,7 @@ from trifolium.replay.io.recordings import (
 )
 from trifolium.replay.rules.assemble import Packed, Plan, assemble
 from trifolium.replay.rules.marks import BLANK, TERMINATED
-from trifolium.replay.rules.priorities import LARGEST_PRIORITY
+from trifolium.replay.rules.priorities import checked_priorities
 from trifolium.replay.rules.steps import StepFields, on_host
 from trifolium.replay.schema import BufferSpec, nested
 
@@ -357,12 +357,7 @@ class Buffer(NamedOptions):
         Raises:
             ValueError, TypeError: lengths differ, or an error is not finite.
         """
-        which = checks.vector("indices", indices, "int64")
-        priorities = np.abs(checks.vector("td", td, "float64"))
-        if len(priorities) != len(which):
-            raise ValueError(f"td has {len(priorities)} errors; expected {len(which)}, as of indices")
-        if not np.all(priorities <= LARGEST_PRIORITY):  # NaN is not
-            raise ValueError("td holds values that are not finite in float32; expected finite errors")
+        which, priorities = checked_priorities(indices, td)
         store = self._store
         with store.lock:
             rows, stored = store.ring.current_rows(which)

@@ -121,7 +121,8 @@ class Prioritized:
             drawn = tree.find(rng.random(size) * tree.total)
             rows = np.concatenate([rows, drawn[fits(drawn)]])
             drawn_so_far += size
-            size *= 1 + (drawn_so_far >= ROUNDS * 2 * batch_size)
+            if drawn_so_far >= ROUNDS * 2 * batch_size:
+                size *= 2
             if len(rows) >= batch_size:
                 rows = rows[:batch_size]
                 return Draw(*ring.identify(rows), self.weights(tree.values(rows)))

@@ -4,9 +4,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from trifolium import _checks as checks
 from trifolium.backend import Array
 
-__all__ = ["LARGEST_PRIORITY", "PriorityOptions", "importance_weights", "mass", "raw_priority"]
+__all__ = [
+    "LARGEST_PRIORITY",
+    "PriorityOptions",
+    "checked_priorities",
+    "importance_weights",
+    "mass",
+    "raw_priority",
+]
 
 LARGEST_PRIORITY = float(np.finfo(np.float32).max)  # so that no sum of float64 overflows
 
@@ -17,6 +25,21 @@ class PriorityOptions(NamedTuple):
     alpha: float
     beta: float
     epsilon: float
+
+
+def checked_priorities(indices: Any, td: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return (``indices`` [B] int64, ``|td|`` [B] float64), the arguments of ``update_priorities``.
+
+    Raises:
+        ValueError, TypeError: lengths differ, or an error is not finite.
+    """
+    which = checks.vector("indices", indices, "int64")
+    priorities = np.abs(checks.vector("td", td, "float64"))
+    if len(priorities) != len(which):
+        raise ValueError(f"td has {len(priorities)} errors; expected {len(which)}, as of indices")
+    if not np.all(priorities <= LARGEST_PRIORITY):  # NaN is not
+        raise ValueError("td holds values that are not finite in float32; expected finite errors")
+    return which, priorities
 
 
 def raw_priority(errors: Array, epsilon: float) -> Array:
