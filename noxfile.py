@@ -139,6 +139,15 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site in docs/_build/html; warnings are errors."""
+    install(session, "all", "testing")
+    install_groups(session, "docs")
+    sphinx = ("python", "-m", "sphinx", "--fail-on-warning", "--keep-going", "--fresh-env")
+    session.run(*sphinx, "--jobs", "2", "docs", "docs/_build/html", *session.posargs, env=TESTING)
+
+
+@nox.session
 def build(session: nox.Session) -> None:
     """Build the wheel and test it in an environment without other packages."""
     room = Path(session.create_tmp())
@@ -178,10 +187,10 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Compare replay memories with those of each framework, for docs/speed.md: about half an hour.
+    """Compare replay memories with those of each framework, for reference/speed.md: about half an hour.
 
-    Two runs, so that each ratio is measured twice. Then the measurements for docs/buffer.md,
-    docs/functional.md and docs/compiled_training.md.
+    Two runs, so that each ratio is measured twice. Then the measurements for reference/buffer.md,
+    howto/functional.md and howto/compiled_training.md.
     """
     install_rivals(session)
     for command in ("measure", "measure", "sweep", "table"):
@@ -196,7 +205,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(name="bench-train")
 def bench_train(session: nox.Session) -> None:
-    """Compare steps per second of DDQN with plain loops, twice, for docs/speed.md."""
+    """Compare steps per second of DDQN with plain loops, twice, for docs/reference/speed.md."""
     install_rivals(session)
     for command in ("measure", "measure", "table"):
         session.run("python", "benchmarks/training.py", command, env=ONE_THREAD)
@@ -226,7 +235,7 @@ def sorrel(session: nox.Session) -> None:
 
 @nox.session
 def learning(session: nox.Session) -> None:
-    """Train for docs/learning.md, for hours: ``nox -s learning [-- run --env Acrobot-v1 --jobs 2]``."""
+    """Train for reference/learning.md, for hours (``-- run --env Acrobot-v1 --jobs 2``)."""
     install(session, "all")
     session.install(
         "--no-deps", "--constraint", "constraints.txt", "minatar"
@@ -238,7 +247,7 @@ def learning(session: nox.Session) -> None:
 
 @nox.session
 def worlds(session: nox.Session) -> None:
-    """Train for docs/worlds_results.md, for minutes: ``nox -s worlds [-- run --world Acrobot-v1]``."""
+    """Train for reference/worlds_results.md, for minutes (``-- run --world Acrobot-v1``)."""
     install(session, "train", "worlds")
     install_groups(session, "games")
     script = ("python", "benchmarks/worlds.py")

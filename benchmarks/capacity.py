@@ -1,6 +1,6 @@
 """What a row costs: time to draw a minibatch and bytes a transition, small buffer against large.
 
-    python benchmarks/capacity.py     # writes section "What it costs" of docs/buffer.md
+    python benchmarks/capacity.py     # writes section "What it costs" of docs/reference/buffer.md
 
 Buffers of 10,000 and 1,000,000 rows are filled, wrapped, and then sampled in turn, so that whatever
 else the machine does falls on both alike. The ratio is that of the medians.
@@ -79,7 +79,7 @@ def main() -> None:
             f"{found[backend][what]:.2f}" for what in ("bytes", "sample") for backend in FRAMEWORKS
         ]
         lines.append(f"| `{name}` | {' | '.join(cells)} |")
-    put("buffer.md", lines)
+    put("reference/buffer.md", lines)
 
 
 if __name__ == "__main__":

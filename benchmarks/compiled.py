@@ -9,7 +9,7 @@ falls to 0 over the run, as at a constant one some seeds unlearn late, in a Pyth
 Three seeds side by side are trained in one call. One model in a compiled call and one in a Python loop
 over Gymnasium's CartPole take turns, past the start of learning, and the medians of their speeds are
 compared; so are compiled calls with a full memory of 10,000 rows and with one of 1,000,000. The results
-go to docs/results/compiled.json and docs/compiled_training.md.
+go to docs/results/compiled.json and docs/howto/compiled_training.md.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def main() -> None:
     results: dict[str, Any] = {"speeds": speeds(), "sizes": sizes()}
     results |= learned(steps)
     save("compiled", results)
-    put("compiled_training.md", table(results, steps))
+    put("howto/compiled_training.md", table(results, steps))
 
 
 def table(results: dict[str, Any], steps: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""What sampling and training cost on a device: for docs/speed.md.
+"""What sampling and training cost on a device: for docs/reference/speed.md.
 
     python benchmarks/device.py --device cuda    # writes docs/results/device.json and the table
 
@@ -120,12 +120,12 @@ def main() -> None:
 
 
 def write_table() -> None:
-    """Write docs/results/device.json as the table of docs/speed.md."""
+    """Write docs/results/device.json as the table of docs/reference/speed.md."""
     found = load("device")
     lines = [f"| on {found['device']}, microseconds | torch | JAX |", "|---|--:|--:|"]
     for what in found["torch"]:
         lines.append(f"| {what} | {found['torch'][what]:,.0f} | {found['jax'][what]:,.0f} |")
-    put("speed.md", lines, "device")
+    put("reference/speed.md", lines, "device")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 ``run`` runs scripts of examples/ (by default all, with seeds 0, 1 and 2), one after another, and adds
 the numbers of their last line to docs/results/examples.json. A command that has a result is not run
-again. ``table`` writes the table of docs/examples.md from that file.
+again. ``table`` writes the table of docs/reference/examples.md from that file.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def table(_: argparse.Namespace) -> None:
         found = [load("examples")[f"{example.command} --seed {seed}"] for seed in SEEDS]
         cells = [" / ".join(each["figures"]) for each in found]
         lines.append(f"| `{example.command}` | {example.figures} | {' | '.join(cells)} |")
-    put("examples.md", lines)
+    put("reference/examples.md", lines)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The bytes of memory of one transition, compared with the replay memories of each framework.
 
     python benchmarks/footprint.py measure
-    python benchmarks/footprint.py table     # writes section "Bytes" of docs/speed.md
+    python benchmarks/footprint.py table     # writes section "Bytes" of docs/reference/speed.md
     python benchmarks/footprint.py structured   # measures an image and a vector, and writes a table
 
 Each memory is filled in its own process, after a small one that loads and compiles the code. The result
@@ -75,7 +75,7 @@ def table(_: argparse.Namespace) -> None:
         cells = [f"{figures[case]:,.1f} | {figures[case] / needed(case):.2f}" for case in figures]
         framework, rival = name.split(" ", 1)
         lines.append(f"| {rival}, {framework} | {' | '.join(cells)} |")
-    put("speed.md", lines, "bytes")
+    put("reference/speed.md", lines, "bytes")
 
 
 def fill_structured(backend: str, rows: int) -> tri.Buffer:
@@ -111,7 +111,7 @@ def structured(_: argparse.Namespace) -> None:
     save("structured_rows", found | {"needed": needed})
     lines = ["| | bytes a row | over needed |", "|---|--:|--:|"]
     lines += [f"| {name} | {size:,.1f} | {size / needed:.3f} |" for name, size in found.items()]
-    put("speed.md", lines, "structured")
+    put("reference/speed.md", lines, "structured")
 
 
 def main() -> None:

@@ -4,8 +4,8 @@
 
 On JAX. A step adds one row and draws a minibatch, of which everything is used; memories of 10,000 and
 1,000,000 rows take turns, so that whatever else the machine does falls on both alike. They are filled
-before. Compile time is apart; figures are medians, and go to docs/functional.md. "bare reads" is what
-the machine makes of reading as many rows at random from arrays of these sizes, in a scan that does
+before. Compile time is apart; figures are medians, and go to docs/howto/functional.md. "bare reads" is
+what the machine makes of reading as many rows at random from arrays of these sizes, in a scan that does
 nothing else.
 """
 
@@ -95,7 +95,7 @@ def main() -> None:
         lines.append(
             f"| {way} | {small:.1f} | {large:.1f} | {large - small:.1f} | {figures['compile']:.1f} |"
         )
-    put("functional.md", lines)
+    put("howto/functional.md", lines)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 
 ``run`` trains what it is asked for (by default everything), ``--jobs`` at a time, and adds each result
 to docs/results/learning.json; what stands there is not run again. ``table`` writes the table of
-docs/learning.md and its plot from that file.
+docs/reference/learning.md and its plot from that file.
 
 CartPole and Acrobot follow CleanRL's DQN protocol: 500,000 steps, a network of 120 and 84 rectified
 units, Adam at 2.5e-4, a memory of 10,000 rows, batches of 128, an update every 10 steps and a copy to
@@ -32,7 +32,7 @@ from loops import OPTIONS, OPTIONS_OF_DDQN
 from pages import DOCS, command_line, load, put, save
 
 PLOT = DOCS / "images" / "learning.png"
-CURVES = "![Learning curves](images/learning.png)"
+CURVES = "![Learning curves](../images/learning.png)"
 
 MODELS = ("ddqn", "iqn")
 BACKENDS = ("numpy", "torch", "jax")
@@ -183,7 +183,7 @@ def table(_: argparse.Namespace) -> None:
             lines.append(
                 f"| {env} | {model} | {backend} | {seeds} | {mean:.1f} | {PROTOCOLS[env, model].goal} |"
             )
-    put("learning.md", [*lines, "", CURVES])
+    put("reference/learning.md", [*lines, "", CURVES])
     draw(results)
 
 

@@ -1,6 +1,6 @@
 """What it costs to draw a minibatch from mapped files (``path=``), compared with memory.
 
-    python benchmarks/mapped.py     # writes the table of "Larger than memory" in docs/buffer.md
+    python benchmarks/mapped.py     # writes section "Larger than memory" of docs/reference/buffer.md
 
 Two full buffers with the same rows are sampled in turn, so that whatever else the machine does falls on
 both alike. The files are warm: the system keeps all of them in memory after they were written. The
@@ -68,7 +68,7 @@ def main() -> None:
     for name, found in results.items():
         cells = " | ".join(f"{found[backend]:.2f}" for backend in FRAMEWORKS)
         lines.append(f"| {name} | {cells} |")
-    put("buffer.md", lines, "mapped")
+    put("reference/buffer.md", lines, "mapped")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The cost of a replay memory, compared with those of each framework.
 
-    python benchmarks/memories.py measure       # one run of section "Memories" of docs/speed.md
-    python benchmarks/memories.py sweep         # cost against capacity, batch size, observation size
-    python benchmarks/memories.py table         # writes the page and its plot from both
+    python benchmarks/memories.py measure     # one run of section "Memories" of docs/reference/speed.md
+    python benchmarks/memories.py sweep       # cost against capacity, batch size, observation size
+    python benchmarks/memories.py table       # writes the page and its plot from both
 
 All memories of a comparison are filled in one process and take turns, each round in another order, so
 that other load of the machine affects all alike; the medians of the rounds are compared. The time of a
@@ -184,7 +184,8 @@ def table(_: argparse.Namespace) -> None:
             f"| {operation} | {framework} | {second[operation][ours]:,.1f} | {rival} "
             f"| {second[operation][theirs]:,.1f} | {ratios[0]:.2f} | {ratios[1]:.2f} | {limit} |"
         )
-    put("speed.md", [*lines, "", "![Cost of a minibatch](images/memories.png)"], "memories")
+    lines += ["", "![Cost of a minibatch](../images/memories.png)"]
+    put("reference/speed.md", lines, "memories")
     draw(load("memory_sweeps"))
 
 

@@ -1,6 +1,6 @@
 """Where the time goes: of a minibatch, of an update on torch, and of a step in a compiled scan.
 
-    python benchmarks/parts.py       # writes section "Parts" of docs/speed.md
+    python benchmarks/parts.py       # writes section "Parts" of docs/reference/speed.md
 
 A minibatch is of 256 rows out of 1,000,000, observations (4,) float32. It is timed up to the end of
 each part, and once more with one draw used again and again, whose rows are in the processor's cache.
@@ -143,7 +143,7 @@ def main() -> None:
     for title, parts in (("update of DDQN on torch", update), ("each by itself in a scan", scans)):
         lines += ["", f"| {title} | us |", "|---|--:|"]
         lines += [f"| {part} | {each:.1f} |" for part, each in parts.items()]
-    put("speed.md", lines, "parts")
+    put("reference/speed.md", lines, "parts")
 
 
 if __name__ == "__main__":

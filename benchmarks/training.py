@@ -1,6 +1,6 @@
 """Environment steps per second while learning, compared with plain loops of the same protocol.
 
-    python benchmarks/training.py measure     # one run of section "Training" of docs/speed.md
+    python benchmarks/training.py measure     # one run of section "Training" of docs/reference/speed.md
     python benchmarks/training.py table
 
 DDQN on CartPole-v1 by CleanRL's DQN protocol, see benchmarks/loops.py: an update every 10 steps, on 128
@@ -155,7 +155,7 @@ def table(_: argparse.Namespace) -> None:
             f"| {ours} | {second[ours]:,} | {theirs} | {second[theirs]:,} "
             f"| {ratios[0]:.2f} | {ratios[1]:.2f} | {limit} |"
         )
-    put("speed.md", lines, "training")
+    put("reference/speed.md", lines, "training")
 
 
 def main() -> None:

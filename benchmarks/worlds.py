@@ -6,7 +6,7 @@
 ``run`` trains with the command line, or with a script of examples/, where it is asked to (by default in
 every world, with seeds 0 and 1), one run after another, and evaluates what was learned. It adds each
 result to docs/results/worlds.json; results of the same command are not run again. ``table``
-writes the table of docs/worlds_results.md from that file.
+writes the table of docs/reference/worlds_results.md from that file.
 
 Learned and random models play the same number of greedy episodes, which begin with the same seeds. The
 return of a team is the mean of its members'. In a game of opponents, in which both have learned, each
@@ -193,7 +193,7 @@ def table(_: argparse.Namespace) -> None:
             what = f"{name}, {player} against a RandomModel" if task.opponents else name
             cells = [task.kind, what, f"`{task.command}`", f"{task.steps:,}", *learned, str(random)]
             lines.append("| " + " | ".join(cells) + " |")
-    put("worlds_results.md", lines)
+    put("reference/worlds_results.md", lines)
 
 
 def pooled(scores: list[Score]) -> Score:

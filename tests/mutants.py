@@ -1,7 +1,7 @@
 """Break the replay code in many small ways, one at a time, and see that the quick tests notice each.
 
-``python tests/mutants.py`` ends with an error if a mutant survives that docs/mutants.md leaves
-unexplained. ``--module windows`` takes one module, ``--match TEXT`` the mutants whose name holds a
+``python tests/mutants.py`` ends with an error if a mutant survives that docs/contributing/mutants.md
+does not explain. ``--module windows`` takes one module, ``--match TEXT`` the mutants whose name holds a
 text, ``--sample 50`` that many of them, ``--jobs 2`` two at a time; ``--allow 5`` is no error while no
 more than five survive unexplained. No file is written: a mutant lives in a process of its own.
 """
@@ -24,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 REPLAY = ROOT / "src" / "trifolium" / "replay"
 FOLDERS = ("rules", "host", "graph")
-EXPLAINED = ROOT / "docs" / "mutants.md"
+EXPLAINED = ROOT / "docs" / "contributing" / "mutants.md"
 CPU_SECONDS = 120
 WALL_SECONDS = 600
 QUICK_THREADS = ["tests/replay/test_prefetch.py", "tests/replay/test_threads.py"]

@@ -8,7 +8,13 @@ import trifolium as tri
 
 from .pages import blocks
 
-PAGES = ("buffer", "distributed", "functional", "interop", "compiled_training")
+PAGES = (
+    "reference/buffer",
+    "howto/distributed",
+    "howto/functional",
+    "howto/interop",
+    "howto/compiled_training",
+)
 BLOCKS = {
     f"{page}-{number}": block
     for page in PAGES

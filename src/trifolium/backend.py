@@ -238,7 +238,8 @@ class Differentiable(Backend, Protocol):
             optimizer: None for Adam (Kingma and Ba 2015), the same on every backend. Or a pair of pure
                 functions (init, update), as optax defines them: ``init(params)`` returns a state,
                 ``update(grads, state, params)`` returns (updates, state), and updates are added to
-                the parameters. Or what the framework calls an optimizer: see docs/backends.md.
+                the parameters. Or what the framework calls an optimizer; see
+                docs/reference/backends.md.
             epsilon: added to the denominator of Adam.
 
         Raises:

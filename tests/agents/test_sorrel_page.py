@@ -1,4 +1,4 @@
-"""The code of docs/sorrel.md, with stand-ins for Sorrel's classes that make the calls of Sorrel 1.6.
+"""The code of docs/howto/sorrel.md, with stand-ins for Sorrel's classes that make Sorrel 1.6's calls.
 
 `nox -s sorrel` runs the same code with the real package.
 """
@@ -14,7 +14,7 @@ import trifolium as tri
 from ..pages import blocks, changed
 from .test_sorrel_contract import Agent, Grid
 
-BLOCK = blocks("docs/sorrel.md")[0]
+BLOCK = blocks("docs/howto/sorrel.md")[0]
 TURNS = 50
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__")  # torch's, when NumPy rounds a loss

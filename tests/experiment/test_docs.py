@@ -1,10 +1,10 @@
-"""The Python in docs/experiments.md runs as it stands, on each backend."""
+"""The Python in docs/howto/experiments.md runs as it stands, on each backend."""
 
 import pytest
 
 from ..pages import blocks
 
-BLOCKS = blocks("docs/experiments.md")
+BLOCKS = blocks("docs/howto/experiments.md")
 
 
 RUNS = [number for number, block in enumerate(BLOCKS) if "Experiment(" in block]

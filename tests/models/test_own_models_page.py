@@ -1,4 +1,4 @@
-"""The Python in docs/own_models.md runs, each part where its framework is, and prints what it says."""
+"""Python in docs/howto/own_models.md runs, each part with its framework, and prints what it says."""
 
 import re
 
@@ -8,8 +8,8 @@ import trifolium as tri
 
 from ..pages import blocks
 
-BLOCKS = blocks("docs/own_models.md")
-PRINTED = blocks("docs/own_models.md", "text")
+BLOCKS = blocks("docs/howto/own_models.md")
+PRINTED = blocks("docs/howto/own_models.md", "text")
 
 
 def needed(block: str) -> str | None:

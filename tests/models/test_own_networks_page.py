@@ -2,7 +2,7 @@
 
 from ..pages import ROOT, blocks_of
 
-PAGE = ROOT / "docs" / "own_networks.md"
+PAGE = ROOT / "docs" / "howto" / "own_networks.md"
 
 
 def test_code_of_the_page_runs(learner):

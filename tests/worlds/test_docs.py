@@ -1,8 +1,8 @@
-"""The Python in docs/worlds.md runs as it stands, on NumPy."""
+"""The Python in docs/howto/worlds.md runs as it stands, on NumPy."""
 
 from ..pages import blocks
 
-CORRIDOR, LOOP, STRUCTURED, VECTOR, GAME, MASKS = blocks("docs/worlds.md")
+CORRIDOR, LOOP, STRUCTURED, VECTOR, GAME, MASKS = blocks("docs/howto/worlds.md")
 
 
 def test_blocks_run():

@@ -16,8 +16,8 @@ from .counting import NAME, CountingEnv, check_successors
 gym.register(NAME, CountingEnv)
 
 README = blocks("README.md")[0]
-ONE, NEXT_STEP, SAME_STEP, DISABLED = blocks("docs/loops.md")
-CLEANRL = next(block for block in blocks("docs/interop.md") if "rb.add" in block)
+ONE, NEXT_STEP, SAME_STEP, DISABLED = blocks("docs/howto/loops.md")
+CLEANRL = next(block for block in blocks("docs/howto/interop.md") if "rb.add" in block)
 VECTORS = {"next_step": NEXT_STEP, "same_step": SAME_STEP, "disabled": DISABLED}
 
 QUICK = {"range(500)": "range({})", "memory_size=10_000": "memory_size=640"}

@@ -25,7 +25,9 @@ __all__ = ["DDQN", "QLearning"]
 
 @dataclass(frozen=True)
 class QLearning:
-    """Q-learning with a network (Mnih et al. 2015; van Hasselt et al. 2016); see docs/ddqn.md.
+    """Q-learning with a network (Mnih et al. 2015; van Hasselt et al. 2016).
+
+    docs/reference/ddqn.md says more.
 
     Attributes:
         network: states to action values [B, A].

@@ -28,7 +28,7 @@ __all__ = ["IQN", "QuantileRegression"]
 
 @dataclass(frozen=True)
 class QuantileRegression:
-    """Implicit quantile regression (Dabney et al. 2018) as pure functions; see docs/iqn.md.
+    """Implicit quantile regression (Dabney et al. 2018) as pure functions; see docs/reference/iqn.md.
 
     Attributes:
         network: states and fractions [B, N] to quantiles [B, N, A].

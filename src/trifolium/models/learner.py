@@ -50,7 +50,8 @@ class Learner(BaseModel):
 
     A subclass brings an :class:`~trifolium.Algorithm`, by :meth:`make_algorithm`, and the network that
     it trains, by :meth:`make_network`. This class does the rest: one compiled update with Adam, the
-    target network, priorities, epsilon-greedy acting, and files. docs/own_algorithms.md shows how.
+    target network, priorities, epsilon-greedy acting, and files. docs/howto/own_algorithms.md shows
+    how.
 
     A subclass with further options also takes ``*args`` and ``**options`` and passes them on. Each
     of its own options must be an attribute of the same name, set before ``super().__init__``; files
@@ -74,12 +75,12 @@ class Learner(BaseModel):
             (Wang et al. 2016).
         noisy: whether the layers behind the torso are noisy (Fortunato et al. 2018).
         network: a custom network, which replaces the one that the options above describe; see
-            docs/own_networks.md for what each backend takes.
+            docs/howto/own_networks.md for what each backend takes.
         learning_rate: of Adam; or a schedule of it, by the number of updates made.
         adam_epsilon: added to the denominator of Adam.
         optimizer: in the place of Adam: a pair of functions (init, update), such as optax's, with a
             learning rate of its own; or with torch a class of ``torch.optim``, which gets
-            ``learning_rate``. See docs/backends.md.
+            ``learning_rate``. See docs/reference/backends.md.
         max_grad_norm: longer gradients are scaled down to this norm; None to leave them.
         batch_size: rows of a minibatch.
         gamma: discount of one step.
@@ -389,8 +390,8 @@ class Learner(BaseModel):
     def network(self) -> Any:
         """The network as trained: your own if you gave one, else its parameters as host arrays.
 
-        Its type is that of a trained network in the framework, see docs/own_networks.md. It is a copy,
-        which does not change with further updates.
+        Its type is that of a trained network in the framework, see docs/howto/own_networks.md. It is a
+        copy, which does not change with further updates.
         """
         return self._export(self._learned.params | self._learned.statistics)
 

@@ -78,7 +78,7 @@ class Buffer(NamedOptions):
     Threads may call all methods at once, those that add and those that draw: each call is done as a
     whole, so every row that comes out is one that went in, and no step is lost. One seed gives the same
     minibatches only if the calls come in the same order. No thread may change a buffer while it is
-    pickled. docs/buffer.md says more.
+    pickled. docs/reference/buffer.md says more.
 
     Args:
         capacity: rows held; older ones are overwritten. At least (n_frames + 1) * n_streams, and a

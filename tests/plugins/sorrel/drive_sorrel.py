@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__")  # torch's, whe
 ENTITIES = ["EmptyEntity", "Wall", "Gem", "Bone", "Food", "TreasurehuntAgent"]
 TURNS = 40
 SHAPE = (len(ENTITIES) * 5 * 5,)
-PAGE = (Path(__file__).parents[3] / "docs" / "sorrel.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "howto" / "sorrel.md").read_text()
 
 
 def configured(epochs):
