@@ -727,6 +727,10 @@ class Resume(Loader):
             run = Experiment.resume(case)
         except FileNotFoundError:
             raise tri.CheckpointError("config.json was renamed") from None
+        except ModuleNotFoundError as error:  # actors and shards, where Ray is not installed
+            if "trifolium[ray]" in str(error):
+                raise tri.CheckpointError(str(error)) from error
+            raise
         try:
             for _ in range(3):
                 run.runner.step()

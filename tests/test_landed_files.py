@@ -101,7 +101,14 @@ def run(request: pytest.FixtureRequest, backend: tri.Backend, tmp_path: Path) ->
     return Path(shutil.copytree(format1.FOLDER / "runs" / name, tmp_path / name))
 
 
-@pytest.mark.parametrize("run", [kind for kind in format1.KINDS if kind != "finished"], indirect=True)
+INTERRUPTED = [
+    pytest.param(kind, marks=[pytest.mark.slow_on("jax")] if kind == "compiled" else [])
+    for kind in format1.KINDS
+    if kind != "finished"
+]
+
+
+@pytest.mark.parametrize("run", INTERRUPTED, indirect=True)
 def test_an_interrupted_run_is_resumed(run: Path) -> None:
     """It ends where it would have ended.
 

@@ -262,7 +262,8 @@ def test_one_process_at_a_time_trains_in_a_folder(tmp_path, options):
     run = Experiment(options(model="random", steps=60), tmp_path / "run")
     code = (
         "import sys, time; from trifolium.experiment.folder import RunFolder\n"
-        "with RunFolder('run').locked(): print('locked', flush=True); sys.stdin.read()"
+        "folder = RunFolder('run'); folder.make()\n"
+        "with folder.locked(): print('locked', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", code],

@@ -87,6 +87,7 @@ def cursors(state: replay.State) -> dict[str, Any]:
     return {"written": state.written.tolist(), "sizes": state.sizes.tolist()}
 
 
+@pytest.mark.slow
 def test_a_state_made_without_x64_goes_on_with_it() -> None:
     state = replay.init(8, (2,), backend="jax")
     expected = held(grown(state, 0, 11))

@@ -50,6 +50,7 @@ def test_its_state_is_saved_and_loaded(optimizer: Any, tmp_path: Any) -> None:
     assert losses(again, 5) == losses(model, 5)
 
 
+@pytest.mark.slow
 def test_compiled_training_uses_it() -> None:
     options: dict[str, Any] = {"hidden": (8,), "batch_size": 16, "seed": 0, "backend": "jax"}
     still = tri.DDQN(2, 2, 400, optimizer=optax.set_to_zero(), **options)

@@ -233,6 +233,7 @@ def test_progress_is_told_a_hundred_times() -> None:
     assert told[-1][1] == pytest.approx(np.nanmean(ended), nan_ok=True)
 
 
+@pytest.mark.slow
 def test_goes_on_to_the_bit_from_a_file(tmp_path: Path) -> None:
     def begin() -> tuple[tri.DDQN, CompiledTraining]:
         options = KINDS["prioritized"]
@@ -401,6 +402,7 @@ def test_mistakes_are_told(name: str) -> None:
         make()
 
 
+@pytest.mark.slow
 def test_a_second_training_begins_episodes_in_the_memory() -> None:
     """Its environments are reset, so the step that the first one left open has no known successor."""
     model = tri.DDQN(2, 2, 400, 1.0, n_streams=2, n_step=1, backend="jax", seed=0)

@@ -239,6 +239,8 @@ class Experiment:
             SaveError: a file can't be written.
         """
         threadpool_limits(self.options.threads)  # small networks are fastest on one thread
+        with self._saving():
+            self._folder.make()
         with self._folder.locked():
             self._check_nothing_changed()
             with self._saving():
@@ -413,11 +415,21 @@ class Experiment:
         every = self.options.checkpoint_every
         return math.inf if every is None else (self.step // every + 1) * every
 
-    def _record(self) -> Record:
+    @contextmanager
+    def _record(self) -> Iterator[Record]:
+        """Open the logs, and close them at the end."""
         start = LogStart(
             self.out, self.step, tuple(self.runner.agents), self.options.eval_every is not None
         )
-        return Record(self._logs, start, None if self._checkpoint is None else self._checkpoint.logs)
+        saved = None if self._checkpoint is None else self._checkpoint.logs
+        record = Record(self._logs, start, saved)
+        try:
+            with self._saving():
+                record.start()
+            yield record
+        finally:
+            with self._saving():
+                record.close()
 
     def _recent_returns(self) -> deque[float]:
         """Return the episodes in the record, so that the progress includes them after a resume."""

@@ -64,16 +64,19 @@ class RunFolder:
         if not self.config.is_file():
             raise FileNotFoundError(f"{str(self.path)!r} holds no run: there is no {self.config.name}")
 
+    def make(self) -> None:
+        """Make the folder, if it is missing."""
+        self.path.mkdir(parents=True, exist_ok=True)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder, and keep other processes from training in it.
+        """Keep other processes from training in the folder.
 
         The lock belongs to the process and leaves no file: it ends with the process, however that ends.
 
         Raises:
             FolderInUse: another process trains there.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
         folder = lock_folder(str(self.path), "trains in", "wait for it, or give another folder")
         try:
             yield

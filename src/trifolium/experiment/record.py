@@ -1,8 +1,8 @@
 """Record: the logs of a run, and the CSV files that every run has."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from types import TracebackType
 from typing import Any
 
 from trifolium.errors import CheckpointError
@@ -30,15 +30,15 @@ class CsvLog(Log):
         kinds: dict[str, type[Any]] = {METRICS: EpisodeRow}
         if start.evaluations:
             kinds[EVALUATIONS] = EvaluationRow
-        self._files = {
-            name: CsvFile(
-                start.out / name,
-                kind,
-                agents=len(start.agents) > 1,
-                size=None if start.saved is None else _size(start, name),
-            )
-            for name, kind in kinds.items()
-        }
+        self._files: dict[str, CsvFile] = {}
+        try:
+            for name, kind in kinds.items():
+                size = None if start.saved is None else _size(start, name)
+                agents = len(start.agents) > 1
+                self._files[name] = CsvFile(start.out / name, kind, agents=agents, size=size)
+        except BaseException:
+            self.close()
+            raise
 
     def episode(self, row: EpisodeRow) -> None:
         """Write a line of metrics.csv."""
@@ -59,7 +59,7 @@ class CsvLog(Log):
 
 
 class Record:
-    """The logs of a running experiment; a context manager that opens and closes them.
+    """The logs of a running experiment.
 
     Args:
         logs: the logs other than the CSV files.
@@ -71,39 +71,39 @@ class Record:
         self, logs: Sequence[Log], start: LogStart, saved: Mapping[str, Any] | None = None
     ) -> None:
         self._csv = CsvLog()
-        self._others = {f"{index}: {type(log).__name__}": log for index, log in enumerate(logs)}
+        self._others: dict[str, Log] = {f"{index}: {type(log).__name__}": log for index, log in enumerate(logs)}
+        self._logs: dict[str, Log] = {"csv": self._csv, **self._others}
         self._start = start
         self._saved = saved
+        self._started: list[Log] = []
 
     def episode(self, row: EpisodeRow) -> None:
         """Give the row to each log."""
-        for log in (self._csv, *self._others.values()):
+        for log in self._logs.values():
             log.episode(row)
 
     def evaluation(self, row: EvaluationRow) -> None:
         """Give the row to each log."""
-        for log in (self._csv, *self._others.values()):
+        for log in self._logs.values():
             log.evaluation(row)
 
     def save(self) -> dict[str, Any]:
         """Return what each log saves: the bytes of the CSV files, and the others' by their names."""
         return self._csv.save() | {name: log.save() for name, log in self._others.items()}
 
-    def __enter__(self) -> "Record":
-        self._csv.start(replace(self._start, saved=self._saved))
-        saved = self._saved or {}
-        for name, log in self._others.items():
-            log.start(replace(self._start, saved=saved.get(name)))
-        return self
+    def start(self) -> None:
+        """Open all logs."""
+        for name, log in self._logs.items():
+            saved = self._saved if log is self._csv else (self._saved or {}).get(name)
+            log.start(replace(self._start, saved=saved))
+            self._started.append(log)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for log in (self._csv, *self._others.values()):
-            log.close()
+    def close(self) -> None:
+        """Close the logs that were opened, all of them, even if one can't be closed."""
+        with ExitStack() as stack:
+            for log in reversed(self._started):
+                stack.callback(log.close)
+            self._started = []
 
 
 def _size(start: LogStart, name: str) -> int | None:

@@ -93,11 +93,11 @@ class CsvFile:
         self._file = path.open("wb" if size is None else "r+b", buffering=0)
         self._writer = csv.writer(self, lineterminator="\n")
         self._end = 0  # bytes that whole lines take
-        if size is None:
-            self._writer.writerow(self._names)
-            return
         try:
-            self._cut(size)
+            if size is None:
+                self._writer.writerow(self._names)
+            else:
+                self._cut(size)
         except BaseException:
             self._file.close()
             raise
