@@ -6,8 +6,8 @@
 - the command ended with one line that names the file, or did all that it does without a fault,
 - the same run goes on without the fault, and ends as one that had none: same logs, same models.
 
-``--every 7`` takes every seventh write, ``--kind full`` one kind of fault. The disk is Python's own: all
-functions that change files are replaced by ones that count, in a child of its own.
+``--every 7`` takes every seventh write, ``--kind full`` one kind of fault. Functions of Python that
+change files are replaced by ones that count, in a child process.
 """
 
 import argparse
@@ -29,10 +29,31 @@ from kills import contents
 from trifolium import cli
 from trifolium.experiment import Experiment
 
-RUN = """
-    train CartPole-v1 --seed 3 --hidden 8 --batch-size 16 --memory-size 200 --learning-starts 40
-    --checkpoint-every 60 --eval-every 100 --eval-episodes 1 --tensorboard
-""".split()
+RUN = [
+    *(
+        "train",
+        "CartPole-v1",
+        "--seed",
+        "3",
+        "--hidden",
+        "8",
+        "--batch-size",
+        "16",
+        "--memory-size",
+        "200",
+    ),
+    *(
+        "--learning-starts",
+        "40",
+        "--checkpoint-every",
+        "60",
+        "--eval-every",
+        "100",
+        "--eval-episodes",
+        "1",
+    ),
+    "--tensorboard",
+]
 FIRST, LAST = 120, 240  # steps of the run before a fault, and of the whole run
 NAMES_OF_CALLS = ("fsync", "replace", "mkdir", "unlink", "rmdir", "ftruncate")
 
@@ -43,9 +64,9 @@ class Disk:
     Args:
         folder: other files are left alone.
         fails_at: the number of the first change that fails; 0 for none.
-        kind: "full": writes fail from then on, half of the first is written. "once": only that change
-            fails. "limit": as "full", with the error of a limit on the size of files. "read-only": every
-            change fails from then on.
+        kind: "full": writes fail from then on, and half of the first is written. "once": only that
+            change fails. "limit": as "full", with the error of a limit on the size of files.
+            "read-only": every change fails from then on.
     """
 
     def __init__(self, folder: Path, fails_at: int, kind: str) -> None:
@@ -84,7 +105,9 @@ class Disk:
         if self.kind == "read-only" or first or (self.kind != "once" and name in ("write", "fsync")):
             raise OSError(number, os.strerror(number), path)
 
-    def opened(self, file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **options: Any) -> Any:
+    def opened(
+        self, file: Any, mode: str = "r", buffering: int = -1, *rest: Any, **options: Any
+    ) -> Any:
         """Open a file as ``open`` does; what is written to it counts."""
         if isinstance(file, int) or not self.is_below(os.fspath(file)) or not set(mode) & set("wax+"):
             return self.open(file, mode, buffering, *rest, **options)
@@ -133,7 +156,9 @@ def main() -> None:
                     except AssertionError as error:
                         failures.append(str(error))
                 told = "a run that is resumed" if begun else "a new run"
-                print(f"{told}, {kind}: {faults.changes} writes, {len(numbers)} faults, {stopped} stops")
+                print(
+                    f"{told}, {kind}: {faults.changes} writes, {len(numbers)} faults, {stopped} stops"
+                )
     if failures:
         sys.exit("\n".join([*failures, f"{len(failures)} faults did harm"]))
 
@@ -197,7 +222,7 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def in_child(out: Path, fails_at: int, kind: str, command: list[str]) -> tuple[int, str, int]:
-    """Run the command line in a child; return its exit code, what it said, how often it changed files."""
+    """Run the command line in a child; return its exit code, its messages and its number of changes."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -25,7 +25,9 @@ def public_names(module: ModuleType) -> set[str]:
 
 def test_all_is_complete() -> None:
     assert len(set(tri.__all__)) == len(tri.__all__)
-    assert set(tri.__all__) == public_names(tri) | {"__version__"}
+    assert public_names(tri) - {"TYPE_CHECKING"} <= set(tri.__all__)
+    assert all(hasattr(tri, name) for name in tri.__all__)
+    assert set(tri.__all__) <= set(dir(tri))
 
 
 @pytest.mark.each_environment
@@ -93,3 +95,9 @@ def test_the_import_loads_nothing_slow() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     slow = {"numpy.random", "queue", "uuid", "urllib.parse", "difflib", "hashlib", "safetensors.numpy"}
     assert not slow & set(done.stdout.split())
+    assert "trifolium.models" not in done.stdout.split()  # a replay memory needs none
+
+
+def test_an_unknown_name_is_an_error() -> None:
+    with pytest.raises(AttributeError, match="'Bufer'"):
+        tri.Bufer  # noqa: B018

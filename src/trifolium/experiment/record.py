@@ -71,7 +71,9 @@ class Record:
         self, logs: Sequence[Log], start: LogStart, saved: Mapping[str, Any] | None = None
     ) -> None:
         self._csv = CsvLog()
-        self._others: dict[str, Log] = {f"{index}: {type(log).__name__}": log for index, log in enumerate(logs)}
+        self._others: dict[str, Log] = {
+            f"{index}: {type(log).__name__}": log for index, log in enumerate(logs)
+        }
         self._logs: dict[str, Log] = {"csv": self._csv, **self._others}
         self._start = start
         self._saved = saved
