@@ -16,8 +16,9 @@ from .counting import NAME, CountingEnv, check_successors
 gym.register(NAME, CountingEnv)
 
 README = blocks("README.md")[0]
-ONE, NEXT_STEP, SAME_STEP, DISABLED = blocks("docs/howto/loops.md")
-CLEANRL = next(block for block in blocks("docs/howto/interop.md") if "rb.add" in block)
+ONE = blocks("docs/howto/truncation.md")[0]
+NEXT_STEP, SAME_STEP, DISABLED = blocks("docs/howto/vector_environments.md")
+CLEANRL = blocks("docs/howto/from_cleanrl.md")[0]
 VECTORS = {"next_step": NEXT_STEP, "same_step": SAME_STEP, "disabled": DISABLED}
 
 QUICK = {"range(500)": "range({})", "memory_size=10_000": "memory_size=640"}
