@@ -2,7 +2,7 @@
 
     python tests/loopback.py python benchmarks/cluster.py [--shards 2] [--seconds 3]
 
-Ray runs on this machine, in a network of loopback alone. docs/howto/distributed.md has some results.
+Ray runs on this machine, in a network of loopback alone. docs/howto/ray.md has some results.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from .pages import blocks
 
 PAGES = (
     "reference/buffer",
-    "howto/distributed",
+    "howto/ray",
     "howto/functional",
     "howto/interop",
     "howto/compiled_training",

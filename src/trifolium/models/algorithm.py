@@ -36,7 +36,7 @@ class Algorithm(Protocol):
     batch size, A the number of actions. ``params`` are those of the network; a batch has states and
     next states [B, n] float32, and all other columns [B, 1]. Where observations are structured, states
     are mappings of such arrays. A frozen data class with a field ``network`` is the usual form;
-    docs/howto/own_algorithms.md shows one. One with a field ``mask`` supports ``action_mask``.
+    docs/howto/add_algorithm.md shows one. One with a field ``mask`` supports ``action_mask``.
     """
 
     @property

@@ -50,7 +50,7 @@ class Learner(BaseModel):
 
     A subclass brings an :class:`~trifolium.Algorithm`, by :meth:`make_algorithm`, and the network that
     it trains, by :meth:`make_network`. This class does the rest: one compiled update with Adam, the
-    target network, priorities, epsilon-greedy acting, and files. docs/howto/own_algorithms.md shows
+    target network, priorities, epsilon-greedy acting, and files. docs/howto/add_algorithm.md shows
     how.
 
     A subclass with further options also takes ``*args`` and ``**options`` and passes them on. Each
