@@ -20,6 +20,7 @@ THEMES = {
 
 
 def left_of(row: int) -> int:
+    """Return the left edge of a row's cell."""
     return LEFT + row * (CELL + GAP)
 
 
