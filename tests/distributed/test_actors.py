@@ -63,6 +63,18 @@ def test_lockstep_repeats_itself(learner: tri.Backend) -> None:
     assert found[0] == found[1]
 
 
+def test_rows_hold_the_version_of_the_policy_if_asked() -> None:
+    memory = memory_of(extras={"policy_version": "int32"})
+    model = model_of(memory, 0)
+    with Actors(memory, make_runner, actors=2, steps=20) as actors:
+        for _ in range(3):
+            actors.publish(model)
+            actors.collect(wait=True)
+            model.train_step()
+    versions = memory.sample(memory.drawable).extras["policy_version"]
+    assert set(versions.tolist()) == {0, 1, 2}
+
+
 def test_a_policy_has_the_parameters_alone(learner: tri.Backend) -> None:
     memory = memory_of(learner)
     model, other = model_of(memory, 0), model_of(memory, 1, epsilon=0.7)

@@ -92,6 +92,39 @@ def test_a_learner_trains_on_it(learner: tri.Backend) -> None:
     assert isinstance(memory, tri.ReplayMemory)
 
 
+@pytest.mark.parametrize("n_frames", [1, 3])
+def test_recent_frames_and_steps_are_those_of_one_buffer(backend: tri.Backend, n_frames: int) -> None:
+    memory = sharded(backend, n_frames=n_frames)
+    buffer = alone(memory)
+    assert memory.last_transition() is None
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        given = steps(rng, 4)
+        for each in (memory, buffer):
+            each.add(**given)
+            if number in (4, 9):
+                each.add_empty(1)
+        for stream in range(4):
+            found, wanted = (each.current_state(stream) for each in (memory, buffer))
+            np.testing.assert_array_equal(backend.to_numpy(found), backend.to_numpy(wanted))
+            for offset in (0, 2):
+                assert memory.last_transition(offset, stream) == buffer.last_transition(offset, stream)
+    assert len(memory) == len(buffer)
+    check_rows(memory, buffer, memory.sample(16))
+    with pytest.raises(ValueError, match="stream=4 does not exist; expected 0 to 3"):
+        memory.current_state(4)
+
+
+def test_recent_frames_of_a_dead_shard() -> None:
+    memory = sharded(n_frames=2)
+    memory.add(**steps(np.random.default_rng(0), 4))
+    memory.current_state()
+    memory.transport.kill(0)  # type: ignore[attr-defined]
+    died = pytest.warns(RuntimeWarning, match="shard 0 died")
+    with died, pytest.raises(ConnectionError, match=r"stream=1 died, .* expected end_episode\(1\)"):
+        memory.current_state(1)
+
+
 def test_fewer_rows_than_asked_for() -> None:
     memory = sharded()
     with pytest.raises(tri.NotEnoughTransitions, match=r"batch_size=4 .* \(0\)"):
@@ -124,7 +157,10 @@ def test_indices_that_are_not_stored() -> None:
         ({"shards": 5}, "shards=5 with n_streams=4; expected at most 4"),
         ({"shards": 0}, "shards=0"),
         ({"capacity": 121}, "not divisible"),
-        ({"sampler": tri.Hindsight(lambda *_: 0.0)}, "sampler is a Hindsight"),
+        (
+            {"sampler": tri.Hindsight(lambda *_: 0.0)},
+            "Hindsight, which shards can't draw with; .* add each",
+        ),
     ],
 )
 def test_bad_options(options: dict[str, object], message: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import trifolium as tri
 from trifolium.distributed import ShardedBuffer
-from trifolium.experiment import Experiment, TrainOptions
+from trifolium.experiment import Experiment, RunProgress, TrainOptions
 from trifolium.experiment.rows import EpisodeRow, read_rows
 
 SMALL = {"hidden": (8,), "batch_size": 16, "memory_size": 2000, "learning_starts": 64}
@@ -48,6 +48,34 @@ def test_rows_drawn_for_each_step(tmp_path: Path, lockstep: bool) -> None:
         assert memory.steps == run.step
     else:  # what actors are ahead is bounded
         assert run.step <= memory.steps <= run.step + 2 * 3 * 64
+
+
+def test_progress_says_how_fast_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trifolium.distributed import meter
+
+    monkeypatch.setattr(meter, "WINDOW", 0.0)
+    run = Experiment(
+        options(samples_per_insert=4, lockstep=False, policy_version=True), tmp_path / "run"
+    )
+    shown: list[RunProgress] = []
+    run.train(on_progress=shown.append)
+    last = shown[-1].traffic
+    assert last is not None
+    assert last.steps_per_second > 0
+    assert last.updates_per_second > 0
+    assert last.samples_per_insert > 0
+    assert last.policy_age >= 0
+    assert min(last.shard_bytes) > 10_000_000
+    assert len(last.shard_bytes) == 2
+    memory: Any = run.models["model"].memory
+    assert memory.sample(16).extras["policy_version"].max() > 0
+    assert " steps/s, " in str(last)
+
+
+def test_a_run_in_one_process_has_no_traffic(tmp_path: Path) -> None:
+    shown: list[RunProgress] = []
+    Experiment(options(actors=0, lockstep=False), tmp_path / "run").train(on_progress=shown.append)
+    assert {each.traffic for each in shown} == {None}
 
 
 def test_a_run_is_resumed(tmp_path: Path) -> None:

@@ -53,11 +53,25 @@ def test_an_interrupted_save_leaves_the_last_one(
     rows = len(memory)
     memory.extend(**steps(np.random.default_rng(0), 4, 4))
     memory._refresh()
-    memory.transport.kill(1)  # type: ignore[attr-defined]
-    monkeypatch.setattr(memory._group, "refresh", lambda span=1: [])  # it dies after that
-    with pytest.raises(ConnectionError, match="an earlier save there still holds"):
-        memory.save(tmp_path)
+
+    def dies(span: int = 1) -> None:
+        memory.transport.kill(1)  # type: ignore[attr-defined]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(memory._group, "refresh", dies)  # it dies again after that
+        with (
+            pytest.warns(RuntimeWarning, match="shard 1 died"),
+            pytest.raises(ConnectionError, match="an earlier save there still holds"),
+        ):
+            memory.save(tmp_path)
     assert len(ShardedBuffer.load(tmp_path, address=None)) == rows
+    for _ in range(3):
+        memory._refresh()  # hear from the one in its place
+    kill_now = memory.transport.kill  # type: ignore[attr-defined]
+    monkeypatch.setattr(memory, "_refresh", lambda: kill_now(1))  # once, and it is saved after all
+    with pytest.warns(RuntimeWarning, match="shard 1 died"):
+        memory.save(tmp_path)
+    assert 0 < len(ShardedBuffer.load(tmp_path, address=None)) < rows + 16
 
 
 @pytest.mark.parametrize("damage", ["no manifest", "no shard", "cut shard", "counts", "kind"])

@@ -84,6 +84,7 @@ class Actors:
         self._transport = memory.transport.others(makers, cores)
         self._pending: list[deque[Any]] = [deque() for _ in makers]
         self._deaths = [0] * count
+        self._dead: set[int] = set()
         self.beginnings = 0
         self._policy: Any = None
         self.version = self.oldest = -1
@@ -107,7 +108,7 @@ class Actors:
         """
         for number, calls in enumerate(self._pending):
             while len(calls) < (1 if wait else CALLS):
-                calls.append(self._begun(number))
+                calls.append(self._begun(number, wait))
         found = []
         for number, calls in enumerate(self._pending):
             if wait or self._transport.is_ready(calls[0]):
@@ -128,21 +129,25 @@ class Actors:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _begun(self, number: int) -> Any:
+    def _begun(self, number: int, wait: bool) -> Any:
         incarnation = (self.beginnings << 32) + self._deaths[number]
-        arguments = self._chunk, self._policy, incarnation
+        arguments = self._chunk, self._policy, incarnation, wait
         return self._transport.begin(number, "act", *arguments)
 
     def _heard(self, number: int, handle: Any) -> Rollout | None:
         try:
             found: Rollout = self._transport.wait(handle)
         except ProcessLost:
-            warnings.warn(
-                f"actor {number} died; another takes its place, and the episodes that it left open end",
-                RuntimeWarning,
-                stacklevel=3,
-            )
-            self._deaths[number] += 1
+            if number not in self._dead:  # else it is not replaced yet
+                self._dead.add(number)
+                self._deaths[number] += 1
+                warnings.warn(
+                    f"actor {number} died; another takes its place, and the episodes that it left open "
+                    "end",
+                    RuntimeWarning,
+                    stacklevel=3,
+                )
             self._pending[number].clear()  # they were lost with it
             return None
+        self._dead.discard(number)
         return found

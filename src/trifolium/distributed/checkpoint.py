@@ -22,6 +22,8 @@ from trifolium.replay.schema import BufferSpec
 
 __all__ = ["SavedMemory", "read", "save"]
 
+TRIES = 3  # of a save, in each of which a shard dies
+
 _MANIFEST, _KIND, _PREFIX = "memory.safetensors", "sharded memory", "shard-"
 
 
@@ -47,12 +49,17 @@ def save(
     os.makedirs(folder, exist_ok=True)
     names = [f"{_PREFIX}{shard}-{number}.safetensors" for shard in range(len(group.statuses))]
     paths = [os.path.join(folder, name) for name in names]
-    try:
-        group.ask_all("save", [(each,) for each in paths])
-    except ProcessLost:
-        raise ConnectionError(
-            f"a shard died while it wrote to {folder}; an earlier save there still holds. Save again"
-        ) from None
+    for tries_left in reversed(range(TRIES)):
+        try:
+            group.ask_all("save", [(each,) for each in paths])
+            break
+        except ProcessLost:
+            if not tries_left:
+                raise ConnectionError(
+                    f"shards died while they wrote to {folder}, {TRIES} times; an earlier save there "
+                    "still holds. Save again"
+                ) from None
+            group.refresh()  # hear from the one that takes its place
     document = dict(manifest) | {
         "files": names,
         "number": number,

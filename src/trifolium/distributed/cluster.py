@@ -9,13 +9,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import uuid4
 
-from trifolium.distributed.messages import Piece
+from trifolium.distributed.messages import Piece, Source
 from trifolium.distributed.transport import ProcessLost
 
 __all__ = ["Host", "RayOutlet", "RayTransport", "joined_cluster", "load_ray"]
 
 PAUSE = 0.01  # seconds between two questions of a writer whether a shard takes more
+INLINE_BYTES = 50_000  # of what makes an actor, up to which it is a part of the call
 MOST_CALLS = 4  # of a writer to a shard that may be on their way
 
 
@@ -85,11 +87,13 @@ class RayTransport:
         kind = ray.remote(Host).options(
             num_cpus=cores, max_restarts=-1, max_task_retries=0, scheduling_strategy="SPREAD"
         )
-        # kept here, so that they are there when Ray starts an actor again
-        self._makers = [ray.put(make) for make in makers]
+        # large ones lie in Ray's store; kept here, so that they are there when it starts an actor again
+        self._makers = [
+            make if len(ray.cloudpickle.dumps(make)) < INLINE_BYTES else ray.put(make)
+            for make in makers
+        ]
         self.actors = [kind.remote(make) for make in self._makers]
-        errors = ray.exceptions
-        self._lost: Any = (errors.RayActorError, errors.ObjectLostError, errors.WorkerCrashedError)
+        self._lost = _lost_errors(ray)
 
     def begin(self, number: int, method: str, *args: Any) -> Any:
         """Begin a call; see :class:`~trifolium.distributed.transport.Transport`."""
@@ -140,13 +144,26 @@ class RayOutlet:
     def __init__(self, actors: Sequence[Any]) -> None:
         self._actors = list(actors)
         self._sent: list[deque[Any]] = [deque() for _ in actors]
+        self._writer, self._calls = uuid4().hex, [0] * len(actors)
 
     def send(self, shard: int, pieces: Sequence[Piece]) -> None:
         """Send steps; wait while ``MOST_CALLS`` calls are on their way."""
         sent = self._sent[shard]
         while len(sent) >= MOST_CALLS:
             self._end(shard, sent.popleft())
-        sent.append(self._actors[shard].call.remote("write", pieces))
+        source = Source(self._writer, self._calls[shard])
+        self._calls[shard] += 1
+        sent.append(self._actors[shard].call.remote("write", pieces, source))
+
+    def is_free(self) -> bool:
+        """Return whether fewer than ``MOST_CALLS`` calls of each shard are on their way."""
+        ray = load_ray()
+        for shard, sent in enumerate(self._sent):
+            if len(sent) >= MOST_CALLS:
+                if not ray.wait([sent[0]], timeout=0)[0]:
+                    return False
+                self._end(shard, sent.popleft())
+        return True
 
     def flush(self) -> None:
         """Wait until all that was sent is stored."""
@@ -160,7 +177,7 @@ class RayOutlet:
         Steps for a shard that died are lost, as its rows are.
         """
         ray = load_ray()
-        with suppress(ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError):
+        with suppress(*_lost_errors(ray)):
             is_open = ray.get(handle)
             while not is_open:
                 time.sleep(PAUSE)
@@ -168,3 +185,9 @@ class RayOutlet:
 
     def __reduce__(self) -> Any:
         return RayOutlet, (self._actors,)
+
+
+def _lost_errors(ray: Any) -> tuple[type[Exception], ...]:
+    """Return what Ray raises where an actor died, or where what it returned died with its machine."""
+    errors = ray.exceptions
+    return errors.RayActorError, errors.ObjectLostError, errors.WorkerCrashedError, errors.NodeDiedError

@@ -46,6 +46,7 @@ class ShardGroup:
         self._tokens: list[str | None] = [None] * len(seeds)
         self._probes: dict[int, Any] = {}
         self._warned: set[int] = set()
+        self._left: dict[int, int] = {}  # steps of shards that were lost, until another answers
         self._updates: list[list[PriorityUpdate]] = [[] for _ in seeds]
         self._n_updates = 0
 
@@ -106,9 +107,14 @@ class ShardGroup:
 
     def ask_all(self, method: str, arguments: list[tuple[Any, ...]]) -> None:
         """Call every shard and wait; raise :class:`ProcessLost` if one died."""
+        known = list(self._tokens)
         begun = [self.transport.begin(shard, method, *args) for shard, args in enumerate(arguments)]
-        for handle in begun:
-            self.transport.wait(handle)
+        for shard, handle in enumerate(begun):
+            try:
+                self.transport.wait(handle)
+            except ProcessLost:
+                self._lose(shard, known[shard])
+                raise
 
     # Priorities
 
@@ -174,7 +180,9 @@ class ShardGroup:
         if known != self._tokens[shard]:
             return
         before = self.statuses[shard]
-        self.steps_before += 0 if before is None else before.steps
+        if before is not None:
+            self.steps_before += before.steps
+            self._left[shard] = before.steps
         self.statuses[shard], self.limits[shard] = None, None
         if shard not in self._warned:
             self._warned.add(shard)
@@ -200,7 +208,10 @@ class ShardGroup:
         """Take in the status of a shard, which may be another than before."""
         if status is None:
             return
-        if self._tokens[shard] not in (None, status.token):
+        left = self._left.pop(shard, 0)
+        if self._tokens[shard] == status.token:
+            self.steps_before -= left  # it was out of reach for a while, and lost nothing
+        elif self._tokens[shard] is not None:
             if shard not in self._warned:  # nobody has noticed that it died
                 self.incarnations[shard] += 1
                 self._updates[shard].clear()

@@ -9,7 +9,7 @@ import numpy as np
 
 from trifolium import _checks as checks
 from trifolium.distributed.indices import MOST_SHARDS
-from trifolium.replay import Prioritized, Sampler, Uniform
+from trifolium.replay import Hindsight, Prioritized, Sampler, Uniform
 from trifolium.replay.schema import BufferSpec
 
 __all__ = ["ShardLayout"]
@@ -40,6 +40,12 @@ class ShardLayout:
             raise ValueError(
                 f"shards={shards} with n_streams={spec.n_streams}; expected at most "
                 f"{min(spec.n_streams, MOST_SHARDS)}: each stream lies wholly in one shard"
+            )
+        if isinstance(sampler, Hindsight):
+            raise TypeError(
+                "sampler is a Hindsight, which shards can't draw with; expected Uniform() or "
+                "Prioritized(). Let whoever writes add each episode once more, with a goal that it "
+                "reached and the rewards for that; or keep the rows in one trifolium.Buffer"
             )
         if type(sampler) not in (Uniform, Prioritized):
             raise TypeError(

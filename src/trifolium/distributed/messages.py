@@ -19,6 +19,7 @@ __all__ = [
     "Rule",
     "ShardRows",
     "ShardStatus",
+    "Source",
     "Wanted",
 ]
 
@@ -32,10 +33,24 @@ class Piece(NamedTuple):
     Attributes:
         streams: [S] int64, the shard's own.
         chunk: T steps of each; None ends their episodes instead.
+        blank: whether rows of zeros follow the end of the episodes, as of ``add_empty``.
     """
 
     streams: np.ndarray
     chunk: Chunk | None
+    blank: bool = False
+
+
+class Source(NamedTuple):
+    """Where steps come from, so that a shard notices if some before them were lost.
+
+    Attributes:
+        writer: an identifier of the writer; one that was pickled is another.
+        number: how many calls this writer made of the shard before.
+    """
+
+    writer: str
+    number: int
 
 
 class PriorityUpdate(NamedTuple):

@@ -16,7 +16,11 @@ from trifolium.replay import Uniform
 if TYPE_CHECKING:  # which loads Gymnasium
     from trifolium.experiment.runners.runner import EpisodeEnd
 
-__all__ = ["ActingMemory", "ActingRunner", "MakeRunner", "Rollout", "RolloutWorker"]
+__all__ = ["POLICY_VERSION", "ActingMemory", "ActingRunner", "MakeRunner", "Rollout", "RolloutWorker"]
+
+
+POLICY_VERSION = "policy_version"
+"""The extra that workers fill with the version of the policy that acted."""
 
 
 class ActingRunner(Protocol):
@@ -51,6 +55,9 @@ class ActingMemory(Writer):
     backend: Backend
     sampler = Uniform()
     drawable = 0
+    _keeps_version: bool
+    version = -1
+    """Of the policy that acts; stored with each step where the memory has the extra for it."""
 
     @classmethod
     def of(cls, writer: Writer) -> ActingMemory:
@@ -58,11 +65,20 @@ class ActingMemory(Writer):
         made = cls.__new__(cls)
         made.__dict__.update(writer.__dict__)
         made.backend = get_backend("numpy")
+        made._keeps_version = any(name == POLICY_VERSION for name, _, _ in writer.spec.extras)
         return made
 
     def __len__(self) -> int:
         """0: its rows are elsewhere."""
         return 0
+
+    def add(self, *steps: Any, **options: Any) -> None:
+        """Store a step, as :meth:`Writer.add`, with the policy's version if the memory keeps it."""
+        if self._keeps_version:
+            stream = options.get("stream")
+            lead = () if stream is not None or self.n_streams == 1 else (self.n_streams,)
+            options[POLICY_VERSION] = np.full(lead, self.version)
+        super().add(*steps, **options)
 
     def _nothing(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("this model acts in a worker and can't learn: its memory is written to alone")
@@ -100,34 +116,36 @@ class RolloutWorker:
     def __init__(self, make_runner: MakeRunner, writer: Writer, seed: int) -> None:
         self._make_runner, self._writer, self._seed = make_runner, writer, seed
         self._runner: ActingRunner | None = None
+        self._memory: Any = None
         self._version = -1
 
-    def act(self, steps: int, policy: Policy | None, incarnation: int) -> Rollout:
+    def act(self, steps: int, policy: Policy | None, incarnation: int, wait: bool = False) -> Rollout:
         """Take at least ``steps`` environment steps by a policy, and send them.
 
         Args:
             steps: how many.
             policy: what to act by; None for the model as it was made.
             incarnation: how often the worker was replaced; its episodes have other seeds each time.
+            wait: whether to wait until the steps are stored, so that a draw afterwards may have them.
         """
         runner = self._runner or self._begun(incarnation)
         (model,) = runner.models.values()
         if policy is not None and policy.version != self._version:
             policy.give_to(model)
-            self._version = policy.version
+            self._version = self._memory.version = policy.version
         taken = 0
         ends: list[EpisodeEnd] = []
         while taken < steps:
             ends += runner.step()
             taken += runner.width
-        self._writer.flush(wait=False)
+        self._writer.flush(wait=wait)
         return Rollout(taken, ends, self._version)
 
     def _begun(self, incarnation: int) -> ActingRunner:
         """Begin to act, after the end of episodes that one who died left open."""
         memory = ActingMemory.of(self._writer)
         memory.end_episode()
-        self._writer = memory
+        self._writer = self._memory = memory
         entropy = np.random.SeedSequence([self._seed, incarnation])
         self._runner = self._make_runner(memory, int(entropy.generate_state(1)[0] >> 1))
         return self._runner

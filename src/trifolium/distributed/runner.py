@@ -8,9 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from trifolium.distributed.actors import Actors
+from trifolium.distributed.meter import TrafficMeter
 from trifolium.distributed.rollouts import MakeRunner
 from trifolium.distributed.sharded import ShardedBuffer
 from trifolium.experiment.runners.runner import MODEL, EpisodeEnd
+from trifolium.experiment.runners.traffic import Traffic
 from trifolium.models import BaseModel
 
 __all__ = ["ActorsRunner"]
@@ -65,12 +67,14 @@ class ActorsRunner:
         self._lockstep = lockstep
         self._actors = Actors(memory, make_runner, actors, steps=steps, seed=seed, cores=cores)
         self._model = model
+        self._meter = TrafficMeter(self._actors, memory, model)
         self._counted = 0
         self.episodes = 0
 
     def step(self) -> Sequence[EpisodeEnd]:
         """Publish the policy, and return what ended until ``width`` more steps were taken."""
         self._actors.publish(self._model)
+        self._meter.published()
         self._counted += self.width
         ends: list[EpisodeEnd] = []
         while self._actors.steps < self._counted:
@@ -81,6 +85,10 @@ class ActorsRunner:
                 time.sleep(PAUSE)
         self.episodes += len(ends)
         return ends
+
+    def traffic(self) -> Traffic | None:
+        """Return how fast actors, the learner and the shards work; None in the first second."""
+        return self._meter.traffic()
 
     def state(self) -> dict[str, Any]:
         """Return how often the run began."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from trifolium.distributed.messages import (
     Rule,
     ShardRows,
     ShardStatus,
+    Source,
     Wanted,
 )
 from trifolium.replay import Buffer, Prioritized, Uniform
@@ -47,15 +49,28 @@ class Shard:
         self.token = uuid4().hex
         self._steps = 0
         self._limit: int | None = None
+        self._calls: dict[str, tuple[int, int]] = {}  # of each writer: calls it made, and those lost
+        self._came: dict[
+            int, tuple[str, int]
+        ] = {}  # of each stream: its writer, and calls lost by then
 
     # Writing
 
-    def write(self, pieces: Sequence[Piece]) -> bool:
-        """Store steps, and return :meth:`is_open`."""
-        for streams, chunk in pieces:
+    def write(self, pieces: Sequence[Piece], source: Source | None = None) -> bool:
+        """Store steps, and return :meth:`is_open`.
+
+        Args:
+            pieces: the steps.
+            source: where they come from. Where steps before them were lost, or another writer had the
+                stream, the episode ends: a step is never joined to one that did not follow it.
+        """
+        if source is not None:
+            self._end_broken(pieces, source)
+        for streams, chunk, blank in pieces:
             if chunk is None:
+                end = self.buffer.add_empty if blank else self.buffer.end_episode
                 for stream in streams.tolist():
-                    self.buffer.end_episode(stream)
+                    end(stream)
             else:
                 self.buffer._store.put_chunk(streams, chunk)
                 self._steps += chunk.terminated.size
@@ -76,6 +91,14 @@ class Shard:
         for indices, priorities, largest in notes.updates:
             buffer.update_priorities(indices, priorities)
             sampler.raise_largest(buffer._store, largest)
+
+    def process_bytes(self) -> int:
+        """Return the memory of this process, without what it shares with others; 0 if not known."""
+        with suppress(OSError), open("/proc/self/status") as file:
+            sizes = dict(line.split(":", 1) for line in file)
+            resident, shared = (int(sizes[name].split()[0]) for name in ("VmRSS", "RssShmem"))
+            return (resident - shared) * 1024
+        return 0
 
     # Drawing
 
@@ -149,6 +172,15 @@ class Shard:
             packed.scalars[2, ~store.ring.is_drawable(streams, serials)] = 0.0
         return packed, stored
 
+    def recent(self, stream: int) -> list[np.ndarray]:
+        """Return of each leaf the frames before the newest observation of a stream."""
+        found: list[np.ndarray] = self.buffer._store.recent(stream)
+        return found
+
+    def last_transition(self, offset: int, stream: int) -> tuple[Any, float, bool] | None:
+        """Return (action, reward, done), as :meth:`trifolium.Buffer.last_transition`."""
+        return self.buffer.last_transition(offset, stream)
+
     # Files
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -173,6 +205,7 @@ class Shard:
             path = None  # the save was removed
         if path is not None:
             self.restore(path)
+            self.buffer.end_episode()  # steps after the save are lost
         self.buffer.rng = np.random.Generator(np.random.Philox(seed))
         sampler, store = self.buffer.sampler, self.buffer._store
         if isinstance(sampler, Prioritized):
@@ -181,6 +214,17 @@ class Shard:
             sampler.raise_largest(store, largest)
 
     # Helpers
+
+    def _end_broken(self, pieces: Sequence[Piece], source: Source) -> None:
+        """End the episodes in which steps are missing before these."""
+        writer, number = source
+        made, lost = self._calls.get(writer, (0, 0))
+        lost += number - made
+        self._calls[writer] = number + 1, lost
+        for stream in {each for piece in pieces for each in piece.streams.tolist()}:
+            if self._came.get(stream, (writer, lost)) != (writer, lost):
+                self.buffer.end_episode(stream)
+            self._came[stream] = writer, lost
 
     def _drawn_uniformly(
         self, wanted: Wanted

@@ -20,13 +20,13 @@ from trifolium.distributed.limiter import SamplesPerInsert
 from trifolium.distributed.pacing import PacedDraws
 from trifolium.distributed.packing import NativeBatches
 from trifolium.distributed.shard import Shard
-from trifolium.distributed.transport import InProcess, Transport
+from trifolium.distributed.transport import InProcess, ProcessLost, Transport
 from trifolium.distributed.writer import Route, Writer
 from trifolium.replay import Batch, Prioritized, Sampler, Uniform
 from trifolium.replay.buffer import Minibatches
 from trifolium.replay.rules.assemble import Packed, Plan, assemble
 from trifolium.replay.rules.priorities import checked_priorities, raw_priority
-from trifolium.replay.schema import BufferSpec
+from trifolium.replay.schema import BufferSpec, nested
 
 __all__ = ["ShardedBuffer"]
 
@@ -58,11 +58,16 @@ class ShardedBuffer:
             :class:`~trifolium.distributed.SamplesPerInsert`: then draws wait for writers, and writers
             for draws. None for no limit. It has no effect where this process adds all steps.
         sampler: ``Uniform(...)`` or ``Prioritized(...)``.
+        prefetch: minibatches of single rows that :meth:`sample` and :meth:`draw` have drawn in advance,
+            several in each call of a shard, about a MiB of them. A learner of small rows is then not
+            bound by calls, and learns from rows that were drawn up to so many minibatches ago. With 0,
+            the default, each is drawn when it is asked for.
         transport: returns another way to reach the shards, which it is given makers of, in place
             of ``address``.
 
     Attributes:
         backend, spec, sampler, rng: as of Buffer.
+        prefetch: as given.
         transport: how calls reach the shards.
 
     Raises:
@@ -98,6 +103,7 @@ class ShardedBuffer:
         boundary: str = "mask",
         sampler: Sampler | None = None,
         samples_per_insert: float | SamplesPerInsert | None = None,
+        prefetch: int = 0,
         transport: Callable[[Sequence[Callable[[], Shard]]], Transport] | None = None,
     ) -> None:
         self.backend = get_backend(backend, device=device)
@@ -130,7 +136,8 @@ class ShardedBuffer:
             samples_per_insert = SamplesPerInsert(samples_per_insert)
         row = sum(field.nbytes for field in self.spec.columns) * (self.spec.n_frames + 1)
         draws = self._draws, self._group, samples_per_insert
-        self._paced = PacedDraws(*draws, self._send_own, row)
+        self.prefetch = checks.integer("prefetch", prefetch, 0)
+        self._paced = PacedDraws(*draws, self._send_own, row, self.prefetch)
 
     # Writing
 
@@ -172,6 +179,11 @@ class ShardedBuffer:
     def end_episode(self, stream: int | None = None) -> None:
         """End the episodes that are open, as :meth:`trifolium.Buffer.end_episode`; see :meth:`add`."""
         self._writer_of_all().end_episode(stream)
+        self._paced.forget()
+
+    def add_empty(self, stream: int | None = None) -> None:
+        """End the episodes, and write rows of zeros, as :meth:`trifolium.Buffer.add_empty`."""
+        self._writer_of_all().add_empty(stream)
         self._paced.forget()
 
     def update_priorities(self, indices: Any, td: Any) -> None:
@@ -275,10 +287,28 @@ class ShardedBuffer:
 
     # Reading
 
+    def current_state(self, stream: int = 0) -> Any:
+        """Return the frames before the newest observation, as :meth:`trifolium.Buffer.current_state`.
+
+        It is one call of the stream's shard, after the steps that were added in this process.
+        """
+        frames = self._ask_of_stream("recent", stream)
+        return nested(self.spec.leaves, [self.backend.from_numpy(np.array(each)) for each in frames])
+
+    def last_transition(self, offset: int = 0, stream: int = 0) -> tuple[Any, float, bool] | None:
+        """Return (action, reward, done), as :meth:`trifolium.Buffer.last_transition`; one call."""
+        offset = checks.integer("offset", offset, 0)
+        found: tuple[Any, float, bool] | None = self._ask_of_stream("last_transition", stream, offset)
+        return found
+
     @property
     def drawable(self) -> int:
-        """Rows that can be drawn now, valid or not."""
-        self._refresh()
+        """Rows that can be drawn now, valid or not.
+
+        With ``prefetch`` these are the rows at the last draw, while minibatches are on their way.
+        """
+        if not self._paced.has_coming:
+            self._refresh()
         return sum(status.drawable for status in self._group.statuses if status)
 
     def may_draw(self, batch_size: int) -> bool:
@@ -402,7 +432,7 @@ class ShardedBuffer:
         self._refresh()
         self._paced.drawn = saved.drawn
         self._saves = saved.restore(self._group, self.rng, self.sampler)
-        self._paced.forget()
+        self._paced.restart()
 
     def close(self) -> None:
         """End the shards, and Ray if this memory started it. Rows that were not saved are gone."""
@@ -457,6 +487,20 @@ class ShardedBuffer:
 
     def _refresh(self) -> None:
         self._paced.refresh()
+
+    def _ask_of_stream(self, method: str, stream: int, *args: Any) -> Any:
+        number = checks.integer("stream", stream, 0)
+        if number >= self.n_streams:
+            raise ValueError(f"stream={stream} does not exist; expected 0 to {self.n_streams - 1}")
+        self._send_own()
+        (shard,), (local,) = self._layout.place(np.array([number]))
+        try:
+            return self._group.ask(int(shard), method, *args, int(local))
+        except ProcessLost:
+            raise ConnectionError(
+                f"the shard of stream={stream} died, with its rows; expected end_episode({stream}), "
+                "and the frames of the next one"
+            ) from None
 
     def _batch(self, drawn: HostBatch, flatten: bool) -> Batch:
         batch = self._native(drawn.packed, flatten)

@@ -22,6 +22,10 @@ class Outlet(Protocol):
         """Send steps; wait while too many are on their way. Steps for a shard that died are dropped."""
         ...
 
+    def is_free(self) -> bool:
+        """Return whether :meth:`send` need not wait for what is on its way."""
+        ...
+
     def flush(self) -> None:
         """Wait until all that was sent is stored."""
         ...
@@ -124,6 +128,10 @@ class InProcessOutlet:
         handle = self._transport.begin(shard, "write", pieces)
         if handle is not _lost:
             handle()
+
+    def is_free(self) -> bool:
+        """Return True: steps are stored when they are sent."""
+        return True
 
     def flush(self) -> None:
         """Do nothing: all that was sent is stored."""

@@ -15,6 +15,8 @@ from trifolium.replay.schema import BufferSpec
 
 __all__ = ["Route", "Writer"]
 
+MOST_BYTES = 1 << 20  # of observations that are collected while earlier ones are on their way
+
 
 class Route(NamedTuple):
     """Where some streams of a writer are stored.
@@ -30,18 +32,26 @@ class Route(NamedTuple):
     there: np.ndarray
 
 
+class _Unsent(NamedTuple):
+    """Chunks of steps of some of the writer's streams, or an end of episodes; see :class:`Piece`."""
+
+    streams: np.ndarray
+    chunks: list[Chunk] | None
+    blank: bool = False
+
+
 class Writer:
     """Adds steps to some streams of a :class:`ShardedBuffer`, from any process of the cluster.
 
     ``memory.writer(streams=16)`` returns one. It collects steps, and sends them when they are many, or
-    when :meth:`flush` is called. If too many steps are on their way, it waits. Pass it to an actor or a
-    task of Ray: it can be pickled.
+    when :meth:`flush` is called. While earlier ones are on their way it collects more, up to a MiB;
+    then it waits. Pass it to an actor or a task of Ray: it can be pickled.
 
     Args:
         spec: of the writer's streams.
         routes: where each stream is stored.
         outlet: the way there.
-        chunk: steps that are collected before they are sent.
+        chunk: steps that are collected, at least, before they are sent.
 
     >>> from trifolium.distributed import ShardedBuffer
     >>> with ShardedBuffer(100, (2,), shards=2, n_streams=4, address=None) as memory:
@@ -58,8 +68,10 @@ class Writer:
         self.spec = spec
         self._routes, self._outlet = tuple(routes), outlet
         self._chunk = checks.integer("chunk", chunk, 1)
+        row = sum(field.nbytes for field in spec.columns)
+        self._most = max(self._chunk, MOST_BYTES // max(row, 1))
         self._fields = StepFields(spec)
-        self._pieces: list[tuple[np.ndarray, list[Chunk] | None]] = []
+        self._pieces: list[_Unsent] = []
         self._waiting = 0
 
     @property
@@ -120,7 +132,11 @@ class Writer:
 
     def end_episode(self, stream: int | None = None) -> None:
         """End the episodes that are open, as :meth:`trifolium.Buffer.end_episode`."""
-        self._pieces.append((self._streams(stream), None))
+        self._pieces.append(_Unsent(self._streams(stream), None))
+
+    def add_empty(self, stream: int | None = None) -> None:
+        """End the episodes, and write rows of zeros, as :meth:`trifolium.Buffer.add_empty`."""
+        self._pieces.append(_Unsent(self._streams(stream), None, True))
 
     def flush(self, *, wait: bool = True) -> None:
         """Send the steps that were collected.
@@ -130,7 +146,7 @@ class Writer:
         """
         pieces, self._pieces, self._waiting = self._pieces, [], 0
         for route in self._routes:
-            found = [piece for each in pieces if (piece := _routed(route, *each)) is not None]
+            found = [piece for each in pieces if (piece := _routed(route, each)) is not None]
             if found:
                 self._outlet.send(route.shard, found)
         if wait:
@@ -186,29 +202,30 @@ class Writer:
             return
         last = self._pieces[-1] if self._pieces else None
         if last is not None and _continues(last, streams, chunk):
-            assert last[1] is not None
-            last[1].append(_mapped(np.array, chunk))
+            assert last.chunks is not None
+            last.chunks.append(_mapped(np.array, chunk))
         else:
-            self._pieces.append((streams, [_mapped(np.array, chunk)]))
+            self._pieces.append(_Unsent(streams, [_mapped(np.array, chunk)]))
         self._waiting += chunk.terminated.size
-        if self._waiting >= self._chunk:
+        if self._waiting >= self._chunk and (self._waiting >= self._most or self._outlet.is_free()):
             self.flush(wait=False)
 
 
-def _continues(last: tuple[np.ndarray, list[Chunk] | None], streams: np.ndarray, chunk: Chunk) -> bool:
+def _continues(last: _Unsent, streams: np.ndarray, chunk: Chunk) -> bool:
     """Return whether steps can be sent as one chunk with those before them."""
-    if last[1] is None or not np.array_equal(last[0], streams):
+    if last.chunks is None or not np.array_equal(last.streams, streams):
         return False
-    return (last[1][0].following is None) == (chunk.following is None)
+    return (last.chunks[0].following is None) == (chunk.following is None)
 
 
-def _routed(route: Route, streams: np.ndarray, chunks: list[Chunk] | None) -> Piece | None:
+def _routed(route: Route, unsent: _Unsent) -> Piece | None:
     """Return the part of some steps that belongs to a shard; None if there is none."""
+    streams, chunks, blank = unsent
     _, places, own = np.intersect1d(streams, route.own, return_indices=True)
     if not len(places):
         return None
     if chunks is None:
-        return Piece(route.there[own], None)
+        return Piece(route.there[own], None, blank)
     whole = chunks[0] if len(chunks) == 1 else _mapped(lambda *parts: np.concatenate(parts), *chunks)
     all_of_them = np.array_equal(places, np.arange(len(streams)))
     return Piece(route.there[own], whole if all_of_them else _of_streams(whole, places))

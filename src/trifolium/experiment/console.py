@@ -27,6 +27,7 @@ def progress_bar(steps: int) -> Iterator[Callable[[RunProgress], None]]:
 
         def show(progress: RunProgress) -> None:
             text = f"return {progress.recent_return:.1f}, epsilon {progress.epsilon:.2f}"
+            text += f", {progress.traffic}" if progress.traffic else ""
             bar.update(task, completed=progress.step, text=text)
 
         yield show

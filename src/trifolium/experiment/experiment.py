@@ -27,7 +27,7 @@ from trifolium.experiment.options import IGNORE, OWN, TrainOptions
 from trifolium.experiment.record import METRICS, Record
 from trifolium.experiment.reopening import UNSOUND, blamed_on_config, check_costs
 from trifolium.experiment.rows import EpisodeRow, EvaluationRow, read_rows
-from trifolium.experiment.runners import BlockRunner, Runner
+from trifolium.experiment.runners import BlockRunner, HasTraffic, Runner, Traffic
 from trifolium.experiment.tensorboard import TensorBoardLog
 from trifolium.experiment.versions import write_versions
 from trifolium.models.saved import limited_parameters
@@ -49,11 +49,13 @@ class RunProgress:
         step: environment steps taken.
         epsilon: probability of a random action, of the first model.
         recent_return: mean return of the last 20 episodes; nan before the first.
+        traffic: how fast actors in other processes work; None without such, or in the first second.
     """
 
     step: int
     epsilon: float
     recent_return: float
+    traffic: Traffic | None = None
 
 
 class Experiment:
@@ -365,7 +367,8 @@ class Experiment:
                 self._save(record, memory=True)
             if rows or step >= show_at:
                 show_at = min(step + max(1, options.steps // 100), options.steps)
-                on_progress(RunProgress(step, first_model.epsilon, _mean(recent)))
+                traffic = self.runner.traffic() if isinstance(self.runner, HasTraffic) else None
+                on_progress(RunProgress(step, first_model.epsilon, _mean(recent), traffic))
 
     def _finish(self, record: Record) -> None:
         self._loop.end_epoch()

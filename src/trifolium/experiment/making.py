@@ -156,6 +156,7 @@ def _learning_model(options: TrainOptions, inputs: ModelInputs, streams: int) ->
         streams: of one actor.
     """
     from trifolium.distributed import ShardedBuffer
+    from trifolium.distributed.rollouts import POLICY_VERSION
 
     n_streams = streams * options.actors
     memory = ShardedBuffer(
@@ -173,6 +174,8 @@ def _learning_model(options: TrainOptions, inputs: ModelInputs, streams: int) ->
         gamma=options.gamma,
         boundary="pad",
         sampler=Prioritized(options.alpha, options.beta) if options.prioritized else None,
+        extras={POLICY_VERSION: "int32"} if options.policy_version else None,
+        prefetch=0 if options.lockstep else options.prefetch,
     )
     return _model(options, inputs, memory=memory)
 

@@ -24,7 +24,7 @@ AUTO, NO_MASK = "auto", "none"
 """What ``action_mask`` can be, other than a name."""
 
 _FLAGS = (
-    *("shared", "structured", "lockstep", "prioritized", "dueling", "noisy"),
+    *("shared", "structured", "policy_version", "lockstep", "prioritized", "dueling", "noisy"),
     *("keep_memory", "tensorboard"),
 )
 _COUNTS = (
@@ -68,6 +68,10 @@ class TrainOptions:
             ``train_every`` and ``updates_per_train``; None for what those say.
         address: the Ray cluster, with ``actors``: "local" starts Ray on this machine, "auto" joins the
             cluster of this machine, "process" keeps all in this process, without Ray.
+        policy_version: whether rows hold the version of the policy that acted, with ``actors``: the
+            extra "policy_version".
+        prefetch: minibatches drawn ahead of the learner, with ``actors``, several in each call of a
+            shard; none in lockstep.
         lockstep: whether actors take one step in each environment, then wait for the learner; such a
             run repeats itself bit for bit.
         shared: whether all agents of a world share one model.
@@ -137,6 +141,8 @@ class TrainOptions:
     shards: int = 1
     samples_per_insert: float | None = None
     address: str = "local"
+    policy_version: bool = False
+    prefetch: int = 16
     lockstep: bool = False
     shared: bool = False
     structured: bool = False
@@ -209,7 +215,7 @@ class TrainOptions:
         for name in _COUNTS_OR_NONE:
             if getattr(self, name) is not None:
                 checks.integer(name, getattr(self, name), 1)
-        for name in ("seed", "learning_starts", "actors"):
+        for name in ("seed", "learning_starts", "actors", "prefetch"):
             checks.integer(name, getattr(self, name), 0)
         for name in _FRACTIONS:
             checks.fraction(name, getattr(self, name))

@@ -12,6 +12,7 @@ from trifolium.experiment.runners.runner import (
     episode_seed,
     fingerprint,
 )
+from trifolium.experiment.runners.traffic import HasTraffic, Traffic
 from trifolium.experiment.runners.vector import VectorRunner
 from trifolium.experiment.runners.world import WorldRunner
 
@@ -22,7 +23,9 @@ __all__ = [
     "BlockRunner",
     "EpisodeEnd",
     "GymRunner",
+    "HasTraffic",
     "Runner",
+    "Traffic",
     "VectorRunner",
     "WorldRunner",
     "checked_count",
