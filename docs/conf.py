@@ -1,6 +1,11 @@
 """How Sphinx builds the site: ``nox -s docs``, in which every warning is an error."""
 
+import sys
+from pathlib import Path
+
 from trifolium.version import __version__
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "trifolium"
 author = "The trifolium authors"
@@ -8,10 +13,12 @@ project_copyright = author
 release = version = __version__
 
 extensions = [
+    "public_names",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
+    "sphinxarg.ext",
     "sphinx_copybutton",
     "sphinx_design",
 ]
@@ -19,6 +26,9 @@ exclude_patterns = ["_build", "results"]
 myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 myst_url_schemes = ["http", "https"]
+
+nitpicky = True  # each reference to a name of trifolium must have an entry
+nitpick_ignore_regex = [("py:.*", r"(?!trifolium).*"), ("py:mod", r"trifolium.*"), ("py:.*", r"trifolium.*\._[A-Z]\w*")]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -28,6 +38,7 @@ python_use_unqualified_type_names = True
 maximum_signature_line_length = 88
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # autodoc describes the attributes that have a docstring of their own
 
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True

@@ -1,0 +1,121 @@
+"""The directive ``public``: the entries of the names in the ``__all__`` of a package, from their docstrings.
+
+A name that the package shares with one documented before, such as ``trifolium.models.DDQN``, gets a line that
+links to its entry. So every public name has a place in the reference, and one description.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+PACKAGES = (  # a name that several have is described in the first of them
+    "trifolium",
+    "trifolium.replay",
+    "trifolium.models",
+    "trifolium.agents",
+    "trifolium.worlds",
+    "trifolium.experiment",
+    "trifolium.experiment.kinds",
+    "trifolium.distributed",
+    "trifolium.testing",
+    "trifolium_numpy",
+    "trifolium_torch",
+    "trifolium_jax",
+)
+STAR = re.compile(r"``.+?``|>>>.*|^ *\.\.\. .*|(?:(?<=\S )|(?<=[\[(]))\*{1,2}(?=\w)", re.MULTILINE)
+PAGE = re.compile(r"\bdocs/([\w/]+)\.md")
+CONTINUED = re.compile(r"^( +\w[\w, ]*,)\n +(\w[\w, ]*(?:,$|: ))", re.MULTILINE)
+
+
+def public_names(package: str) -> list[str]:
+    """Return the names in the ``__all__`` of a package."""
+    return list(import_module(package).__all__)
+
+
+def home_of(package: str, name: str) -> str:
+    """Return the package in which the object is described, which is the first that has it."""
+    found = getattr(import_module(package), name)
+    if inspect.isclass(found) or inspect.isroutine(found):
+        for other in PACKAGES:
+            if name in public_names(other) and getattr(import_module(other), name) is found:
+                return other
+    return package
+
+
+class Public(SphinxDirective):
+    """``{public} trifolium.replay``: its names, or those that are given after ``:names:``."""
+
+    required_arguments = 1
+    option_spec: ClassVar[dict[str, Any]] = {"names": directives.unchanged}
+
+    def run(self) -> list[nodes.Node]:
+        """Return the nodes of all entries."""
+        package = self.arguments[0]
+        names = self.options.get("names", "").split() or public_names(package)
+        own = [name for name in names if home_of(package, name) == package]
+        shared = [name for name in names if name not in own]
+        lines = ["```{eval-rst}", f".. currentmodule:: {package}", ""]
+        for name in own:
+            lines += entry(package, name)
+        for name in shared:
+            lines += [f".. py:{kind_of(package, name)}:: {package}.{name}", "   :no-typesetting:", ""]
+        lines += ["```", *links(package, shared)]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def kind_of(package: str, name: str) -> str:
+    """Return what Sphinx calls an object of this kind."""
+    found = getattr(import_module(package), name)
+    if inspect.isclass(found):
+        return "exception" if issubclass(found, BaseException) else "class"
+    return "function" if inspect.isroutine(found) else "data"
+
+
+def entry(package: str, name: str) -> Iterator[str]:
+    """Yield the lines of a directive of autodoc."""
+    kind = kind_of(package, name)
+    yield f".. auto{kind}:: {package}.{name}"
+    if kind in ("class", "exception"):
+        yield "   :show-inheritance:"
+    if kind == "class":
+        yield "   :members:"
+    yield ""
+
+
+def links(package: str, names: list[str]) -> Iterator[str]:
+    """Yield the lines of a list of names that are described elsewhere."""
+    if names:
+        yield f"`{package}` also has, described where they are first:"
+        each = (f"{{py:obj}}`{name} <{home_of(package, name)}.{name}>`" for name in names)
+        yield f"{', '.join(each)}."
+
+
+def prepare(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    """Change a docstring so that Sphinx reads it as people do.
+
+    Stars of shapes such as ``[B, *obs_shape]`` are no emphasis. A list of arguments may take several
+    lines. Pages of docs/ that are named become links.
+    """
+    text = CONTINUED.sub(r"\1 \2", "\n".join(lines))
+    text = PAGE.sub(r":doc:`/\1`", text)
+    lines[:] = STAR.sub(escaped, text).split("\n")
+
+
+def escaped(match: re.Match[str]) -> str:
+    """Return stars with backslashes, and code as it is."""
+    return match[0] if match[0].strip("*") else match[0].replace("*", r"\*")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Add the directive."""
+    app.add_directive("public", Public)
+    app.setup_extension("sphinx.ext.autodoc")
+    app.connect("autodoc-process-docstring", prepare, priority=400)  # before napoleon
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
