@@ -8,12 +8,16 @@ import inspect
 import re
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+
+from trifolium._options import NamedOptions
 
 PACKAGES = (  # a name that several have is described in the first of them
     "trifolium",
@@ -29,6 +33,7 @@ PACKAGES = (  # a name that several have is described in the first of them
     "trifolium_torch",
     "trifolium_jax",
 )
+LOGGER = logging.getLogger(__name__)
 STAR = re.compile(r"``.+?``|>>>.*|^ *\.\.\. .*|(?:(?<=\S )|(?<=[\[(]))\*{1,2}(?=\w)", re.MULTILINE)
 PAGE = re.compile(r"\bdocs/([\w/]+)\.md")
 CONTINUED = re.compile(r"^( +\w[\w, ]*,)\n +(\w[\w, ]*(?:,$|: ))", re.MULTILINE)
@@ -82,11 +87,21 @@ def entry(package: str, name: str) -> Iterator[str]:
     """Yield the lines of a directive of autodoc."""
     kind = kind_of(package, name)
     yield f".. auto{kind}:: {package}.{name}"
-    if kind in ("class", "exception"):
+    if kind in ("class", "exception") and public_bases(getattr(import_module(package), name)):
         yield "   :show-inheritance:"
     if kind == "class":
         yield "   :members:"
     yield ""
+
+
+def public_bases(cls: type) -> list[type]:
+    """Return the bases of a class that a reader should know of."""
+    return [base for base in cls.__bases__ if base not in (object, Protocol, NamedOptions)]
+
+
+def hide_bases(_app: Sphinx, _name: str, cls: type, _options: Any, bases: list[type]) -> None:
+    """Leave the bases out that no reader should know of."""
+    bases[:] = [base for base in bases if base in public_bases(cls)]
 
 
 def links(package: str, names: list[str]) -> Iterator[str]:
@@ -113,9 +128,21 @@ def escaped(match: re.Match[str]) -> str:
     return match[0] if match[0].strip("*") else match[0].replace("*", r"\*")
 
 
+def check(_app: Sphinx, env: BuildEnvironment) -> None:
+    """Warn of every public name that has no place in the reference."""
+    described = {name for name, *_ in env.domains.python_domain.get_objects()}
+    for package in PACKAGES:
+        for name in public_names(package):
+            if f"{package}.{name}" not in described:
+                LOGGER.warning("%s.%s is in __all__, but not in the reference", package, name)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directive."""
     app.add_directive("public", Public)
+    del NamedOptions.__new__  # else autodoc takes its signature, not that of __init__
     app.setup_extension("sphinx.ext.autodoc")
+    app.connect("env-check-consistency", check)
+    app.connect("autodoc-process-bases", hide_bases)
     app.connect("autodoc-process-docstring", prepare, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}
