@@ -28,7 +28,11 @@ myst_heading_anchors = 3
 myst_url_schemes = ["http", "https"]
 
 nitpicky = True  # each reference to a name of trifolium must have an entry
-nitpick_ignore_regex = [("py:.*", r"(?!trifolium).*"), ("py:mod", r"trifolium.*"), ("py:.*", r"trifolium.*\._[A-Z]\w*")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!trifolium).*"),
+    ("py:mod", r"trifolium.*"),
+    ("py:.*", r"trifolium.*\._[A-Z]\w*"),
+]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -1,7 +1,7 @@
-"""The directive ``public``: the entries of the names in the ``__all__`` of a package, from their docstrings.
+"""The directive ``public``: entries of the names in a package's ``__all__``, from their docstrings.
 
-A name that the package shares with one documented before, such as ``trifolium.models.DDQN``, gets a line that
-links to its entry. So every public name has a place in the reference, and one description.
+A name that the package shares with one described before, such as ``trifolium.models.DDQN``, gets a line
+that links to that entry. So every public name has a place in the reference, and one description.
 """
 
 import inspect
@@ -112,7 +112,9 @@ def links(package: str, names: list[str]) -> Iterator[str]:
         yield f"{', '.join(each)}."
 
 
-def prepare(_app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+def prepare(
+    _app: Sphinx, _what: str, _name: str, _object: Any, _options: Any, lines: list[str]
+) -> None:
     """Change a docstring so that Sphinx reads it as people do.
 
     Stars of shapes such as ``[B, *obs_shape]`` are no emphasis. A list of arguments may take several
