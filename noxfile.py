@@ -117,6 +117,7 @@ def slow(session: nox.Session) -> None:
 def distributed(session: nox.Session) -> None:
     """Test shards and actors on Ray, in a network of loopback alone, which must be permitted."""
     install(session, "ray", "torch", "jax", "train", "worlds", "testing")
+    install_groups(session, "networks")
     pytest = ("python", "-m", "pytest")  # so that the processes of Ray can import the tests
     loopback = ("python", "tests/loopback.py", *pytest, "tests/distributed", *session.posargs)
     for backend in ("numpy", "torch", "jax"):

@@ -110,8 +110,8 @@ def test_a_worker_that_died_is_replaced() -> None:
     with Actors(memory, random_runner, actors=2, steps=6) as actors:
         actors.publish(model)
         actors.collect(wait=True)
-        assert isinstance(actors._transport, InProcess)
-        actors._transport.kill(1)
+        assert isinstance(actors.transport, InProcess)
+        actors.transport.kill(1)
         with pytest.warns(RuntimeWarning, match="actor 1 died; another takes its place"):
             actors.collect(wait=True)
         actors.collect(wait=True)

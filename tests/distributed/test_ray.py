@@ -211,7 +211,7 @@ def test_an_actor_is_killed(ray: Any) -> None:
         with Actors(memory, cartpole, actors=2, steps=16, cores=0) as actors:
             actors.publish(model)
             eventually(lambda: actors.collect() is None or actors.steps > 200)
-            asked = actors._transport.actors[0].__ray_call__.remote(lambda _: os.getpid())  # type: ignore[attr-defined]
+            asked = actors.transport.actors[0].__ray_call__.remote(lambda _: os.getpid())  # type: ignore[attr-defined]
             os.kill(ray.get(asked, timeout=LONGEST), signal.SIGKILL)
             with pytest.warns(RuntimeWarning, match="actor 0 died") as caught:
                 eventually(lambda: actors.collect() is None or actors._deaths[0])
@@ -289,7 +289,7 @@ def test_shards_and_actors_are_killed_ten_times_each(ray: Any) -> None:
         made("local", sampler=tri.Prioritized()) as memory,
         Actors(memory, counting, actors=2, steps=32, cores=0) as actors,
     ):
-        transports = {"shard": memory.transport, "actor": actors._transport}
+        transports = {"shard": memory.transport, "actor": actors.transport}
         for victim in [*["shard"] * 10, *["actor"] * 10]:
             wanted = memory.drawn + int(rng.integers(200, 3000))
             end = time.monotonic() + LONGEST

@@ -97,6 +97,34 @@ def test_a_finished_run_holds_no_rows(tmp_path: Path) -> None:
     assert Experiment.load(folder).evaluate(episodes=2)["agent"].shape == (2,)
 
 
+def test_a_run_on_ray_is_evaluated_without_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    folder = tmp_path / "run"
+    run = trained(folder, steps=200)
+    TrainOptions.save(options(steps=200, address="local"), run.out / "config.json")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert Experiment.load(folder).evaluate(episodes=2)["agent"].shape == (2,)
+
+
+def test_the_command_shows_how_fast_a_run_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from trifolium.cli import main
+    from trifolium.distributed import meter
+
+    monkeypatch.setattr(meter, "WINDOW", 0.0)
+    given = "--actors 2 --shards 2 --address process --steps 400 --memory-size 2000 --hidden 8"
+    given += " --learning-starts 64 --batch-size 16"
+    assert main(["train", "CartPole-v1", "--out", str(tmp_path / "run"), *given.split()]) == 0
+    assert " steps/s, " in capsys.readouterr().err
+    header, first, *_ = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert header.endswith(",agent")
+    assert first.rpartition(",")[2] in ("actor-0", "actor-1")
+    assert main(["report", str(tmp_path / "run")]) == 0
+    assert "actor-1" in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_games_of_several_agents_share_a_model(tmp_path: Path) -> None:
     given = {"env": "pettingzoo:classic/tictactoe-v3", "n_envs": 1, "steps": 200, "shards": 1}
     run = trained(tmp_path / "run", **given, shared=True)

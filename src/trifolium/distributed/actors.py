@@ -43,6 +43,7 @@ class Actors:
         version: of the newest policy.
         beginnings: how often the run began before; the seeds of episodes depend on it.
         oldest: the oldest version that acted in the last :meth:`collect`; -1 before any policy.
+        transport: how calls reach the workers.
 
     >>> import trifolium as tri
     >>> from trifolium.experiment.runners.vector import VectorRunner
@@ -81,7 +82,7 @@ class Actors:
             partial(RolloutWorker, make_runner, memory.writer(share, chunk=max(64, share)), seed + each)
             for each in range(count)
         ]
-        self._transport = memory.transport.others(makers, cores)
+        self.transport = memory.transport.others(makers, cores)
         self._pending: list[deque[Any]] = [deque() for _ in makers]
         self._deaths = [0] * count
         self._dead: set[int] = set()
@@ -93,7 +94,7 @@ class Actors:
     def publish(self, model: BaseModel) -> None:
         """Make the workers act by a model's policy from their next call on."""
         self.version += 1
-        self._policy = self._transport.share(Policy.of(model, self.version, self.steps))
+        self._policy = self.transport.share(Policy.of(model, self.version, self.steps))
 
     def collect(self, *, wait: bool = False) -> list[EpisodeEnd]:
         """Return the episodes that ended, and keep the workers busy; see :meth:`rollouts`."""
@@ -111,7 +112,7 @@ class Actors:
                 calls.append(self._begun(number, wait))
         found = []
         for number, calls in enumerate(self._pending):
-            if wait or self._transport.is_ready(calls[0]):
+            if wait or self.transport.is_ready(calls[0]):
                 rollout = self._heard(number, calls.popleft())
                 if rollout is not None:
                     found.append((number, rollout))
@@ -121,7 +122,7 @@ class Actors:
 
     def close(self) -> None:
         """End the workers."""
-        self._transport.close()
+        self.transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -132,11 +133,11 @@ class Actors:
     def _begun(self, number: int, wait: bool) -> Any:
         incarnation = (self.beginnings << 32) + self._deaths[number]
         arguments = self._chunk, self._policy, incarnation, wait
-        return self._transport.begin(number, "act", *arguments)
+        return self.transport.begin(number, "act", *arguments)
 
     def _heard(self, number: int, handle: Any) -> Rollout | None:
         try:
-            found: Rollout = self._transport.wait(handle)
+            found: Rollout = self.transport.wait(handle)
         except ProcessLost:
             if number not in self._dead:  # else it is not replaced yet
                 self._dead.add(number)

@@ -133,7 +133,7 @@ class Experiment:
             FileNotFoundError: there is no run, or no checkpoint yet.
             CheckpointError: its files are damaged, or name a module and are not trusted.
         """
-        run = cls._reopened(out, world, models, (), trust, steps=None)
+        run = cls._reopened(out, world, models, (), trust, steps=None, address="process")
         for attempt in range(ATTEMPTS):
             if run._checkpoint is None:
                 raise FileNotFoundError(f"{str(out)!r} holds a run without a checkpoint yet")
@@ -180,7 +180,7 @@ class Experiment:
             FolderInUse: another process trains in the folder.
             WorldError: the world does not repeat itself.
         """
-        run = cls._reopened(out, world, models, logs, trust, steps=steps)
+        run = cls._reopened(out, world, models, logs, trust, steps=steps, address=None)
         with run._folder.locked():  # so that no other process replaces what is read
             run._checkpoint = checkpoint.read(run._folder.checkpoints)
             if run._checkpoint is not None:
@@ -314,7 +314,9 @@ class Experiment:
         trust: bool,
         *,
         steps: int | None,
+        address: str | None,
     ) -> "Experiment":
+        """Return the run in a folder, with new models, and shards at ``address`` if it is not None."""
         run = cls.__new__(cls)
         run._folder = folder = RunFolder(out)
         folder.check_has_run()
@@ -322,6 +324,8 @@ class Experiment:
         options = TrainOptions.load(folder.config)
         if steps is not None:
             options = replace(options, steps=checks.integer("steps", steps, 1))
+        if address is not None:
+            options = replace(options, address=address)
         if world is None and not trust:
             check_names_no_code(options.env, folder.config)
         run._checkpoint = saved = checkpoint.read(folder.checkpoints)
