@@ -259,7 +259,8 @@ def footprint(options: argparse.Namespace) -> None:
         model = DDQN(4, 2, 20_000, memory=memory, batch_size=128, seed=0)
         with Actors(memory, cartpole_runner, actors=2, steps=64, cores=0) as actors:
             processes = {"learner": os.getpid()}
-            for name, transport in (("shard", memory.transport), ("actor", actors.transport)):
+            transports: dict[str, Any] = {"shard": memory.transport, "actor": actors.transport}
+            for name, transport in transports.items():
                 found = [each.__ray_call__.remote(lambda _: os.getpid()) for each in transport.actors]
                 processes |= {f"{name} {i}": pid for i, pid in enumerate(ray.get(found))}
             end = time.monotonic() + 60 * options.minutes
