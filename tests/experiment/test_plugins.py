@@ -103,9 +103,46 @@ def test_the_kind_of_a_world_of_ones_own():
         kind_of(3)
 
 
-KIND = """
+ALIKE = ["a/b", "a_b", "é", "ü", "Wolf", "wolf"]
+KIND = f"""
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from pettingzoo import ParallelEnv
 from trifolium.experiment.kinds.gymnasium import GymnasiumKind
+from trifolium.experiment.kinds.pettingzoo import PettingZooKind
 from trifolium.models import RandomModel
+from trifolium.worlds import pettingzoo
+
+
+class Alike(ParallelEnv):
+    metadata = {{"name": "alike"}}
+    render_mode = None
+    possible_agents = {ALIKE!r}
+
+    def observation_space(self, agent):
+        return Box(-1, 1, (2,))
+
+    def action_space(self, agent):
+        return Discrete(2)
+
+    def reset(self, seed=None, options=None):
+        self.agents, self.steps = list(self.possible_agents), 0
+        everyone = {{agent: np.zeros(2, np.float32) for agent in self.agents}}
+        return everyone, {{agent: {{}} for agent in self.agents}}
+
+    def step(self, actions):
+        self.steps += 1
+        everyone = {{agent: np.zeros(2, np.float32) for agent in self.agents}}
+        over = dict.fromkeys(self.agents, self.steps == 5)
+        infos = {{agent: {{}} for agent in self.agents}}
+        rewards = dict.fromkeys(self.agents, 1.0)
+        self.agents = [] if self.steps == 5 else self.agents
+        return everyone, rewards, over, dict.fromkeys(over, False), infos
+
+
+class Crowd(PettingZooKind):
+    def make(self, name, *, render_mode=None, turns=None):
+        return pettingzoo.as_world(Alike())
 
 
 class Short(GymnasiumKind):
@@ -132,7 +169,7 @@ def plugin(tmp_path, monkeypatch):
     (site / "plugged.py").write_text(KIND)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1\n")
     (info / "entry_points.txt").write_text(
-        "[trifolium.worlds]\nshort = plugged:Short\nnone = plugged:RandomModel\n"
+        "[trifolium.worlds]\nshort = plugged:Short\ncrowd = plugged:Crowd\nnone = plugged:RandomModel\n"
         "[trifolium.models]\nzero = plugged:Zero\n"
     )
     import os
@@ -209,3 +246,12 @@ def test_a_memory_that_streams_do_not_divide_is_rounded_up(options, tmp_path):
     with pytest.warns(RuntimeWarning, match="memory_size=500 is rounded up to 501"):
         run = Experiment(options(n_envs=3), tmp_path / "run")
     assert run.models["model"].memory.capacity == 501
+
+
+def test_agents_whose_names_are_alike_have_files_of_their_own(plugin, tmp_path):
+    command = ("train", "crowd:all", "--model", "random", "--steps", "40", "--out", "run")
+    done = trifolium(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = [path.name for path in (tmp_path / "run").glob("model-*.safetensors")]
+    assert len({name.casefold() for name in found}) == len(ALIKE)
+    assert trifolium("evaluate", "run", "--trust", "--episodes", "1", cwd=tmp_path).returncode == 0
