@@ -10,6 +10,14 @@ import trifolium as tri
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__")  # torch's, when NumPy rounds a loss
 
+
+@pytest.fixture
+def learner(learner):
+    if not learner.shares_host_memory:
+        pytest.skip("Sorrel's agents stack states with NumPy, which can't read a device")
+    return learner
+
+
 SIZE = 6
 N_FRAMES = 3
 TURNS = 7

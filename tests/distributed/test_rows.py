@@ -5,6 +5,7 @@ import pytest
 
 import trifolium as tri
 from tests.distributed.twins import Filled, alone, check_rows, flat, sharded, steps
+from trifolium.backend import as_numpy
 from trifolium.distributed import ShardedBuffer
 from trifolium.testing.cases import OPTIONS, fill
 
@@ -55,7 +56,7 @@ def test_structured_rows(backend: tri.Backend) -> None:
     for part in ("camera", "place"):
         for name in ("states", "next_states"):
             found, wanted = getattr(batch, name)[part], getattr(expected, name)[part]
-            assert np.array_equal(np.asarray(found), np.asarray(wanted))
+            assert np.array_equal(as_numpy(found), as_numpy(wanted))
 
 
 @pytest.mark.parametrize("sampler", [tri.Uniform, tri.Prioritized])

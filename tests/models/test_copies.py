@@ -104,6 +104,16 @@ def test_a_given_memory_is_learned_from(learner, kind, tmp_path):
         model.save(tmp_path / "model", memory=True)
 
 
+@KINDS
+def test_a_model_from_a_file_is_where_its_memory_is(learner, kind, tmp_path):
+    kind(4, 3, 300, hidden=(8,), seed=0).save(tmp_path / "model")
+    memory = tri.Buffer(300, (4,), backend=learner, seed=3)
+    model = kind.from_file(tmp_path / "model", memory=memory)
+    assert model.backend is learner
+    remember(model, steps=100)
+    assert float(model.train_step()) > 0
+
+
 def test_two_models_share_a_memory(learner):
     memory = tri.Buffer(300, (4,), backend=learner, seed=0)
     models = [kind(4, 3, 300, memory=memory, batch_size=16) for kind in (tri.DDQN, tri.IQN)]

@@ -56,7 +56,7 @@ def test_its_state_is_saved_and_loaded(learner: tri.Backend, tmp_path: Any) -> N
     again = tri.DDQN(3, 2, 100, backend=learner, optimizer=MOMENTUM, **OPTIONS)
     again.load(tmp_path / "model")
     assert losses(again, 5) == losses(model, 5)
-    from_file = tri.DDQN.from_file(tmp_path / "model", optimizer=MOMENTUM)
+    from_file = tri.DDQN.from_file(tmp_path / "model", backend=learner, optimizer=MOMENTUM)
     assert losses(from_file, 10)[5:] == losses(again, 5)
 
 

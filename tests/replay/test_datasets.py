@@ -56,8 +56,8 @@ def test_tensordicts_hold_the_batch(backend: tri.Backend) -> None:
     assert isinstance(found, tensordict.TensorDict)
     assert found.batch_size == (8,)
     for name in ("states", "actions", "rewards", "next_states", "dones", "valid", "indices"):
-        assert np.array_equal(found[name].numpy(), as_numpy(getattr(batch, name)))
-    assert np.array_equal(found["extras", "tag"].numpy(), as_numpy(batch.extras["tag"]))
+        assert np.array_equal(as_numpy(found[name]), as_numpy(getattr(batch, name)))
+    assert np.array_equal(as_numpy(found["extras", "tag"]), as_numpy(batch.extras["tag"]))
     assert found[:3]["states"].shape == (3, 2)
 
 

@@ -32,7 +32,7 @@ def use(buffer: tri.Buffer, connection: Connection) -> None:
     try:
         buffer.add([40, -40], 0, 1.0, False)
         connection.send(("rows", len(buffer), buffer.sample(8).indices.tolist()))
-    except tri.BackendError as error:
+    except RuntimeError as error:  # trifolium's, and torch's about CUDA
         connection.send(("error", len(buffer), str(error)))
 
 
@@ -66,7 +66,7 @@ def check(backend: tri.Backend, method: str) -> None:
     assert len(buffer) == 40
     if kind == "error":
         assert method == "fork"
-        assert "get_context('spawn')" in found
+        assert "'spawn'" in found
         return
     buffer.add([40, -40], 0, 1.0, False)
     assert found == buffer.sample(8).indices.tolist()

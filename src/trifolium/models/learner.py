@@ -598,7 +598,8 @@ class Learner(BaseModel):
 
         Args:
             path: the file.
-            backend: another backend than it was saved from; None for the same.
+            backend: another backend than it was saved from; None for that of ``memory=``, or else for
+                the same.
             device: as for the constructor.
             **changes: options that replace the saved ones. A network, a schedule or a sampler of
                 your own is in no file, and has to be given here.
@@ -624,6 +625,8 @@ class Learner(BaseModel):
             with saving.sound(path, "model"):
                 saving.check_fits(path, manifest["memory"], saving.below("memory.", arrays))
         with saving.sound(path, "model"):
+            if backend is None and device is None:
+                backend = getattr(changes.get("memory"), "backend", None)
             chosen = saving.backend_for(path, manifest["memory"], backend, device)
             options = saving.buffer_options(manifest["memory"], chosen, changes.get("sampler"))
             options["memory_size"], options["input_size"] = options["capacity"], options["obs_shape"]
