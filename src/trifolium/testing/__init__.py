@@ -1,4 +1,4 @@
-"""The conformance suite, for authors of backends.
+"""The conformance suites, for authors of backends and of models.
 
 ``pip install 'trifolium[testing]'`` brings what it needs: pytest and hypothesis. A test module that
 runs all of it::
@@ -24,7 +24,8 @@ runs all of it::
     class TestFunctional(FunctionalSuite):
         pass
 
-A backend that takes gradients also runs ``DifferentiableSuite``.
+A backend that takes gradients also runs ``DifferentiableSuite``. A user's own model runs
+``ModelSuite``.
 ``pytest.register_assert_rewrite("trifolium.testing")`` in conftest.py makes failures tell their values.
 """
 
@@ -33,6 +34,7 @@ from trifolium.testing.buffer_suite import BufferSuite
 from trifolium.testing.functional_suite import FunctionalSuite
 from trifolium.testing.loss_suite import LossSuite
 from trifolium.testing.machine import run_machine
+from trifolium.testing.model_suite import ModelSuite
 from trifolium.testing.priorities import ReferencePriorities
 from trifolium.testing.reference import ReferenceBuffer
 from trifolium.testing.statetwin import Functions, StateTwin
@@ -45,6 +47,7 @@ __all__ = [
     "FunctionalSuite",
     "Functions",
     "LossSuite",
+    "ModelSuite",
     "Options",
     "ReferenceBuffer",
     "ReferencePriorities",

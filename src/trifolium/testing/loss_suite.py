@@ -118,6 +118,8 @@ class LossSuite:
 
     def test_without_a_train_step_it_is_0(self, backend: Backend) -> None:
         """A model that learns nothing has no loss."""
+        if self.base.train_step is not BaseModel.train_step:
+            pytest.skip(f"{self.base.__name__} learns")
         model = type("Model", (self.base,), {"take_action": lambda self, state: 0})  # noqa: ARG005
         _check(self.made(model, backend), 0.0)
 
