@@ -141,11 +141,24 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site in docs/_build/html; warnings are errors."""
-    install(session, "all", "testing")
+    """Build the site in docs/_build/html, and run the code of all pages (``-- --slow README.md``)."""
+    install_everything(session)
     install_groups(session, "docs")
     sphinx = ("python", "-m", "sphinx", "--fail-on-warning", "--keep-going", "--fresh-env")
-    session.run(*sphinx, "--jobs", "2", "docs", "docs/_build/html", *session.posargs, env=TESTING)
+    session.run(*sphinx, "--jobs", "2", "docs", "docs/_build/html", env=TESTING)
+    pages = [] if any(each.endswith(".md") for each in session.posargs) else ["docs", "README.md"]
+    blocks = (
+        "python",
+        "-m",
+        "pytest",
+        "-p",
+        "tests.blocks",
+        "--numprocesses",
+        "2",
+        "--dist",
+        "loadfile",
+    )
+    session.run(*blocks, *pages, *session.posargs, env=TESTING)
 
 
 @nox.session

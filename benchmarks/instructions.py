@@ -1,7 +1,7 @@
 """How much Python one call takes: bytecodes and calls into C, which no busy machine changes.
 
     python benchmarks/instructions.py           # compares with docs/results/instructions.json
-    python benchmarks/instructions.py --save    # and keeps the counts there
+    python benchmarks/instructions.py --save    # keeps them, also in docs/contributing/instructions.md
 
 Counts depend on the version of Python, so they are kept by version. The exit status is 1 if one has
 grown by more than a twentieth; where there are none for this Python yet, they are printed.
@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
-from pages import load, save
+from pages import load, put, save
 
 import trifolium as tri
 
@@ -87,6 +87,16 @@ def operations(backend: str) -> dict[str, Callable[[], Any]]:
     }
 
 
+def table() -> list[str]:
+    """Return the lines of a table of all counts kept: bytecodes, and calls into C after them."""
+    kept = load("instructions")
+    lines = [f"| call | {' | '.join(kept)} |", "|---|" + "--:|" * len(kept)]
+    for name in next(iter(kept.values())):
+        cells = [f"{each[name]['bytecodes']}, {each[name]['calls into C']}" for each in kept.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", default="numpy")
@@ -106,6 +116,7 @@ def main() -> int:
         print(f"{name:32} {cells[0]:>16} {cells[1]:>16}")
     if options.save:
         save("instructions", kept | {key: found})
+        put("contributing/instructions.md", table())
     return int(has_grown and not options.save)
 
 

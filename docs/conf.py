@@ -27,12 +27,8 @@ myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist", "dollarmath"
 myst_heading_anchors = 3
 myst_url_schemes = ["http", "https"]
 
-nitpicky = True  # each reference to a name of trifolium must have an entry
-nitpick_ignore_regex = [
-    ("py:.*", r"(?!trifolium).*"),
-    ("py:mod", r"trifolium.*"),
-    ("py:.*", r"trifolium.*\._[A-Z]\w*"),
-]
+nitpicky = True  # a reference to a name of trifolium that does not exist is an error
+nitpick_ignore_regex = [("py:.*", r"(?!trifolium).*")]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

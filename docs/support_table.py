@@ -1,4 +1,4 @@
-"""Write README's table of what works on which backend, from what the backends declare.
+"""Write the table of what works on which backend, in README and the reference, from what is declared.
 
 ``python docs/support_table.py`` does so where NumPy, torch and JAX are all installed.
 """
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import trifolium as tri
 
-README = Path(__file__).parents[1] / "README.md"
+DOCS = Path(__file__).parent
+PAGES = (DOCS.parent / "README.md", DOCS / "reference" / "features.md")
 BEGIN, END = "<!-- support table: begin -->", "<!-- support table: end -->"
 SHIPPED = ("numpy", "torch", "jax")
 HEADINGS = {
@@ -36,11 +37,11 @@ def row(backend: tri.Backend) -> str:
 
 
 def main() -> None:
-    """Replace what is between the two marks in README.md."""
-    before, _, rest = README.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
+    """Replace what is between the two marks on both pages."""
     table = "\n".join([header(), *(row(tri.get_backend(name)) for name in SHIPPED)])
-    README.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+    for page in PAGES:
+        before, _, rest = page.read_text().partition(BEGIN)
+        page.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":

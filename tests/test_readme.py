@@ -10,7 +10,7 @@ BLOCKS = blocks("README.md")
 
 
 def test_there_is_something_to_run() -> None:
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 2
     assert all('backend="numpy"' in block for block in BLOCKS)
 
 

@@ -8,6 +8,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from importlib import import_module
+from pydoc import locate
 from typing import Any, ClassVar, Protocol
 
 from docutils import nodes
@@ -70,7 +71,7 @@ class Public(SphinxDirective):
         for name in own:
             lines += entry(package, name)
         for name in shared:
-            lines += [f".. py:{kind_of(package, name)}:: {package}.{name}", "   :no-typesetting:", ""]
+            lines += [f".. py:{kind_of(package, name)}:: {name}", "   :no-typesetting:", ""]
         lines += ["```", *links(package, shared)]
         return self.parse_text_to_nodes("\n".join(lines))
 
@@ -139,11 +140,25 @@ def check(_app: Sphinx, env: BuildEnvironment) -> None:
                 LOGGER.warning("%s.%s is in __all__, but not in the reference", package, name)
 
 
+def without_entry(
+    _app: Sphinx, _env: BuildEnvironment, node: nodes.Element, text: nodes.Element
+) -> nodes.Element | None:
+    """Return the text of a reference to a name of trifolium that exists, but has no entry.
+
+    Signatures name types that are not public. A name that does not exist stays a warning.
+    """
+    target = str(node.get("reftarget"))
+    if node.get("refdomain") != "py" or not target.startswith("trifolium"):
+        return None
+    return text if locate(target) is not None else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directive."""
     app.add_directive("public", Public)
     del NamedOptions.__new__  # else autodoc takes its signature, not that of __init__
     app.setup_extension("sphinx.ext.autodoc")
+    app.connect("missing-reference", without_entry)
     app.connect("env-check-consistency", check)
     app.connect("autodoc-process-bases", hide_bases)
     app.connect("autodoc-process-docstring", prepare, priority=400)  # before napoleon
