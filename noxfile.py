@@ -139,7 +139,7 @@ def types(session: nox.Session) -> None:
     session.run("mypy", *session.posargs)
 
 
-@nox.session
+@nox.session(tags=["slow"])
 def docs(session: nox.Session) -> None:
     """Build the site in docs/_build/html, and run the code of all pages (``-- --slow README.md``)."""
     install_everything(session)

@@ -153,11 +153,22 @@ def without_entry(
     return text if locate(target) is not None else None
 
 
+def scroll_figures(_app: Sphinx, doctree: nodes.document, _page: str) -> None:
+    """Put each figure into a box of its own, which narrow pages scroll."""
+    for image in list(doctree.findall(nodes.image)):
+        if "/figures/" in image["uri"] or image["uri"].startswith("figures/"):
+            shown = [each for each in image["classes"] if each.startswith("only-")]
+            box = nodes.container(classes=["figure-scroll", *shown])
+            image.replace_self(box)
+            box += image
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directive."""
     app.add_directive("public", Public)
     del NamedOptions.__new__  # else autodoc takes its signature, not that of __init__
     app.setup_extension("sphinx.ext.autodoc")
+    app.connect("doctree-resolved", scroll_figures)
     app.connect("missing-reference", without_entry)
     app.connect("env-check-consistency", check)
     app.connect("autodoc-process-bases", hide_bases)
