@@ -1,4 +1,4 @@
-"""The Python of pages that need no more than to run, each on the backend that it needs."""
+"""The Python of pages that need no more than to run, each block by itself, on the backend of the run."""
 
 from pathlib import Path
 
@@ -9,7 +9,6 @@ import trifolium as tri
 from .pages import blocks
 
 PAGES = (
-    "reference/buffer",
     "howto/ray",
     "howto/functional",
     "howto/interop",
