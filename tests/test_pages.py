@@ -1,4 +1,4 @@
-"""The Python of pages that need no more than to run, each block by itself, on the backend of the run."""
+"""The Python of pages that need no more than to run: each block by itself, on each backend."""
 
 from pathlib import Path
 
