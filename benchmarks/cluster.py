@@ -4,7 +4,7 @@
     python tests/loopback.py python benchmarks/cluster.py cartpole [--steps 200000]
     python tests/loopback.py python benchmarks/cluster.py footprint [--minutes 10]
 
-Ray runs on this machine, in a network of loopback alone. docs/distributed.md has some results.
+Ray runs on this machine, in a network of loopback alone. docs/howto/ray.md has some results.
 """
 
 import argparse
