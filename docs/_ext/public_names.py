@@ -126,6 +126,16 @@ def prepare(
     lines[:] = STAR.sub(escaped, text).split("\n")
 
 
+def keep(app: Sphinx, what: str, name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    """Undo what napoleon does to properties: it takes the words before a colon for a type."""
+    kept = vars(app).setdefault("docstrings", {})
+    if what in ("property", "attribute", "data"):
+        if name in kept:
+            lines[:] = kept.pop(name)
+        else:
+            kept[name] = list(lines)
+
+
 def escaped(match: re.Match[str]) -> str:
     """Return stars with backslashes, and code as it is."""
     return match[0] if match[0].strip("*") else match[0].replace("*", r"\*")
@@ -172,5 +182,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("missing-reference", without_entry)
     app.connect("env-check-consistency", check)
     app.connect("autodoc-process-bases", hide_bases)
-    app.connect("autodoc-process-docstring", prepare, priority=400)  # before napoleon
+    for priority, change in ((400, prepare), (450, keep), (550, keep)):  # napoleon's is 500
+        app.connect("autodoc-process-docstring", change, priority=priority)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
