@@ -97,13 +97,19 @@ def copied(backend: tri.Backend, wait: Callable[[Any], object]) -> float:
 def trained(
     backend: tri.Backend, wait: Callable[[Any], object], shape: tuple[int, ...], options: dict[str, Any]
 ) -> float:
+    model = learner(backend, shape, options)
+    return timed(lambda: model.train_step().reshape(1), wait, 50)
+
+
+def learner(backend: tri.Backend, shape: tuple[int, ...], options: dict[str, Any]) -> tri.DDQN:
+    """Return a DDQN whose memory holds 3,000 rows."""
     model = tri.DDQN(shape, 4, 10_000, batch_size=256, backend=backend, seed=0, **options)
     dtype = options.get("obs_dtype", "float32")
     obs = np.random.default_rng(0).integers(0, 2, (CHUNK, *shape)).astype(dtype)
     rest = (np.zeros(CHUNK, backend.default_int), np.ones(CHUNK, np.float32), np.zeros(CHUNK, bool))
     for _ in range(3):
         model.memory.extend(obs, *rest)
-    return timed(lambda: model.train_step().reshape(1), wait, 50)
+    return model
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-__all__ = ["OPTIONS", "OPTIONS_OF_DDQN", "PlainJax", "PlainScan", "PlainTorch"]
+__all__ = ["OPTIONS", "OPTIONS_OF_DDQN", "OPTIONS_OF_DQN", "PlainJax", "PlainScan", "PlainTorch"]
 
 HIDDEN, RATE, ROWS, BATCH = (120, 84), 2.5e-4, 10_000, 128
 TRAIN_EVERY, COPY_EVERY, GAMMA, EPSILON = 10, 500, 0.99, 0.05
@@ -27,6 +27,7 @@ OPTIONS: dict[str, Any] = {  # of trifolium's models for this protocol
     "n_step": 1,
 }
 OPTIONS_OF_DDQN = OPTIONS | {"huber_delta": None}
+OPTIONS_OF_DQN = OPTIONS_OF_DDQN | {"double": False}
 
 
 class Plain(ABC):

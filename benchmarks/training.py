@@ -3,7 +3,7 @@
     python benchmarks/training.py measure     # one run of section "Training" of docs/reference/speed.md
     python benchmarks/training.py table
 
-DDQN on CartPole-v1 by CleanRL's DQN protocol, see benchmarks/loops.py: an update every 10 steps, on 128
+DQN on CartPole-v1 by CleanRL's DQN protocol, see benchmarks/loops.py: an update every 10 steps, on 128
 rows, and epsilon at its last value, 0.05, so that nearly every step asks the network. trifolium's DDQN
 evaluates three networks an update where the plain loops, being DQN, evaluate two. All take turns in one
 process, on one thread each but for XLA's, past their first updates; the medians are compared.
@@ -22,7 +22,7 @@ from loops import (
     ENVIRONMENTS,
     EPSILON,
     HIDDEN,
-    OPTIONS_OF_DDQN,
+    OPTIONS_OF_DQN,
     RATE,
     ROWS,
     TRAIN_EVERY,
@@ -58,7 +58,7 @@ def model(backend: str, streams: int = 1, **options: Any) -> tri.DDQN:
         backend=backend,
         n_streams=streams,
         seed=0,
-        **OPTIONS_OF_DDQN,
+        **OPTIONS_OF_DQN,
         **options,
     )
 

@@ -11,10 +11,13 @@ import trifolium_torch.dataset
 import trifolium_torch.pytrees  # noqa: F401  (so that torch sees into states and batches)
 from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer, Params
 from trifolium.errors import BackendError
+from trifolium.models.update import Learned
 from trifolium_torch import namespace
 from trifolium_torch.copier import Copier
+from trifolium_torch.denormals import without_denormals
 from trifolium_torch.network import adopt
 from trifolium_torch.optimizers import optimizer as make_optimizer
+from trifolium_torch.repeating import RepeatedUpdate
 
 __all__ = ["TorchBackend"]
 
@@ -71,7 +74,7 @@ class TorchBackend(Differentiable):
         return tensor if self.shares_host_memory else tensor.to(self.device)
 
     def to_numpy(self, array: Array) -> np.ndarray:
-        host = array.detach().cpu()
+        host = array if array.is_cpu and not array.requires_grad else array.detach().cpu()
         if host.dtype == torch.bfloat16:
             host = host.float()
         return np.array(host.numpy())
@@ -93,12 +96,24 @@ class TorchBackend(Differentiable):
         self,
         function: Callable[..., Any],
         *,
-        donate: Sequence[int] = (),  # noqa: ARG002 (updates are in place already)
+        donate: Sequence[int] = (),  # updates are in place already
         use_slow_compiler: bool = False,
     ) -> Callable[..., Any]:
         # torch.compile takes seconds and a C++ compiler: it is for users to ask for
-        if not use_slow_compiler:
-            return lambda *args: function(*map(self._moved, args))
+        plain = self._compiled(function) if use_slow_compiler else self._on_device(function)
+        if not donate:
+            return plain
+        update = RepeatedUpdate(function, plain, self._moved, self.device, compiles=use_slow_compiler)
+
+        def run(*args: Any) -> Any:
+            return (update if isinstance(args[0], Learned) else plain)(*args)
+
+        return without_denormals(run)
+
+    def _on_device(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args: function(*map(self._moved, args))
+
+    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         compiled = torch.compile(function, fullgraph=True)
 
         def on_device(*args: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from trifolium.backend import Adopted, Array, Params
+from trifolium_torch.recording import refuse_recording
 
 __all__ = ["adopt"]
 
@@ -26,9 +27,11 @@ def adopt(network: Any, device: torch.device) -> Adopted:
     training, evaluated = _structure(network), _structure(network).eval()
 
     def apply(_: Any, params: Params, *inputs: Array) -> Array:
+        refuse_recording("network=")
         return torch.func.functional_call(evaluated, params, inputs)
 
     def training_apply(_: Any, params: Params, *inputs: Array) -> Array:
+        refuse_recording("network=")
         return torch.func.functional_call(training, params, inputs)
 
     def export(values: Params) -> torch.nn.Module:

@@ -13,6 +13,7 @@ from torch.optim.adam import adam as torch_adam
 from trifolium.backend import Optimizer, Params
 from trifolium.models import adam, optimizers
 from trifolium_torch import namespace
+from trifolium_torch.recording import is_for_compiler, refuse_recording
 
 __all__ = ["optimizer"]
 
@@ -36,54 +37,35 @@ def optimizer(wanted: Any, epsilon: float) -> Optimizer:
 
 
 class FusedAdam:
-    """Adam by torch's fused kernel, in place.
-
-    The lists of tensors that torch takes are kept from step to step, and made anew for other
-    parameters or another state.
-    """
+    """Adam by torch's fused kernel, in place."""
 
     def __init__(self, epsilon: float) -> None:
         self._epsilon = epsilon
-        self._params: Params = {}
-        self._state: Params = {}
-        self._lists: list[list[torch.Tensor]] = []
 
     def step(
         self, params: Params, grads: Params, state: Params, learning_rate: Any
     ) -> tuple[Params, Params]:
         """Take one step."""
-        if torch.compiler.is_compiling():  # the compiler fuses it
+        if torch.compiler.is_compiling() or is_for_compiler():  # the compiler fuses it
             return adam.step(namespace, params, grads, state, learning_rate, self._epsilon)
-        if params is not self._params or state is not self._state:
-            self._hold(params, state)
-        values, means, squares, steps = self._lists
+        count = state["step"]
         torch_adam(
-            values,
+            list(params.values()),
             [grads[name].contiguous() for name in params],  # cuDNN's have another layout
-            means,
-            squares,
+            [state[f"mean.{name}"] for name in params],
+            [state[f"square.{name}"] for name in params],
             [],
-            steps,
+            [count, *count.repeat(len(params) - 1).unbind()],  # torch adds 1 to each
             fused=True,
             amsgrad=False,
             beta1=adam.BETA_1,
             beta2=adam.BETA_2,
-            lr=float(learning_rate),
+            lr=learning_rate,
             weight_decay=0.0,
             eps=self._epsilon,
             maximize=False,
         )
         return params, state
-
-    def _hold(self, params: Params, state: Params) -> None:
-        steps = [state["step"], *(state["step"].clone() for _ in range(1, len(params)))]
-        self._lists = [
-            list(params.values()),
-            [state[f"mean.{name}"] for name in params],
-            [state[f"square.{name}"] for name in params],
-            steps,  # torch adds 1 to each
-        ]
-        self._params, self._state = params, state
 
 
 class TorchOptimizer:
@@ -122,6 +104,7 @@ class TorchOptimizer:
         self, params: Params, grads: Params, state: dict[str, dict[str, Any]], learning_rate: Any
     ) -> tuple[Params, dict[str, dict[str, Any]]]:
         """Take one step in place."""
+        refuse_recording("optimizer=")
         optimizer = self._holding(params, state)
         for group in optimizer.param_groups:
             group["lr"] = float(learning_rate)

@@ -100,6 +100,9 @@ def epsilon_greedy(
     if legal is not None:
         return _legal_epsilon_greedy(rng, epsilon, values, legal)
     rows, actions = shape
+    if rows == 1:
+        explores_alone = epsilon > 0.0 and rng.random() < epsilon
+        return rng.integers(actions, size=1) if explores_alone else values().argmax(axis=1)
     explores = rng.random(rows) < epsilon if epsilon > 0.0 else np.zeros(rows, bool)
     exploring = np.count_nonzero(explores)
     if not exploring:

@@ -63,12 +63,14 @@ class QLearning:
         """
         next_states = batch.next_states
         rated = self.network.apply(xp, target_params, random.noise_of(1), next_states)
+        discounts = batch.discounts * (1.0 - batch.dones)
+        if not self.double and self.mask is None:
+            return losses.q_target(xp, batch.rewards, discounts, rated)
         selector = rated
         if self.double:
             selector = self.network.apply(xp, params, random.noise_of(2), next_states)
         if self.mask is not None:
             selector = legal_only(xp, selector, self.mask.legal(next_states))
-        discounts = batch.discounts * (1.0 - batch.dones)
         return losses.double_q_target(xp, batch.rewards, discounts, selector, rated)
 
     def losses(

@@ -84,10 +84,10 @@ def mlp(xp: Any, params: Params, inputs: Array, name: str = "", *, rectify_last:
     prefix = _prefix(name)
     hidden = inputs
     layer = 0
-    while f"{prefix}{layer}.weight" in params:
+    while (weight := params.get(f"{prefix}{layer}.weight")) is not None:
         if layer:
             hidden = rectified(xp, hidden)
-        hidden = xp.matmul(hidden, params[f"{prefix}{layer}.weight"]) + params[f"{prefix}{layer}.bias"]
+        hidden = xp.matmul(hidden, weight) + params[f"{prefix}{layer}.bias"]
         layer += 1
     return rectified(xp, hidden) if layer and rectify_last else hidden
 

@@ -15,6 +15,7 @@ __all__ = [
     "clipped",
     "double_q_target",
     "huber",
+    "q_target",
     "quantile_huber",
     "weighted_mean",
 ]
@@ -49,6 +50,18 @@ def double_q_target(
     """
     best = xp.argmax(q_t_selector, axis=1, keepdims=True)
     return r_t + discount_t * chosen(xp, q_t_value, best)
+
+
+def q_target(xp: Any, r_t: Array, discount_t: Array, q_t: Array) -> Array:
+    """Return the Q-learning target [B, 1] (Mnih et al. 2015): ``r_t + discount_t * max_a q_t[a]``.
+
+    Args:
+        xp: array namespace.
+        r_t: [B, 1], rewards, summed over n steps.
+        discount_t: [B, 1], gamma ** k, 0 where the episode terminated.
+        q_t: [B, A], action values (the target network's).
+    """
+    return r_t + discount_t * xp.max(q_t, axis=1, keepdims=True)
 
 
 def huber(xp: Any, errors: Array, delta: float) -> Array:
@@ -92,8 +105,8 @@ def weighted_mean(xp: Any, losses: Array, valid: Array, weights: Array) -> Array
         valid: [B, 1], 1 or 0.
         weights: [B, 1], importance weights.
     """
-    count = xp.maximum(xp.sum(valid), xp.ones_like(xp.sum(valid)))
-    return xp.sum(losses * weights * valid) / count
+    total = xp.sum(valid)
+    return xp.sum(losses * weights * valid) / xp.maximum(total, xp.ones_like(total))
 
 
 def clipped(xp: Any, grads: Params, max_norm: float) -> Params:

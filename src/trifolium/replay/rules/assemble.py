@@ -118,16 +118,17 @@ def assemble(
             nested(spec.leaves, [_shaped(xp, found, packed, flatten) for found in half])
             for half in (packed.frames, packed.next_frames)
         )
-    numbers, extras = packed.scalars, packed.extras
+    rewards, dones, valid, discounts, weights = xp.unstack(packed.scalars)
+    extras = packed.extras
     return Batch(
         states,
         packed.actions,
-        numbers[0, ...],
+        rewards,
         next_states,
-        numbers[1, ...],
-        numbers[2, ...],
-        numbers[3, ...],
-        numbers[4, ...],
+        dones,
+        valid,
+        discounts,
+        weights,
         None,
         {kind[0]: found for kind, found in zip(spec.extras, extras, strict=True)} if extras else {},
     )
