@@ -155,9 +155,9 @@ class PlainJax(Plain):
 
 
 class PlainScan:
-    """Everything in one compiled scan."""
+    """Everything in one compiled scan, perhaps with several seeds side by side."""
 
-    def __init__(self) -> None:
+    def __init__(self, seeds: int = 1) -> None:
         import flashbax
         import gymnax
         import jax
@@ -210,12 +210,17 @@ class PlainScan:
         row = {"obs": obs[0], "action": jnp.int32(0), "reward": jnp.float32(0), "done": jnp.bool(0)}
         rows, state = memory.init(row), optimizer.init(params)
         copied = jax.tree.map(jnp.copy, params)
-        self.carry = (params, copied, state, rows, env_state, obs, jax.random.key(1), jnp.int32(0))
-        self.scan = jax.jit(
-            lambda carry, turns: jax.lax.scan(turn, carry, length=turns),
-            static_argnums=1,
-            donate_argnums=0,
-        )
+        carry = (params, copied, state, rows, env_state, obs, jax.random.key(1), jnp.int32(0))
+
+        def scan(carry: Any, turns: int) -> Any:
+            each = partial(jax.lax.scan, turn, length=turns)
+            return jax.vmap(each)(carry) if seeds > 1 else each(carry)
+
+        if seeds > 1:
+            carry = jax.tree.map(lambda each: jnp.stack([each] * seeds), carry)
+            carry = (*carry[:-2], jax.random.split(jax.random.key(1), seeds), carry[-1])
+        self.carry = carry
+        self.scan = jax.jit(scan, static_argnums=1, donate_argnums=0)
 
     def run(self, steps: int) -> None:
         """Go on for that many steps."""

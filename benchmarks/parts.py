@@ -103,12 +103,16 @@ def scan() -> dict[str, float]:
         found = replay.sample(memory, bits)
         return carry + found.states.sum() + found.next_states.sum() + found.rewards.sum(), None
 
+    drawn = graph._drawing.block(play.key, jnp.int32(0))
+    first = jax.tree.map(lambda each: each[0], drawn)
+
     def act(carry: Any, _: Any) -> Any:
         memory, play = carry
-        return graph._act(trained.progress.learned.params, memory, play, 0.05)[:2], None
+        params = trained.progress.learned.params
+        return graph._act(params, memory, play, 0.05, first.turns)[:2], None
 
     def draw_and_update(carry: Any, number: Any) -> Any:
-        return graph._updated(carry, memory, jax.random.fold_in(key, number), number)[0], None
+        return graph._updated(carry, memory, first.updates, number)[0], None
 
     bodies: dict[str, tuple[Any, Any]] = {
         "update": (update, trained.progress.learned),

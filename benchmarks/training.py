@@ -48,7 +48,7 @@ GOALS = (  # at least that many times the steps of the other
 )
 
 
-def model(backend: str, streams: int = 1, **options: Any) -> tri.DDQN:
+def model(backend: str, streams: int = 1, seed: int = 0, **options: Any) -> tri.DDQN:
     return tri.DDQN(
         4,
         2,
@@ -57,7 +57,7 @@ def model(backend: str, streams: int = 1, **options: Any) -> tri.DDQN:
         learning_rate=RATE,
         backend=backend,
         n_streams=streams,
-        seed=0,
+        seed=seed,
         **OPTIONS_OF_DQN,
         **options,
     )
@@ -106,14 +106,19 @@ def stable_baselines() -> Callable[[int], Any]:
     return partial(learner.learn, reset_num_timesteps=False)
 
 
-def compiled(streams: int) -> Callable[[int], Any]:
+def compiled(streams: int, seeds: int = 1) -> Callable[[int], Any]:
     import gymnax
 
     from trifolium_jax import CompiledTraining
 
     env, params = gymnax.make("CartPole-v1")
+    models = [model("jax", streams, seed=seed) for seed in range(seeds)]
     training = CompiledTraining(
-        model("jax", streams), env, params, train_every=TRAIN_EVERY, learning_starts=BATCH * streams
+        models if seeds > 1 else models[0],
+        env,
+        params,
+        train_every=TRAIN_EVERY,
+        learning_starts=BATCH * streams,
     )
     return partial(training.run, memories=False)
 

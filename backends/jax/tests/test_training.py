@@ -122,7 +122,7 @@ def test_epsilon_is_the_part_of_random_actions() -> None:
 # What is learned
 
 
-def stand_still(self: Graph, params: Any, memory: Any, play: Any, epsilon: Any) -> Any:
+def stand_still(self: Graph, params: Any, memory: Any, play: Any, epsilon: Any, draws: Any) -> Any:
     """Take the place of acting, so that the memory stays as it is."""
     return memory, play, (jnp.full(1, jnp.nan), jnp.zeros(1, jnp.int32))
 

@@ -9,11 +9,8 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from trifolium import replay
-from trifolium.models import layers
-from trifolium.models.algorithm import Randomness
 from trifolium.models.learner import Learner
 from trifolium.models.masks import legal_only
 from trifolium.models.states import part_of
@@ -21,6 +18,7 @@ from trifolium.models.update import Learned
 from trifolium.replay import State
 from trifolium.replay.schema import nested
 from trifolium_jax import namespace
+from trifolium_jax.draws import BlockDraws, Drawing, TurnDraws, UpdateDraws
 
 __all__ = ["Counts", "Environment", "Graph", "OnProgress", "PlayState", "Run"]
 
@@ -54,7 +52,7 @@ class Environment(Protocol):
 
 
 class PlayState(NamedTuple):
-    """The environments of one model, N of them."""
+    """The environments of one model, N of them; the key of all draws stays the same."""
 
     key: jax.Array
     env_state: Any
@@ -112,6 +110,18 @@ class Graph:
     draw: str
 
     @property
+    def _drawing(self) -> Drawing:
+        model = self.model
+        return Drawing(
+            width=self.width,
+            turns=self.turns,
+            updates=self.updates,
+            batch_size=model.batch_size,
+            algorithm=model.update.algorithm,
+            noise_size=model.noise_size,
+        )
+
+    @property
     def width(self) -> int:
         """Environments of a model: N."""
         return self.model.memory.n_streams
@@ -130,11 +140,21 @@ class Graph:
     ) -> tuple[Run, Counts, Any]:
         """Run ``blocks``; return also (returns, lengths, losses) of each, [blocks, ...]."""
         every = math.ceil(blocks / REPORTS)
-        per_block = self._each(self._block, (0, None))
+        per_block = self._each(self._block, (0, None, 0))
+        per_number = self._each(self._drawing.block, (0, None))
+        models = len(run.play.key) if self.many else 1
+        at_once = self._drawing.blocks_at_once(blocks, models)
 
-        def block(carry: Any, number: jax.Array) -> Any:
+        def several(carry: Any, numbers: jax.Array) -> Any:
+            run, counts, _ = carry
+            later = numbers - numbers[0] + counts.steps // self.steps
+            draws = jax.vmap(per_number, in_axes=(None, 0))(run.play.key, later)
+            return jax.lax.scan(block, carry, (numbers, draws))
+
+        def block(carry: Any, given: tuple[jax.Array, BlockDraws]) -> Any:
             run, counts, sums = carry
-            run, out = per_block(run, counts)
+            number, draws = given
+            run, out = per_block(run, counts, draws)
             counts = self._counted(counts)
             if on_progress is not None:
                 due = (number % every == 0) | (number == blocks)
@@ -144,8 +164,9 @@ class Graph:
             return (run, counts, sums), out
 
         start = (run, counts, (jnp.float32(0), jnp.float32(0)))
-        (run, counts, _), out = jax.lax.scan(block, start, jnp.arange(1, blocks + 1))
-        return run, counts, out
+        numbers = jnp.arange(1, blocks + 1).reshape(-1, at_once)
+        (run, counts, _), out = jax.lax.scan(several, start, numbers)
+        return run, counts, jax.tree.map(lambda each: each.reshape(blocks, *each.shape[2:]), out)
 
     def _counted(self, counts: Counts) -> Counts:
         """Return the counts after a block."""
@@ -159,27 +180,30 @@ class Graph:
         """Return whether the block that begins with these counts ends with a round of learning."""
         return counts.steps + self.steps > self.learning_starts
 
-    def _block(self, run: Run, counts: Counts) -> tuple[Run, Any]:
+    def _block(self, run: Run, counts: Counts, draws: BlockDraws) -> tuple[Run, Any]:
         """Act for some turns, and learn once in the end: one model's part of it."""
         memory, play, params = run.memory, run.play, run.learned.params
 
-        def turn(carry: Any, number: jax.Array) -> Any:
+        def turn(carry: Any, given: tuple[jax.Array, TurnDraws]) -> Any:
             memory, play = carry
+            number, drawn = given
             epsilon = self.epsilon_at(counts, number * self.width)
-            memory, play, ended = self._act(params, memory, play, epsilon)
+            memory, play, ended = self._act(params, memory, play, epsilon, drawn)
             return (memory, play), ended
 
-        (memory, play), (returns, lengths) = jax.lax.scan(turn, (memory, play), jnp.arange(self.turns))
-        key, learn_key = jax.random.split(play.key)
+        numbers = jnp.arange(self.turns)
+        (memory, play), (returns, lengths) = jax.lax.scan(
+            turn, (memory, play), (numbers, draws.turns), unroll=self.turns == 1
+        )
         changing = (run.learned, memory.priorities)
         learned, priorities, loss = jax.lax.cond(
             self._learns(counts),
-            lambda given: self._learn(given, memory, learn_key, counts.updates),
+            lambda given: self._learn(given, memory, draws.updates, counts.updates),
             lambda given: (*given, jnp.float32(jnp.nan)),
             changing,
         )
         memory = replace(memory, priorities=priorities)
-        return Run(learned, memory, play._replace(key=key)), (returns, lengths, loss)
+        return Run(learned, memory, play), (returns, lengths, loss)
 
     def _begin(self, key: jax.Array) -> PlayState:
         """Reset the environments of one model."""
@@ -191,14 +215,13 @@ class Graph:
         return PlayState(key, env_state, obs, zeros, zeros.astype(jnp.int32))
 
     def _act(
-        self, params: Any, memory: State, play: PlayState, epsilon: Any
+        self, params: Any, memory: State, play: PlayState, epsilon: Any, draws: TurnDraws
     ) -> tuple[State, PlayState, Any]:
         """Take one step in each environment, and store it."""
-        key, act_key, env_key = jax.random.split(play.key, 3)
-        actions = self._actions(params, self._states(memory, play.obs), epsilon, act_key)
+        actions = self._actions(params, self._states(memory, play.obs), epsilon, draws)
         obs, env_state, rewards, terminated, truncated, info = jax.vmap(
             self.env.step, in_axes=(0, 0, 0, None)
-        )(jax.random.split(env_key, self.width), play.env_state, actions, self.params)
+        )(draws.keys, play.env_state, actions, self.params)
         alone = self.width == 1
         step = (play.obs, actions, rewards, terminated, truncated, info["final_observation"])
         old, action, reward, done, cut, last = _first(step) if alone else step
@@ -207,7 +230,7 @@ class Graph:
         returns, lengths = play.returns + rewards, play.lengths + 1
         ended = jnp.where(over, returns, jnp.nan), jnp.where(over, lengths, 0)
         going_on = jnp.where(over, 0.0, returns), jnp.where(over, 0, lengths)
-        return memory, PlayState(key, env_state, obs, *going_on), ended
+        return memory, PlayState(play.key, env_state, obs, *going_on), ended
 
     def _states(self, memory: State, obs: Any) -> Any:
         """Return the input of the network: [N, n_frames * prod(obs_shape)] float32, or a mapping."""
@@ -222,12 +245,10 @@ class Graph:
             found.append(newest.reshape(self.width, -1).astype(jnp.float32))
         return nested(leaves, found)
 
-    def _actions(self, params: Any, states: Any, epsilon: Any, key: jax.Array) -> jax.Array:
+    def _actions(self, params: Any, states: Any, epsilon: Any, draws: TurnDraws) -> jax.Array:
         """Return an action for each state, epsilon-greedy among the legal ones."""
-        draws = _Random(key)
-        noise = self._noise(draws, ())
-        values = self.model.update.algorithm.action_values(namespace, params, noise, states)
-        explores, which = draws.random((2, self.width), np.float32)
+        algorithm, which = self.model.update.algorithm, draws.which
+        values = algorithm.action_values(namespace, params, draws.noise, states)
         mask = self.model.mask
         if mask is None:
             random = jnp.minimum(which * values.shape[1], values.shape[1] - 1).astype(jnp.int32)
@@ -235,30 +256,26 @@ class Graph:
             legal = mask.legal(states)
             values = legal_only(namespace, values, legal)
             random = _random_legal(which, legal)
-        return jnp.where(explores < epsilon, random, jnp.argmax(values, axis=1).astype(jnp.int32))
+        return jnp.where(draws.explores < epsilon, random, jnp.argmax(values, axis=1).astype(jnp.int32))
 
     def _learn(
-        self, changing: tuple[Learned, Any], memory: State, key: jax.Array, updates: jax.Array
+        self, changing: tuple[Learned, Any], memory: State, draws: UpdateDraws, updates: jax.Array
     ) -> tuple[Learned, Any, jax.Array]:
         """Make the updates of a round, and return their mean loss."""
         losses = []
         learned, memory = changing[0], replace(memory, priorities=changing[1])
         for number in range(self.updates):
-            key, update_key = jax.random.split(key)
-            learned, memory, loss = self._updated(learned, memory, update_key, updates + number)
+            drawn = jax.tree.map(lambda each: each[number], draws)  # noqa: B023
+            learned, memory, loss = self._updated(learned, memory, drawn, updates + number)
             losses.append(loss)
         return learned, memory.priorities, jnp.mean(jnp.stack(losses))
 
     def _updated(
-        self, learned: Learned, memory: State, key: jax.Array, number: jax.Array
+        self, learned: Learned, memory: State, draws: UpdateDraws, number: jax.Array
     ) -> tuple[Learned, State, jax.Array]:
-        model, draws = self.model, _Random(key)
-        bits = draws.bits((model.batch_size, 2))
-        batch = replay.sample(memory, bits, draw=self.draw)
-        algorithm = model.update.algorithm
-        noise = self._noise(draws, (algorithm.evaluations,))
-        random = Randomness(noise, algorithm.draw(draws, model.batch_size))
-        learned, loss, errors = model.update(learned, batch, random, self.rate(number))
+        model = self.model
+        batch = replay.sample(memory, draws.bits, draw=self.draw)
+        learned, loss, errors = model.update(learned, batch, draws.random, self.rate(number))
         if model.target_update is not None:
             due = (number + 1) % model.target_update == 0
             pick = lambda new, old: jnp.where(due, new, old)  # noqa: E731
@@ -267,10 +284,6 @@ class Graph:
             memory = replay.update_priorities(memory, batch.indices, errors)
         return learned, memory, loss
 
-    def _noise(self, draws: _Random, lead: tuple[int, ...]) -> jax.Array | None:
-        size = self.model.noise_size
-        return layers.draw_noise(draws, (*lead, size), jnp) if size else None
-
     def epsilon_at(self, counts: Counts, later: Any) -> Any:
         """Return the probability of a random action ``later`` steps after these counts."""
         return self.epsilon((counts.steps if self.by_steps else counts.actions) + later)
@@ -278,26 +291,6 @@ class Graph:
     def _each(self, function: Callable[..., Any], axes: tuple[int | None, ...]) -> Callable[..., Any]:
         """Return ``function`` for every model; an argument whose axis is None is the same for all."""
         return jax.vmap(function, in_axes=axes) if self.many else function
-
-
-class _Random:
-    """A generator that draws from a key, with the methods of NumPy's that algorithms use."""
-
-    def __init__(self, key: jax.Array) -> None:
-        self._key = key
-
-    def random(self, size: Any, dtype: Any) -> jax.Array:
-        return jax.random.uniform(self._next(), size, dtype)
-
-    def standard_normal(self, size: Any, dtype: Any) -> jax.Array:
-        return jax.random.normal(self._next(), size, dtype)
-
-    def bits(self, size: tuple[int, ...]) -> jax.Array:
-        return jax.random.bits(self._next(), size)
-
-    def _next(self) -> jax.Array:
-        self._key, key = jax.random.split(self._key)
-        return key
 
 
 def _first(step: Any) -> Any:

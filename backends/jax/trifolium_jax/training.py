@@ -18,6 +18,7 @@ from trifolium.replay.batch import map_tree
 from trifolium.replay.rules.ordinals import DRAWS
 from trifolium.replay.schema import nested
 from trifolium.schedules import Schedule
+from trifolium_jax import threefry
 from trifolium_jax.graph import Counts, Environment, Graph, OnProgress, Run
 
 __all__ = ["CompiledTraining", "Metrics"]
@@ -126,7 +127,7 @@ class CompiledTraining:
             rate=_traceable("learning_rate", model.learning_rate),
             draw=draw,
         )
-        key = jax.random.key(checks.integer("seed", seed, 0))
+        key = threefry.key(checks.integer("seed", seed, 0))
         keys = [jax.random.fold_in(key, number) for number in range(len(self.models))]
         self._play: Any = self._graph.begin(self._stacked(keys))
         self._memory: Any = None  # in the graph's form, once there was a run
@@ -222,7 +223,7 @@ class CompiledTraining:
                 )
         taken = [jnp.asarray(new, old.dtype) for old, new in zip(leaves, found, strict=True)]
         play = jax.tree.unflatten(shape, taken)
-        self._play = play._replace(key=jax.random.wrap_key_data(play.key))
+        self._play = play._replace(key=threefry.with_data(play.key))
         self._steps = int(state["steps"])
         self._memory = None
         self._joins = True

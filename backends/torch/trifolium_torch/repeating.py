@@ -19,7 +19,9 @@ CALLS_BEFORE = 200
 PROGRAMS = 4
 """Sizes of minibatches for which an update is recorded."""
 
-_UNGUARDED = (  # shapes are looked at here; newer versions of torch can do without their own checks
+_UNGUARDED: (
+    dict[str, Any] | None
+) = (  # shapes are looked at here; newer versions of torch can do without their own checks
     {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
     if hasattr(torch.compiler, "skip_all_guards_unsafe")
     else None

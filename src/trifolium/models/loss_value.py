@@ -1,7 +1,6 @@
 """Convert losses of any type to an array of the backend."""
 
 from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence, ValuesView
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -80,18 +79,13 @@ def _floating(part: Any, backend: Backend) -> Array:
     xp = backend.xp
     try:
         array = backend.detach(part) if is_differentiable(backend) else part
-        if _is_kind(xp, array.dtype, "real floating"):
+        if xp.isdtype(array.dtype, "real floating"):
             return array
-        if _is_kind(xp, array.dtype, "integral"):
+        if xp.isdtype(array.dtype, "integral"):
             return xp.astype(array, xp.float32)
     except TypeError as error:  # such as a tracer that JAX has finished with
         raise _unreadable(part, error) from error
     raise LossTypeError(f"train_step returned an array of dtype {array.dtype}; expected real numbers")
-
-
-@cache
-def _is_kind(xp: Any, dtype: Any, kind: str) -> bool:
-    return bool(xp.isdtype(dtype, kind))
 
 
 def _host_numbers(part: Any) -> np.ndarray:
