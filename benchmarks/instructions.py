@@ -21,6 +21,7 @@ import trifolium as tri
 
 ROWS, BATCH, STREAMS = 20_000, 64, 8  # more rows than 4 * BATCH**2: draws come by the usual way
 LARGEST_GROWTH = 1.05
+UPDATES_BEFORE = 250  # after which torch repeats what it recorded
 
 
 def counted(call: Callable[[], Any], times: int = 5) -> dict[str, int]:
@@ -75,6 +76,8 @@ def operations(backend: str) -> dict[str, Callable[[], Any]]:
     }
     model = tri.DDQN(4, 2, ROWS, 0.0, backend=backend, batch_size=BATCH, seed=0, **options)
     model.memory.add_from_buffer(streams)
+    for _ in range(UPDATES_BEFORE):
+        model.train_step()
     return {
         "add": lambda: single.add(obs[0], 1, 0.5, False, truncated=False, next_obs=obs[0]),
         "add, another successor": lambda: single.add(obs[0], 1, 0.5, False, next_obs=obs[1]),
