@@ -9,16 +9,15 @@ import numpy as np
 
 from trifolium.backend import Array, Backend, Params, get_backend
 from trifolium.replay.batch import Batch
+from trifolium.replay.host.blocks import SMALLEST, Blocks
 from trifolium.replay.host.memory import Memory, zeros
-from trifolium.replay.rules.assemble import Packed, Plan, assemble, assembler, gather
+from trifolium.replay.rules.assemble import Packed, Plan, apart, assemble, assembler, gather
 from trifolium.replay.schema import BufferSpec
 
 __all__ = ["Columns", "DeviceColumns", "HostColumns", "make_columns"]
 
 STAGE_BYTES = 4 << 20
 STAGE_ROWS = 1024
-ALIGNMENT = 64  # bytes that XLA wants the address of an array to be a multiple of
-LARGE_ROW = 64  # bytes of a row from which a copy of a batch takes longer than aligning it
 
 
 class Columns(Protocol):
@@ -83,8 +82,9 @@ class HostColumns:
             for number, field in enumerate(spec.columns)
         }
         self._width = len(self._columns)
-        copies_unaligned = not backend.capabilities.views  # as XLA does
-        self._take = _take_aligned if copies_unaligned and _has_large_rows(spec) else _take
+        self._blocks = Blocks()
+        # arrays that can't overlap would be copies of overlapping ones
+        self._stays_apart = not backend.capabilities.views and spec.n_frames > 1
 
     def put(self, row: int, values: Mapping[str, Any]) -> None:
         """Write one row; see :class:`Columns`."""
@@ -112,26 +112,35 @@ class HostColumns:
 
     def batch(self, plan: Plan, flatten: bool) -> Batch:
         """Return the batch of a plan; see :class:`Columns`."""
-        backend, spec = self._backend, self._spec
-        packed = gather(np, self._take, spec, self._columns, plan)
-        if backend is self._host:
-            return assemble(backend, spec, {}, packed, flatten=flatten)
-        if backend.capabilities.views:
-            batch = assemble(self._host, spec, {}, packed, flatten=flatten)
-            return batch.each(backend.from_numpy)
-        return assembler(backend, spec, flatten=flatten)({}, packed)  # one call for all arrays
+        if self._stays_apart:
+            plan = apart(plan, self._spec)
+        batch = self.host_batch(plan, flatten)
+        return batch if self._backend is self._host else batch.each(self._backend.from_numpy)
 
     def host_batch(self, plan: Plan, flatten: bool) -> Batch:
         """Return the batch of a plan in NumPy's arrays."""
-        _, packed = self.material(plan)
+        packed = gather(np, self._take, self._spec, self._columns, plan)
         return assemble(self._host, self._spec, {}, packed, flatten=flatten)
 
     def material(self, plan: Plan) -> tuple[Params, Packed]:
         """Return the rows of a batch, gathered; see :class:`Columns`."""
-        return {}, gather(np, self._take, self._spec, self._columns, plan)
+        packed = gather(np, self._take, self._spec, self._columns, plan)
+        native = self._backend.from_numpy  # large ones without the copy that a compiled function makes
+        return {}, packed._replace(
+            frames=tuple([native(each) for each in packed.frames]),
+            next_frames=packed.next_frames and tuple([native(each) for each in packed.next_frames]),
+        )
 
     def clear(self) -> None:
         """Drop what is not written yet: nothing here."""
+
+    def _take(self, column: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Return ``column[rows]``, in a block where it is large."""
+        shape = (len(rows), *column.shape[1:])
+        if math.prod(shape) * column.itemsize < SMALLEST:
+            return column.take(rows, axis=0)
+        # rows are in range; mode="clip" makes NumPy write to `out` without a copy
+        return column.take(rows, axis=0, out=self._blocks.empty(shape, column.dtype), mode="clip")
 
     def _clear_others(self, rows: int | np.ndarray, values: Mapping[str, Any]) -> None:
         """Write zeros to ``rows`` of the columns that are not in ``values``."""
@@ -246,23 +255,6 @@ def make_columns(backend: Backend, spec: BufferSpec, memory: Memory = zeros) -> 
     if backend.shares_host_memory or memory is not zeros:
         return HostColumns(backend, spec, memory)
     return DeviceColumns(backend, spec)
-
-
-def _has_large_rows(spec: BufferSpec) -> bool:
-    return max(field.nbytes for field in spec.columns) >= LARGE_ROW
-
-
-def _take(column: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    return column.take(rows, axis=0)
-
-
-def _take_aligned(column: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return ``column[rows]`` in aligned memory, which XLA can use without a copy."""
-    shape = (len(rows), *column.shape[1:])
-    memory = np.empty(math.prod(shape) * column.itemsize + ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % ALIGNMENT
-    found = memory[start : start + memory.size - ALIGNMENT].view(column.dtype).reshape(shape)
-    return column.take(rows, axis=0, out=found, mode="clip")
 
 
 def _lengthened(values: np.ndarray, size: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from trifolium.backend import Array, Backend, Params
 from trifolium.replay.batch import Batch
 from trifolium.replay.schema import BufferSpec, nested
 
-__all__ = ["ACHIEVED", "DESIRED", "Packed", "Plan", "assemble", "assembler", "gather"]
+__all__ = ["ACHIEVED", "DESIRED", "Packed", "Plan", "apart", "assemble", "assembler", "gather"]
 
 ACHIEVED, DESIRED = "obs/achieved_goal", "obs/desired_goal"
 """The columns of goals, by Gymnasium-Robotics' names."""
@@ -53,6 +53,14 @@ class Packed(NamedTuple):
     actions: Array
     scalars: Array
     extras: tuple[Array, ...]
+
+
+def apart(plan: Plan, spec: BufferSpec) -> Plan:
+    """Return the plan with the frames of next states by themselves, where they were shared."""
+    if plan.next_frames is not None:
+        return plan
+    rows = plan.frames.reshape(-1, spec.n_frames + 1)
+    return plan._replace(frames=rows[:, :-1].reshape(-1), next_frames=rows[:, 1:].reshape(-1))
 
 
 def gather(
