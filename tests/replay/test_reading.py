@@ -8,7 +8,6 @@ import pytest
 
 import trifolium as tri
 from trifolium.replay.host.samplers import Draw
-from trifolium.replay.host.sumtree import SumTree
 from trifolium.testing.cases import OPTIONS, fill, made
 
 
@@ -147,27 +146,6 @@ def test_seeds_tell_draws_apart(backend: tri.Backend) -> None:
     fill(filled, 900, seed=0)
     assert drawn(1) == drawn(1)
     assert len({tuple(drawn(seed)) for seed in (1, 2, None, None)}) == 4
-
-
-def test_the_tree_of_sums_against_plain_sums() -> None:
-    rng = np.random.default_rng(0)
-    for capacity in (1, 2, 3, 7, 8, 9, 100):
-        tree, plain = SumTree(capacity), np.zeros(capacity)
-        for _ in range(30):
-            leaves = rng.integers(0, capacity, 5)
-            masses = np.where(rng.random(5) < 0.3, 0.0, rng.random(5))
-            tree.assign(leaves, masses)
-            for leaf, mass in zip(leaves, masses, strict=True):
-                plain[leaf] = mass
-            assert tree.leaves.tolist() == plain.tolist()
-            assert tree.total == pytest.approx(plain.sum())
-            if any(plain):
-                targets = np.append(rng.random(20), [0.0, 1.0]) * tree.total
-                found = tree.find(targets)
-                assert (plain[found] > 0).all()
-                before = np.concatenate([[0.0], np.cumsum(plain)])
-                assert (targets >= before[found] - 1e-12).all()
-                assert (targets <= before[found + 1] + 1e-12).all()
 
 
 @pytest.mark.parametrize("obs_shape", [(), (3,), (2, 3), (2, 3, 4)])

@@ -63,6 +63,7 @@ class Prioritized:
         self._tree: SumTree | None = None
         self._ring: Ring | None = None  # whose rows are in the tree
         self._largest = 1.0
+        self._seen: Any = None  # Ring.written when the tree was made to agree with the ring
         # serials of each stream that the tree knows: from .. to (not included)
         self._known_from = np.zeros(0, np.int64)
         self._known_to = np.zeros(0, np.int64)
@@ -85,9 +86,12 @@ class Prioritized:
 
     def draw(self, source: Drawable, rng: np.random.Generator, batch_size: int) -> Draw:
         tree = self._synchronised(source)
-        if tree.total <= 0.0:
+        total = tree.total
+        if total <= 0.0:
             raise NotEnoughTransitions(batch_size, 0)
-        targets = (np.arange(batch_size) + rng.random(batch_size)) * (tree.total / batch_size)
+        targets = rng.random(batch_size)
+        targets += np.arange(batch_size)
+        targets *= total / batch_size
         rows = tree.find(targets)
         masses = tree.values(rows)
         return Draw(*source.ring.identify(rows), self.weights(masses))
@@ -139,9 +143,11 @@ class Prioritized:
             return
         tree = self._synchronised(source)  # new rows get the largest priority seen before these
         raw = raw_priority(priorities, self.epsilon)
-        self._largest = max(self._largest, float(raw.max()))
+        self._largest = max(self._largest, raw.max().item())
         has_mass = tree.values(rows) > 0.0
-        tree.assign(rows[has_mass], mass(raw[has_mass], self.alpha))
+        if np.count_nonzero(has_mass) < len(rows):
+            rows, raw = rows[has_mass], raw[has_mass]
+        tree.assign(rows, mass(raw, self.alpha))
 
     def clear(self) -> None:
         self._tree = None
@@ -194,6 +200,7 @@ class Prioritized:
             masses[places[serials < begin[streams]]] = 0.0
             tree.assign_run(start, masses)
         self._tree, self._known_from, self._known_to = tree, begin, np.maximum(until, begin)
+        self._seen = None
 
     def total(self, source: Drawable) -> float:
         """Return the mass of all rows together."""
@@ -223,8 +230,10 @@ class Prioritized:
 
     def _synchronised(self, source: Drawable) -> SumTree:
         """Return the tree after taking in the rows that came and went since the last draw."""
-        self._belong_to(source)
         ring = source.ring
+        if self._tree is not None and self._ring is ring and (self._seen == ring.written).all():
+            return self._tree
+        self._belong_to(source)
         if self._tree is None:
             self._tree = SumTree(ring.capacity)
             self._known_from = self._known_to = np.zeros(ring.n_streams, np.int64)
@@ -235,6 +244,7 @@ class Prioritized:
             self._learn(source, stream, max(begin[stream], self._known_to[stream]), int(end[stream]))
         self._known_from, self._known_to = begin, np.maximum(end, begin)
         self._drop_broken_stacks(source, begin, end)
+        self._seen = ring.written.copy()
         return self._tree
 
     def _belong_to(self, source: Drawable) -> None:
@@ -249,9 +259,9 @@ class Prioritized:
     def _forget(self, ring: Ring, stream: int, start: int, stop: int) -> None:
         assert self._tree is not None
         stop = min(stop, int(self._known_to[stream]))
+        start = max(int(start), stop - ring.length)
         if start < stop:
-            gone = np.arange(max(start, stop - ring.length), stop)
-            self._tree.assign(ring.rows(stream, gone), np.zeros(len(gone)))
+            self._assign(ring, stream, start, np.zeros(stop - start))
 
     def _learn(self, source: Drawable, stream: int, start: int, stop: int) -> None:
         assert self._tree is not None
@@ -259,7 +269,16 @@ class Prioritized:
             serials = np.arange(start, stop)
             valid = source.valid_rows(np.full(len(serials), stream), serials)
             masses = np.where(valid, mass(self._largest, self.alpha), 0.0)
-            self._tree.assign(source.ring.rows(stream, serials), masses)
+            self._assign(source.ring, stream, int(start), masses)
+
+    def _assign(self, ring: Ring, stream: int, start: int, masses: np.ndarray) -> None:
+        """Set the ``masses`` [1 <= N <= length] of the rows of ``stream`` from serial ``start`` on."""
+        assert self._tree is not None
+        place = start % ring.length
+        before_end = masses[: ring.length - place]
+        self._tree.assign_run(stream * ring.length + place, before_end)
+        if len(before_end) < len(masses):
+            self._tree.assign_run(stream * ring.length, masses[len(before_end) :])
 
     def _drop_broken_stacks(self, source: Drawable, begin: np.ndarray, end: np.ndarray) -> None:
         """Take the mass from the oldest rows whose first frames were overwritten since."""

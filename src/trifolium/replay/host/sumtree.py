@@ -1,14 +1,21 @@
 """A tree of sums: draws in proportion to mass, in time that grows with the logarithm of its size."""
 
+from __future__ import annotations
+
 import numpy as np
 
 __all__ = ["SumTree"]
+
+FAN_OUT = 16
+TOP = 4096  # nodes below which running sums of all take less time than one more level
 
 
 class SumTree:
     """Masses of ``capacity`` leaves, float64, and the sums above them.
 
-    A parent is always the sum of its two children, computed anew, so rounding errors don't add up.
+    A node has the sum of sixteen nodes of the level below, computed anew, so rounding errors don't add
+    up. The top level has up to TOP nodes: few levels of many nodes suit NumPy, whose calls cost more
+    than the elements.
 
     Args:
         capacity: number of leaves.
@@ -21,62 +28,84 @@ class SumTree:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._depth = max(capacity - 1, 1).bit_length()
-        self._first_leaf = 1 << self._depth
-        self._nodes = np.zeros(2 * self._first_leaf)
+        self._levels = [np.zeros(capacity)]  # from the leaves to the top
+        while len(self._levels[-1]) > TOP:
+            blocks = -(-len(self._levels[-1]) // FAN_OUT)
+            padded = np.zeros(blocks * FAN_OUT)
+            self._levels[-1] = padded
+            self._levels.append(np.zeros(blocks))
+        self._below = [level.reshape(-1, FAN_OUT) for level in self._levels[:-1]]
+        self._running: np.ndarray | None = None  # sums of the top level
 
     @property
     def total(self) -> float:
         """Sum of all masses."""
-        return float(self._nodes[1])
+        return self._top_sums().item(-1)
 
     @property
     def leaves(self) -> np.ndarray:
         """All masses: [capacity] float64, a view."""
-        return self._nodes[self._first_leaf : self._first_leaf + self.capacity]
+        return self._levels[0][: self.capacity]
 
     def values(self, leaves: np.ndarray) -> np.ndarray:
         """Return the masses [N] of ``leaves`` [N]."""
-        return self._nodes[leaves + self._first_leaf]
+        return self._levels[0].take(leaves)
 
     def assign(self, leaves: np.ndarray, masses: np.ndarray) -> None:
         """Set the ``masses`` [N] of ``leaves`` [N]; of equal leaves the last counts."""
-        if not len(leaves):
-            return
-        unique, from_the_end = np.unique(leaves[::-1], return_index=True)
-        new = masses[::-1][from_the_end]
-        nodes = unique + self._first_leaf
-        self._nodes[nodes] = new
-        for _ in range(self._depth):
-            parents = nodes >> 1
-            nodes = parents[np.flatnonzero(np.diff(parents, prepend=-1))]
-            self._nodes[nodes] = self._nodes[2 * nodes] + self._nodes[2 * nodes + 1]
+        self._running = None
+        self._levels[0][leaves] = masses
+        nodes = leaves
+        for below, level in zip(self._below, self._levels[1:], strict=True):
+            nodes = nodes // FAN_OUT
+            level[nodes] = _sums(below.take(nodes, axis=0))
 
     def assign_run(self, first: int, masses: np.ndarray) -> None:
-        """Set the ``masses`` [N >= 1] of the leaves from ``first`` on; it needs little more memory."""
-        nodes = self._nodes
-        start = first + self._first_leaf
-        stop = start + len(masses)
-        nodes[start:stop] = masses
-        for _ in range(self._depth):
-            start, stop = start >> 1, ((stop - 1) >> 1) + 1
-            np.add(
-                nodes[2 * start : 2 * stop : 2],
-                nodes[2 * start + 1 : 2 * stop : 2],
-                out=nodes[start:stop],
-            )
+        """Set the ``masses`` [N >= 1] of the leaves from ``first`` on."""
+        self._running = None
+        start, stop = first, first + len(masses)
+        self._levels[0][start:stop] = masses
+        for below, level in zip(self._below, self._levels[1:], strict=True):
+            start, stop = start // FAN_OUT, (stop - 1) // FAN_OUT + 1
+            level[start:stop] = _sums(below[start:stop])
 
     def find(self, targets: np.ndarray) -> np.ndarray:
         """Return the leaves [N] at which the running sum passes ``targets`` [N], each in [0, total).
 
         A leaf without mass is never returned, whatever the rounding, while there is any with mass.
         """
-        nodes = np.ones(len(targets), np.int64)
-        remaining = np.array(targets, np.float64)
-        for _ in range(self._depth):
-            left = nodes * 2
-            left_mass = self._nodes[left]
-            go_right = (remaining >= left_mass) & (self._nodes[left + 1] > 0.0)
-            remaining -= np.where(go_right, left_mass, 0.0)
-            nodes = left + go_right
-        return nodes - self._first_leaf
+        sums = self._top_sums()
+        remaining = np.minimum(targets, _before(sums[-1:]))
+        nodes = sums.searchsorted(remaining, side="right")
+        if not self._below:
+            return nodes
+        passed = np.where(nodes > 0, sums.take(nodes - 1, mode="wrap"), 0.0)
+        for below in reversed(self._below):
+            remaining = remaining - passed
+            sums = np.add.accumulate(below.take(nodes, axis=0), axis=1)
+            remaining = np.minimum(remaining, _before(sums[:, -1]))
+            child = (sums > remaining[:, None]).argmax(axis=1)
+            at = np.arange(0, sums.size, FAN_OUT) + child
+            passed = np.where(child > 0, sums.reshape(-1).take(at - 1, mode="wrap"), 0.0)
+            nodes = nodes * FAN_OUT + child
+        return nodes
+
+    def _top_sums(self) -> np.ndarray:
+        """Return the running sums of the top level."""
+        if self._running is None:
+            self._running = np.add.accumulate(self._levels[-1])
+        return self._running
+
+
+def _before(sums: np.ndarray) -> np.ndarray:
+    """Return the largest numbers below ``sums``: targets that some node passes, however rounded."""
+    return np.nextafter(sums, -1.0)
+
+
+def _sums(masses: np.ndarray) -> np.ndarray:
+    """Return the sum [N] of each row of ``masses`` [N, 16], in an order that any code can follow."""
+    width = FAN_OUT
+    while width > 1:
+        width //= 2
+        masses = masses[:, :width] + masses[:, width:]
+    return masses[:, 0]
