@@ -70,5 +70,6 @@ def test_each_level_has_the_sums_of_the_one_below() -> None:
     assert [len(level) for level in tree._levels] == [70_000, 4384, 274]
     tree.assign(rng.integers(0, 70_000, 500), rng.random(500))
     for below, level in zip(tree._below, tree._levels[1:], strict=True):
-        assert below.shape == (len(level), FAN_OUT)
-        np.testing.assert_allclose(level, below.sum(axis=1), rtol=1e-12)
+        assert len(below) * FAN_OUT == below.size
+        np.testing.assert_allclose(level[: len(below)], below.sum(axis=1), rtol=1e-12)
+        assert not level[len(below) :].any()
