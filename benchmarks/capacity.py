@@ -46,7 +46,7 @@ def bytes_over_needed(buffer: tri.Buffer) -> float:
     held = tri.backend.as_numpy(rows.columns.copied("obs")).nbytes
     held += rows.actions.nbytes + rows.rewards.nbytes + rows.ring.marks.nbytes
     if isinstance(buffer.sampler, tri.Prioritized) and buffer.sampler._tree is not None:
-        held += buffer.sampler._tree._nodes.nbytes
+        held += buffer.sampler._tree.nbytes
     needed = 4 * 4 + rows.actions.itemsize + 4 + 1  # obs, action, reward, and a byte of flags
     return held / buffer.capacity / needed
 

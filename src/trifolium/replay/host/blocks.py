@@ -86,4 +86,5 @@ def _aligned(size: int) -> _Memory:
     """Return ``size`` bytes at an aligned address."""
     memory = _Memory(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT
-    return memory[start : start + size]
+    found: Any = memory[start : start + size]
+    return found

@@ -119,12 +119,12 @@ class HostColumns:
 
     def host_batch(self, plan: Plan, flatten: bool) -> Batch:
         """Return the batch of a plan in NumPy's arrays."""
-        packed = gather(np, self._take, self._spec, self._columns, plan)
+        packed = gather(np, self._take, self._spec, self._columns, plan, _zero)
         return assemble(self._host, self._spec, {}, packed, flatten=flatten)
 
     def material(self, plan: Plan) -> tuple[Params, Packed]:
         """Return the rows of a batch, gathered; see :class:`Columns`."""
-        packed = gather(np, self._take, self._spec, self._columns, plan)
+        packed = gather(np, self._take, self._spec, self._columns, plan, _zero)
         native = self._backend.from_numpy  # large ones without the copy that a compiled function makes
         return {}, packed._replace(
             frames=tuple([native(each) for each in packed.frames]),
@@ -255,6 +255,13 @@ def make_columns(backend: Backend, spec: BufferSpec, memory: Memory = zeros) -> 
     if backend.shares_host_memory or memory is not zeros:
         return HostColumns(backend, spec, memory)
     return DeviceColumns(backend, spec)
+
+
+def _zero(_: Any, frames: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """Write zeros to ``frames`` [N, ...] where they are not ``kept`` [N] bool."""
+    if np.count_nonzero(kept) < len(kept):
+        frames[~kept] = 0
+    return frames
 
 
 def _lengthened(values: np.ndarray, size: int) -> np.ndarray:

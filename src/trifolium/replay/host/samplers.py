@@ -31,6 +31,8 @@ Accept: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Which runs may be drawn, [N] bool, by the streams [N] and serials [N] of their first rows."""
 
 ROUNDS = 4  # of draws, after which all runs are looked at
+MOST_NUMBERS = 1 << 40  # below which a number and its place fit in 64 bits
+SMALL_TABLE = 1 << 15  # numbers for which a table with a place for each is fast
 
 
 class Draw(NamedTuple):
@@ -214,16 +216,39 @@ def draw_accepted(
 
 
 def _distinct(rng: np.random.Generator, below: int, count: int) -> np.ndarray | None:
-    """Return ``count`` numbers drawn uniformly if they come out all different, else None.
+    """Return ``count`` different numbers drawn uniformly; None where there are few, or far too many.
 
-    Of very many numbers a few are rarely equal, and to look is faster than Floyd's algorithm. Where
-    there are few nothing is drawn. Taking numbers modulo ``below`` makes the first ones likelier by
-    a part of ``below / 2**64``.
+    Numbers are drawn one after another, and those that came before are dropped: so every subset is
+    equally likely. Some more than ``count`` are drawn at once, of which rarely too few are different.
+    Taking words of 64 bits modulo ``below`` makes the first numbers likelier by a part of
+    ``below / 2**64``.
     """
-    if below < 4 * count * count:
+    if not 4 * count <= below < MOST_NUMBERS:
         return None
-    found = rng.bit_generator.random_raw(count)
-    found %= np.uint64(below)
-    ordered = found.copy()
-    ordered.sort()
-    return None if np.count_nonzero(ordered[1:] == ordered[:-1]) else found.view(np.int64)
+    found = np.zeros(0, np.int64)
+    while len(found) < count:
+        words = rng.bit_generator.random_raw(count + count * count // below + 8)
+        words %= np.uint64(below)
+        numbers = words.view(np.int64)
+        found = _first_ones(np.concatenate([found, numbers]) if len(found) else numbers, below, count)
+    return found
+
+
+def _first_ones(numbers: np.ndarray, below: int, count: int) -> np.ndarray:
+    """Return the first ``count`` of ``numbers`` [N], all below ``below``, without those repeated."""
+    size = len(numbers)
+    if below <= SMALL_TABLE and size < SMALL_TABLE:
+        places = np.arange(size, dtype=np.int16)
+        first = np.empty(below, np.int16)  # the first place of each number
+        first[numbers[::-1]] = places[::-1]  # of equal ones the last one is written
+        return numbers[first.take(numbers) == places][:count]
+    bits = size.bit_length()
+    keys = (numbers << bits) | np.arange(size)
+    keys.sort()
+    ordered = keys >> bits
+    repeated = ordered[1:] == ordered[:-1]
+    if not np.count_nonzero(repeated):
+        return numbers[:count]
+    is_first = np.ones(size, bool)
+    is_first[keys[1:][repeated] & ((1 << bits) - 1)] = False
+    return numbers[is_first][:count]

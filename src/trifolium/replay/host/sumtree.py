@@ -43,6 +43,11 @@ class SumTree:
         return self._top_sums().item(-1)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of masses and sums."""
+        return sum(level.nbytes for level in self._levels)
+
+    @property
     def leaves(self) -> np.ndarray:
         """All masses: [capacity] float64, a view."""
         return self._levels[0][: self.capacity]

@@ -8,7 +8,17 @@ from trifolium.backend import Array, Backend, Params
 from trifolium.replay.batch import Batch
 from trifolium.replay.schema import BufferSpec, nested
 
-__all__ = ["ACHIEVED", "DESIRED", "Packed", "Plan", "apart", "assemble", "assembler", "gather"]
+__all__ = [
+    "ACHIEVED",
+    "DESIRED",
+    "Packed",
+    "Plan",
+    "apart",
+    "assemble",
+    "assembler",
+    "gather",
+    "zeroed",
+]
 
 ACHIEVED, DESIRED = "obs/achieved_goal", "obs/desired_goal"
 """The columns of goals, by Gymnasium-Robotics' names."""
@@ -20,7 +30,7 @@ class Plan(NamedTuple):
     Attributes:
         frames: [N * F] int, rows of each state's frames, oldest first. Where the next state has the
             same frames, moved by one: [N * (F + 1)], or [2 * N], all states first, where F is 1.
-        kept: [N * F] bool, False where zeros replace a frame; None where no frame is replaced.
+        kept: a bool of each of ``frames``, False where zeros replace it; None where none is replaced.
         next_frames, next_kept: likewise of each next state; both None where ``frames`` holds them.
         actions: [N, *action_shape], or [N, 1].
         scalars: [5, N, 1] float32: rewards, dones, valid, discounts, weights.
@@ -59,12 +69,26 @@ def apart(plan: Plan, spec: BufferSpec) -> Plan:
     """Return the plan with the frames of next states by themselves, where they were shared."""
     if plan.next_frames is not None:
         return plan
-    rows = plan.frames.reshape(-1, spec.n_frames + 1)
-    return plan._replace(frames=rows[:, :-1].reshape(-1), next_frames=rows[:, 1:].reshape(-1))
+    found: dict[str, Array] = {}
+    for name, values in (("frames", plan.frames), ("kept", plan.kept)):
+        if values is not None:
+            each = values.reshape(-1, spec.n_frames + 1)
+            found |= {name: each[:, :-1].reshape(-1), f"next_{name}": each[:, 1:].reshape(-1)}
+    return plan._replace(**found)
+
+
+def zeroed(xp: Any, frames: Array, kept: Array) -> Array:
+    """Return ``frames`` [N, ...], with zeros where they are not ``kept`` [N] bool."""
+    return xp.where(xp.reshape(kept, (-1, *(1,) * (frames.ndim - 1))), frames, xp.zeros_like(frames))
 
 
 def gather(
-    xp: Any, take: Callable[[Array, Array], Array], spec: BufferSpec, columns: Params, plan: Plan
+    xp: Any,
+    take: Callable[[Array, Array], Array],
+    spec: BufferSpec,
+    columns: Params,
+    plan: Plan,
+    zero: Callable[[Any, Array, Array], Array] = zeroed,
 ) -> Packed:
     """Gather the rows of a plan.
 
@@ -74,20 +98,28 @@ def gather(
         spec: of the buffer.
         columns: the leaves of observations and the extras, each [capacity, ...].
         plan: the rows to gather, in arrays that ``take`` accepts.
+        zero: as :func:`zeroed`; it may write to what ``take`` returned.
     """
-    each, shares = spec.n_frames, plan.next_frames is None
-    if not spec.is_structured and shares:
-        frames: tuple[Array, ...] = (take(columns["obs"], plan.frames),)
-        next_frames = None
-    elif shares:
-        frames = tuple(
-            take(columns[leaf.column], _newest(xp, plan.frames, each + 1, leaf.n_frames + 1))
-            for leaf in spec.leaves
-        )
-        next_frames = None
+    frames: tuple[Array, ...]
+    next_frames = None
+    if not spec.is_structured and plan.next_frames is None and plan.kept is None:
+        frames = (take(columns["obs"], plan.frames),)
     else:
-        frames = _kept_frames(xp, take, spec, columns, plan.frames, plan.kept)
-        next_frames = _kept_frames(xp, take, spec, columns, plan.next_frames, plan.next_kept)
+        more = int(plan.next_frames is None)
+
+        def kept_frames(rows: Array, kept: Array | None) -> tuple[Array, ...]:
+            found = []
+            for leaf in spec.leaves:
+                each, wanted = spec.n_frames + more, leaf.n_frames + more
+                array = take(columns[leaf.column], _newest(xp, rows, each, wanted))
+                if kept is not None:
+                    array = zero(xp, array, _newest(xp, kept, each, wanted))
+                found.append(array)
+            return tuple(found)
+
+        frames = kept_frames(plan.frames, plan.kept)
+        if plan.next_frames is not None:
+            next_frames = kept_frames(plan.next_frames, plan.next_kept)
     if plan.goals is not None:
         frames = _with_goals(xp, take, spec, columns, plan, frames)
         if next_frames is not None:
@@ -186,26 +218,6 @@ def _spread(xp: Any, values: Array, spec: BufferSpec, each: int) -> Array:
     if spec.n_frames == 1:
         return xp.tile(values, (each,))
     return xp.repeat(values, each)
-
-
-def _kept_frames(
-    xp: Any,
-    take: Callable[[Array, Array], Array],
-    spec: BufferSpec,
-    columns: Params,
-    rows: Array,
-    kept: Array | None,
-) -> tuple[Array, ...]:
-    """Return the frames at ``rows`` [N * F] of each leaf, zeros where they are not ``kept``."""
-    found = []
-    for leaf in spec.leaves:
-        frames = take(columns[leaf.column], _newest(xp, rows, spec.n_frames, leaf.n_frames))
-        if kept is not None:
-            chosen = _newest(xp, kept, spec.n_frames, leaf.n_frames)
-            chosen = xp.reshape(chosen, (-1, *(1,) * (frames.ndim - 1)))
-            frames = xp.where(chosen, frames, xp.zeros_like(frames))
-        found.append(frames)
-    return tuple(found)
 
 
 def _newest(xp: Any, frames: Array, each: int, wanted: int) -> Array:

@@ -51,8 +51,11 @@ class WindowShape:
 
     @property
     def shares_frames(self) -> bool:
-        """Whether a next stack always holds the frames of its stack, moved on by one."""
-        return self.n_step == 1 and (self.n_frames == 1 or not self.pad)
+        """Whether a next stack holds the frames of its stack, moved on by one.
+
+        Where a step terminated its episode, the next state has no meaning, so it may.
+        """
+        return self.n_step == 1
 
 
 class Stack(NamedTuple):
@@ -114,7 +117,10 @@ class Windows(NamedTuple):
             return *self.states.flat(xp), *self.next_states.flat(xp)
         axis = 0 if shape.n_frames == 1 else 1
         rows = xp.concat([self.states.rows, self.next_states.rows[:, -1:]], axis=axis)
-        return xp.reshape(rows, (-1,)), None, None, None
+        kept = self.states.kept
+        if kept is not None:  # a row's own frame is kept always, and that of the row after it
+            kept = xp.reshape(xp.concat([kept, kept[:, -1:]], axis=1), (-1,))
+        return xp.reshape(rows, (-1,)), kept, None, None
 
 
 def windows(
@@ -138,7 +144,10 @@ def windows(
     is_valid = valid(xp, marks, rows, states.whole)
     if shape.shares_frames:
         frames = xp.concat([states.rows[:, 1:], next_rows[:, None]], axis=1)
-        next_states = Stack(frames, None, states.whole)
+        kept = states.kept
+        if kept is not None:
+            kept = xp.concat([kept[:, 1:], kept[:, -1:]], axis=1)
+        next_states = Stack(frames, kept, states.whole)
     else:
         next_states = stack(xp, marks, next_rows, older + ahead, shape)
     return Windows(states, next_states, steps, is_valid)
