@@ -69,7 +69,7 @@ def quickstart(session: nox.Session) -> None:
 def tests(session: nox.Session, backend: str) -> None:
     """Run the suite on one backend, with no other framework installed: ``nox -s "tests(jax)"``."""
     of_jax = ["gymnax"] if backend == "jax" else []
-    install(session, "train", "worlds", "tensorboard", "testing", backend, *of_jax)
+    install(session, "train", "worlds", "tensorboard", "testing", "fast", backend, *of_jax)
     install_groups(session, "parallel", *(["networks"] if backend == "jax" else []))
     run = ("pytest", "--backend", backend)
     session.run(*run, *TWO_CORES, *session.posargs, env=TESTING)
@@ -276,7 +276,7 @@ def count_instructions(session: nox.Session) -> None:
 
 def install_everything(session: nox.Session) -> None:
     """Install this checkout with all backends, and the packages that it works with."""
-    install(session, "all", "gymnax", "strict", "tensordict", "minari", "testing")
+    install(session, "all", "gymnax", "strict", "tensordict", "minari", "fast", "testing")
     install_groups(session, "datasets", "games", "networks", "parallel", "types")
 
 

@@ -120,6 +120,8 @@ def dtype_name(name: str, value: Any) -> str:
 
 def vector(name: str, value: Any, dtype: str) -> np.ndarray:
     """Return ``value`` [N] or [N, 1] as [N] of ``dtype``."""
+    if type(value) is np.ndarray and value.ndim == 1 and value.dtype == dtype:
+        return value
     array = _as_array(name, value)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]

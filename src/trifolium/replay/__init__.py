@@ -14,6 +14,7 @@ from trifolium.replay.functional import (
 )
 from trifolium.replay.graph.state import State
 from trifolium.replay.host.hindsight import Hindsight
+from trifolium.replay.host.kernels import use_kernels
 from trifolium.replay.host.prioritized import Prioritized
 from trifolium.replay.host.samplers import Sampler, Uniform
 
@@ -33,4 +34,5 @@ __all__ = [
     "sample",
     "sample_sequences",
     "update_priorities",
+    "use_kernels",
 ]

@@ -361,7 +361,9 @@ class Buffer(NamedOptions):
         store = self._store
         with store.lock:
             rows, stored = store.ring.current_rows(which)
-            self.sampler.update(store, rows[stored], priorities[stored])
+            if np.count_nonzero(stored) < len(rows):
+                rows, priorities = rows[stored], priorities[stored]
+            self.sampler.update(store, rows, priorities)
 
     # Sampling
 

@@ -267,6 +267,12 @@ class Ring:
 
     def identify(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (streams, serials), each [N], of what ``rows`` [N] hold now."""
+        if self.n_streams == 1:
+            newest = self.written.item(0) - 1
+            place = newest % self.length
+            serials = rows + (newest - place)
+            serials -= (rows > place) * self.length
+            return np.zeros(len(rows), np.int64), serials
         streams = rows // self.length
         newest = self.written[streams] - 1
         return streams, newest - (newest - rows) % self.length
@@ -277,6 +283,10 @@ class Ring:
 
     def current_rows(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (rows [N], still_stored [N] bool) for what :meth:`indices` gave."""
+        if self.n_streams == 1:
+            written = self.written.item(0)
+            stored = (indices < written) & (indices >= written - self.sizes.item(0))
+            return np.remainder(indices, self.length), stored
         streams, serials = indices % self.n_streams, indices // self.n_streams
         newest = self.written[streams]
         stored = (serials < newest) & (serials >= newest - self.sizes[streams])

@@ -13,6 +13,7 @@ import numpy as np
 
 from trifolium._checks import flag
 from trifolium.errors import NotEnoughTransitions
+from trifolium.replay.host.kernels import kernels
 from trifolium.replay.host.ring import Ring
 
 __all__ = [
@@ -225,9 +226,13 @@ def _distinct(rng: np.random.Generator, below: int, count: int) -> np.ndarray | 
     """
     if not 4 * count <= below < MOST_NUMBERS:
         return None
-    found = np.zeros(0, np.int64)
+    found, compiled = np.zeros(0, np.int64), kernels()
     while len(found) < count:
         words = rng.bit_generator.random_raw(count + count * count // below + 8)
+        if compiled is not None and not len(found):
+            first = np.empty(count, np.int64)
+            if compiled.first_ones(words, below, first) == count:
+                return first
         words %= np.uint64(below)
         numbers = words.view(np.int64)
         found = _first_ones(np.concatenate([found, numbers]) if len(found) else numbers, below, count)

@@ -9,6 +9,7 @@ import numpy as np
 from trifolium._checks import Field
 from trifolium.backend import Backend, Params
 from trifolium.replay.host.columns import make_columns
+from trifolium.replay.host.kernels import Kernels, kernels, start
 from trifolium.replay.host.locks import new_lock
 from trifolium.replay.host.memory import Memory, zeros
 from trifolium.replay.host.ring import Ring
@@ -67,6 +68,7 @@ class Store:
     """
 
     def __init__(self, backend: Backend, spec: BufferSpec, memory: Memory = zeros) -> None:
+        start()
         self.lock = new_lock(self)
         self.spec = spec
         self.window = spec.window
@@ -262,6 +264,9 @@ class Store:
 
     def plan(self, streams: np.ndarray, serials: np.ndarray, weights: np.ndarray | None = None) -> Plan:
         """Return the plan of a batch of the rows with these ``serials`` [N] of ``streams`` [N]."""
+        compiled = kernels()
+        if compiled is not None and self.window.n_step == 1:
+            return self._compiled_plan(compiled, streams, serials, weights)
         if self._is_plain:
             ring = self.ring
             newest = (ring.written.item(0) if ring.n_streams == 1 else ring.written[streams]) - 1
@@ -331,6 +336,30 @@ class Store:
             numbers[4] = weights
         actions = self._actions_of(rows)
         return Plan(both.reshape(-1), None, None, None, actions, numbers[:, :, None])
+
+    def _compiled_plan(
+        self, compiled: Kernels, streams: np.ndarray, serials: np.ndarray, weights: np.ndarray | None
+    ) -> Plan:
+        """Return what :meth:`plan` would return without kernels."""
+        ring, window, count = self.ring, self.window, len(serials)
+        each = window.n_frames + 1
+        rows, kept = np.empty(count * each, np.int64), np.empty(count * each, bool)
+        numbers = np.empty((5, count), np.float32)
+        # arrays of mapped files are of a type of their own, which numba does not know
+        marks, rewards, written = map(np.asarray, (ring.marks, self.rewards, ring.written))
+        is_whole = compiled.plan(
+            (streams, serials),
+            (written, ring.sizes),
+            (marks, rewards),
+            (ring.length, window.n_frames, int(window.pad)),
+            self._powers.item(1),
+            (rows, kept, numbers),
+        )
+        if weights is not None:
+            numbers[4] = weights
+        own = rows[:count] if each == 2 else rows[window.n_frames - 1 :: each]
+        needed = None if is_whole or not window.pad else kept
+        return Plan(rows, needed, None, None, self._actions_of(own), numbers[:, :, None])
 
     def _actions_of(self, rows: np.ndarray) -> np.ndarray:
         actions = self.actions.take(rows, axis=0)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from trifolium.replay.host.kernels import FAN_OUT, kernels
+
 __all__ = ["SumTree"]
 
-FAN_OUT = 16
 TOP = 4096  # nodes below which running sums of all take less time than one more level
 
 
@@ -28,12 +29,13 @@ class SumTree:
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self._levels = [np.zeros(capacity)]  # from the leaves to the top
-        while len(self._levels[-1]) > TOP:
-            blocks = -(-len(self._levels[-1]) // FAN_OUT)
-            padded = np.zeros(blocks * FAN_OUT)
-            self._levels[-1] = padded
-            self._levels.append(np.zeros(blocks))
+        sizes = [capacity]  # of the levels, from the leaves to the top
+        while sizes[-1] > TOP:
+            blocks = -(-sizes[-1] // FAN_OUT)
+            sizes[-1:] = [blocks * FAN_OUT, blocks]
+        self._firsts = np.cumsum([0, *sizes[:-1]])
+        self._nodes = np.zeros(sum(sizes))
+        self._levels = np.split(self._nodes, self._firsts[1:])
         self._below = [level.reshape(-1, FAN_OUT) for level in self._levels[:-1]]
         self._running: np.ndarray | None = None  # sums of the top level
 
@@ -45,7 +47,7 @@ class SumTree:
     @property
     def nbytes(self) -> int:
         """Bytes of masses and sums."""
-        return sum(level.nbytes for level in self._levels)
+        return self._nodes.nbytes
 
     @property
     def leaves(self) -> np.ndarray:
@@ -59,6 +61,10 @@ class SumTree:
     def assign(self, leaves: np.ndarray, masses: np.ndarray) -> None:
         """Set the ``masses`` [N] of ``leaves`` [N]; of equal leaves the last counts."""
         self._running = None
+        compiled = kernels()
+        if compiled is not None:
+            compiled.assign(self._nodes, self._firsts, leaves, masses)
+            return
         self._levels[0][leaves] = masses
         nodes = leaves
         for below, level in zip(self._below, self._levels[1:], strict=True):
@@ -79,7 +85,11 @@ class SumTree:
 
         A leaf without mass is never returned, whatever the rounding, while there is any with mass.
         """
-        sums = self._top_sums()
+        sums, compiled = self._top_sums(), kernels()
+        if compiled is not None:
+            found = np.empty(len(targets), np.int64)
+            compiled.find(self._nodes, self._firsts, sums, targets, found)
+            return found
         remaining = np.minimum(targets, _before(sums[-1:]))
         nodes = sums.searchsorted(remaining, side="right")
         if not self._below:
@@ -98,7 +108,12 @@ class SumTree:
     def _top_sums(self) -> np.ndarray:
         """Return the running sums of the top level."""
         if self._running is None:
-            self._running = np.add.accumulate(self._levels[-1])
+            compiled, top = kernels(), self._levels[-1]
+            if compiled is None:
+                self._running = np.add.accumulate(top)
+            else:
+                self._running = np.empty(len(top))
+                compiled.run(top, self._running)
         return self._running
 
 
