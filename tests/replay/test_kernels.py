@@ -76,7 +76,7 @@ def arrays_of(backend: tri.Backend, options: dict[str, Any]) -> list[np.ndarray]
 
 
 @pytest.mark.parametrize(
-    ("below", "count"), [(1024, 256), (3000, 256), (40_000, 300), (10**9, 9), (36, 9)]
+    ("below", "count"), [(1024, 256), (3000, 256), (40_000, 300), (10**9, 9), (36, 9), (10**6, 256)]
 )
 def test_the_same_rows_are_drawn(below: int, count: int) -> None:
     def drawn() -> list[list[int]]:

@@ -220,22 +220,30 @@ def _distinct(rng: np.random.Generator, below: int, count: int) -> np.ndarray | 
     """Return ``count`` different numbers drawn uniformly; None where there are few, or far too many.
 
     Numbers are drawn one after another, and those that came before are dropped: so every subset is
-    equally likely. Some more than ``count`` are drawn at once, of which rarely too few are different.
-    Taking words of 64 bits modulo ``below`` makes the first numbers likelier by a part of
-    ``below / 2**64``.
+    equally likely. Where some are probably repeated, some more than ``count`` are drawn at once. Taking
+    words of 64 bits modulo ``below`` makes the first numbers likelier by a part of ``below / 2**64``.
     """
     if not 4 * count <= below < MOST_NUMBERS:
         return None
-    found, compiled = np.zeros(0, np.int64), kernels()
+    rarely_repeats = below >= 4 * count * count
+    size = count if rarely_repeats else count + count * count // below + 8
+    words = rng.bit_generator.random_raw(size)
+    compiled = kernels()
+    if compiled is not None:
+        found = np.empty(count, np.int64)
+        if compiled.first_ones(words, below, found) == count:
+            return found
+    words %= np.uint64(below)
+    numbers = words.view(np.int64)
+    if rarely_repeats:
+        words = words.copy()
+        words.sort()
+        if not np.count_nonzero(words[1:] == words[:-1]):
+            return numbers
+    found = _first_ones(numbers, below, count)
     while len(found) < count:
-        words = rng.bit_generator.random_raw(count + count * count // below + 8)
-        if compiled is not None and not len(found):
-            first = np.empty(count, np.int64)
-            if compiled.first_ones(words, below, first) == count:
-                return first
-        words %= np.uint64(below)
-        numbers = words.view(np.int64)
-        found = _first_ones(np.concatenate([found, numbers]) if len(found) else numbers, below, count)
+        words = rng.bit_generator.random_raw(size) % np.uint64(below)
+        found = _first_ones(np.concatenate([found, words.view(np.int64)]), below, count)
     return found
 
 
@@ -252,8 +260,6 @@ def _first_ones(numbers: np.ndarray, below: int, count: int) -> np.ndarray:
     keys.sort()
     ordered = keys >> bits
     repeated = ordered[1:] == ordered[:-1]
-    if not np.count_nonzero(repeated):
-        return numbers[:count]
     is_first = np.ones(size, bool)
     is_first[keys[1:][repeated] & ((1 << bits) - 1)] = False
     return numbers[is_first][:count]
