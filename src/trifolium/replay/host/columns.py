@@ -33,8 +33,8 @@ class Columns(Protocol):
         """Write one row of every column; a column that is not in ``values`` becomes zero."""
         ...
 
-    def put_many(self, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
-        """Write ``values[name]`` [N, ...] to ``rows`` [N], all different; as with :meth:`put`."""
+    def put_many(self, rows: np.ndarray | slice, values: Mapping[str, np.ndarray]) -> None:
+        """Write ``values[name]`` [N, ...] to ``rows``, [N] all different or a slice; see :meth:`put`."""
         ...
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
@@ -82,23 +82,40 @@ class HostColumns:
             for number, field in enumerate(spec.columns)
         }
         self._width = len(self._columns)
+        self._only = self._columns[spec.columns[0].name] if self._width == 1 else None
+        self._rows = self._as_items()
         self._blocks = Blocks()
         # arrays that can't overlap would be copies of overlapping ones
         self._stays_apart = not backend.capabilities.views and spec.n_frames > 1
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_rows"]  # a copy of a view would be an array of its own
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._rows = self._as_items()
+
     def put(self, row: int, values: Mapping[str, Any]) -> None:
         """Write one row; see :class:`Columns`."""
+        if self._only is not None and values:
+            (self._only[row],) = values.values()
+            return
         columns = self._columns
         for name, value in values.items():
             columns[name][row] = value
         if len(values) < self._width:
             self._clear_others(row, values)
 
-    def put_many(self, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+    def put_many(self, rows: np.ndarray | slice, values: Mapping[str, np.ndarray]) -> None:
         """Write many rows; see :class:`Columns`."""
-        columns = self._columns
         for name, value in values.items():
-            columns[name][rows] = value
+            column, whole = self._columns[name], self._rows[name]
+            if value.dtype == column.dtype and value.flags.c_contiguous:
+                whole[rows] = value.reshape(-1).view(whole.dtype)
+            else:
+                column[rows] = value
         if len(values) < self._width:
             self._clear_others(rows, values)
 
@@ -112,10 +129,11 @@ class HostColumns:
 
     def batch(self, plan: Plan, flatten: bool) -> Batch:
         """Return the batch of a plan; see :class:`Columns`."""
+        if self._backend is self._host:
+            return self.host_batch(plan, flatten)
         if self._stays_apart:
             plan = apart(plan, self._spec)
-        batch = self.host_batch(plan, flatten)
-        return batch if self._backend is self._host else batch.each(self._backend.from_numpy)
+        return self.host_batch(plan, flatten).each(self._backend.from_numpy)
 
     def host_batch(self, plan: Plan, flatten: bool) -> Batch:
         """Return the batch of a plan in NumPy's arrays."""
@@ -134,15 +152,22 @@ class HostColumns:
     def clear(self) -> None:
         """Drop what is not written yet: nothing here."""
 
+    def _as_items(self) -> dict[str, np.ndarray]:
+        """Return views of the columns that have each row as one item, which is written faster."""
+        return {
+            name: column.reshape(-1).view(f"V{column.nbytes // len(column)}")
+            for name, column in self._columns.items()
+        }
+
     def _take(self, column: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return ``column[rows]``, in a block where it is large."""
-        shape = (len(rows), *column.shape[1:])
-        if math.prod(shape) * column.itemsize < SMALLEST:
+        if len(rows) * column.strides[0] < SMALLEST:
             return column.take(rows, axis=0)
         # rows are in range; mode="clip" makes NumPy write to `out` without a copy
-        return column.take(rows, axis=0, out=self._blocks.empty(shape, column.dtype), mode="clip")
+        out = self._blocks.empty((len(rows), *column.shape[1:]), column.dtype)
+        return column.take(rows, axis=0, out=out, mode="clip")
 
-    def _clear_others(self, rows: int | np.ndarray, values: Mapping[str, Any]) -> None:
+    def _clear_others(self, rows: int | np.ndarray | slice, values: Mapping[str, Any]) -> None:
         """Write zeros to ``rows`` of the columns that are not in ``values``."""
         for name in self._columns.keys() - values.keys():
             self._columns[name][rows] = 0
@@ -187,8 +212,10 @@ class DeviceColumns:
         self._rows[slot] = row
         self._advance(1)
 
-    def put_many(self, rows: np.ndarray, values: Mapping[str, np.ndarray]) -> None:
+    def put_many(self, rows: np.ndarray | slice, values: Mapping[str, np.ndarray]) -> None:
         """Write many rows; see :class:`Columns`."""
+        if isinstance(rows, slice):
+            rows = np.arange(rows.start, rows.stop)
         count = len(rows)
         if count > len(self._rows):
             self._flush()

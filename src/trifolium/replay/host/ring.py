@@ -82,17 +82,23 @@ class Ring:
         self._starts = np.arange(n_streams) * self.length
         self._newest = np.full(n_streams, ENDED, np.uint8)  # marks; ENDED where nothing is stored
         self._is_full = False  # True: no size can grow
+        self._may_open = True  # False: no newest row ended its episode
 
     def append(self, stream: int, mark: int) -> int:
         """Claim the next row of ``stream``, mark it, and return its number."""
-        written, size = self.written.item(stream), self.sizes.item(stream)
-        row = stream * self.length + written % self.length
+        written, length = self.written.item(stream), self.length
+        row = stream * length + written % length
         if mark != BOUNDARY:
             mark |= _FIRST_AFTER[self._newest.item(stream)]
         self.written[stream] = written + 1
         self.marks[row] = self._newest[stream] = mark
-        if size < self.length:
-            self.sizes[stream] = size + 1
+        self._may_open = True
+        if not self._is_full:
+            size = self.sizes.item(stream)
+            if size < length:
+                self.sizes[stream] = size + 1
+            else:
+                self._is_full = self.n_streams == 1
         return row
 
     def append_each(self, marks: np.ndarray) -> np.ndarray:
@@ -100,7 +106,11 @@ class Ring:
         rows = self.written % self.length
         rows += self._starts
         self.written += 1
-        self.marks[rows] = self._newest = marks | FIRST_AFTER.take(self._newest)
+        if self._may_open:
+            marks = marks | FIRST_AFTER.take(self._newest)
+        self._may_open = bool(np.count_nonzero(marks))
+        self.marks[rows] = marks
+        self._newest[:] = marks
         if not self._is_full:
             np.minimum(self.sizes + 1, self.length, out=self.sizes)
             self._is_full = bool((self.sizes == self.length).all())
@@ -112,6 +122,7 @@ class Ring:
         first = np.where(marks == BOUNDARY, 0, FIRST_AFTER.take(self._newest[streams]))
         self.written[streams] += 1
         self.marks[rows] = self._newest[streams] = marks | first
+        self._may_open = True
         self.sizes[streams] = np.minimum(self.sizes[streams] + 1, self.length)
         return rows
 
@@ -141,6 +152,7 @@ class Ring:
         self.written[stream] += len(marks)
         self.marks[rows] = marks
         self._newest[stream] = marks[-1]
+        self._may_open = True
         self.sizes[stream] = min(int(self.sizes[stream]) + len(marks), self.length)
         return rows
 
@@ -155,12 +167,14 @@ class Ring:
             if not self.marks[newest] & (ENDED | BLANK):
                 self.marks[newest] |= TRUNCATED | UNKNOWN
                 self._newest[stream] = self.marks[newest]
+                self._may_open = True
 
     def clear(self) -> None:
         """Remove every row. Serial numbers continue, so that no number is used twice."""
         self.sizes[:] = 0
         self._is_full = False
         self._newest[:] = ENDED
+        self._may_open = True
         self.written[:] = -(-self.written // self.length) * self.length
 
     def restore(self, written: np.ndarray, sizes: np.ndarray) -> None:
@@ -179,6 +193,7 @@ class Ring:
         """Read the marks of the newest rows again, after marks were written."""
         newest = self._newest_rows()
         self._newest = np.where(self.sizes > 0, self.marks[newest], np.uint8(ENDED))
+        self._may_open = True
 
     def _newest_rows(self) -> np.ndarray:
         """Return the newest row of every stream."""

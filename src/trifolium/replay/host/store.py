@@ -13,9 +13,10 @@ from trifolium.replay.host.kernels import Kernels, kernels, start
 from trifolium.replay.host.locks import new_lock
 from trifolium.replay.host.memory import Memory, zeros
 from trifolium.replay.host.ring import Ring
-from trifolium.replay.host.successors import Successors
+from trifolium.replay.host.successors import EVERY, Successors
 from trifolium.replay.rules.assemble import Plan
 from trifolium.replay.rules.chunk import (
+    Cuts,
     chosen,
     chosen_marks,
     find_cuts,
@@ -100,12 +101,13 @@ class Store:
         """Write one step, and the observation after it where a truncation makes that a row."""
         mark, columns, action, reward, following = step
         successors = self.successors
-        if successors.any and not successors.held(stream, columns):
+        if following is not None and not mark and successors.passed_on(stream, columns, following):
+            following = None  # as in most steps
+        elif successors.any and not successors.held(stream, columns):
             self._cut(self._all_streams[stream : stream + 1])
         row = self.ring.append(stream, mark)
         self.columns.put(row, columns)
-        self.actions[row] = action
-        self.rewards[row] = reward
+        self.actions[row], self.rewards[row] = action, reward
         if following is not None:
             if not mark:
                 successors.give(stream, following)
@@ -123,6 +125,10 @@ class Store:
         """Write one step of every stream, or of ``streams`` [N] alone."""
         marks, columns, actions, rewards, following = steps
         which: slice | np.ndarray
+        all_go_on = streams is None and following is not None and not np.count_nonzero(marks)
+        if all_go_on and self.successors.passed_on(EVERY, columns, following or {}):
+            self._write(self.ring.append_each(marks), columns, actions, rewards)
+            return  # as in most steps
         if streams is None:
             which, rows_of_steps = _ALL, self.ring.append_each
         else:
@@ -138,10 +144,7 @@ class Store:
                 self._cut(self._all_streams[which][places])
             if following is None:
                 self.successors.drop(which)
-        rows = rows_of_steps(marks)
-        self.columns.put_many(rows, columns)
-        self.actions[rows] = actions
-        self.rewards[rows] = rewards
+        self._write(rows_of_steps(marks), columns, actions, rewards)
         if following is None:
             return
         if streams is not None:
@@ -154,27 +157,65 @@ class Store:
                 after = {name: each[cut] for name, each in following.items()}
                 self._put_boundaries(self._all_streams[which][cut], after)
 
+    def _write(
+        self, rows: np.ndarray | slice, columns: Mapping[str, np.ndarray], actions: Any, rewards: Any
+    ) -> None:
+        """Write ``rows``, [N] or a slice of N, which were claimed."""
+        self.columns.put_many(rows, columns)
+        self.actions[rows], self.rewards[rows] = actions, rewards
+
     def put_chunk(self, streams: np.ndarray, steps: Chunk) -> None:
         """Write T steps of each of ``streams`` [S]."""
-        ring, known = self.ring, steps.following is not None
-        pending = {name: value[streams] for name, value in self.successors.arrays.items()}
+        ring, n_steps = self.ring, len(steps.terminated)
         waits = self.successors.waiting[streams]
-        cuts = find_cuts(np, steps, waits, pending if waits.any() else {})
-        terminated, truncated = steps.terminated, steps.truncated
-        unknown = None if known else truncated
-        marks = step_marks(np, np.uint8, ring.opens(streams), terminated, truncated, cuts, unknown)
-        pending = {name: value[streams] for name, value in self.successors.arrays.items()}
-        ring.cut(streams[cuts.start])
-        n_steps = len(steps.terminated)
-        if cuts.start.any() or cuts.after.any():
-            most = min((2 if known else 1) * n_steps + 1, ring.length)
-            places = layout(np, cuts, most, np.int64)
+        given = self.successors.arrays.items() if waits.any() else ()
+        cuts = find_cuts(np, steps, waits, {name: value[streams] for name, value in given})
+        if cuts.start.any():
+            self._cut(streams[cuts.start])
+            cuts = cuts._replace(start=np.zeros_like(cuts.start))
+        unknown = steps.truncated if steps.following is None else None
+        marks = step_marks(
+            np, np.uint8, ring.opens(streams), steps.terminated, steps.truncated, cuts, unknown
+        )
+        if len(streams) == 1 and not cuts.after.any():
+            self._put_run(streams.item(0), steps, marks[:, 0])
+        else:
+            self._put_layout(streams, steps, marks, cuts)
+        ring.find_newest()
+        if steps.following is None:
+            self.successors.drop(streams)
+        else:
+            last = slice((n_steps - 1) * len(streams), None)
+            goes_on = ~(steps.terminated[-1] | steps.truncated[-1])
+            newest_ones = {name: value[last] for name, value in steps.following.items()}
+            self.successors.give_each(streams, newest_ones, goes_on)
+
+    def _put_run(self, stream: int, steps: Chunk, marks: np.ndarray) -> None:
+        """Write T steps of one stream, with these ``marks`` [T], as consecutive rows."""
+        ring, length = self.ring, self.ring.length
+        ring.advance(self._all_streams[stream : stream + 1], np.array([len(marks)]))
+        count = min(len(marks), length)
+        place, done = (ring.written.item(stream) - count) % length, len(marks) - count
+        while done < len(marks):  # twice, where the ring ends in between
+            part = slice(done, min(done + length - place, len(marks)))
+            first = stream * length + place
+            rows = slice(first, first + part.stop - part.start)
+            columns = {name: each[part] for name, each in steps.columns.items()}
+            self._write(rows, columns, steps.actions[part], steps.rewards[part])
+            ring.marks[rows] = marks[part]
+            place, done = 0, part.stop
+
+    def _put_layout(self, streams: np.ndarray, steps: Chunk, marks: np.ndarray, cuts: Cuts) -> None:
+        """Write T steps of ``streams`` [S], with ``marks`` [T, S], and the boundary rows after them."""
+        ring, n_steps = self.ring, len(marks)
+        if cuts.after.any():
+            places = layout(np, cuts, min(2 * n_steps, ring.length), np.int64)
             written = np.flatnonzero(places.offsets >= 0)
             offsets, counts = places.offsets, places.count
 
             def held(name: str, values: np.ndarray) -> np.ndarray:
                 following = (steps.following or {}).get(name)
-                found: np.ndarray = chosen(np, places, values, following, pending.get(name))[written]
+                found: np.ndarray = chosen(np, places, values, following, None)[written]
                 return found
 
             new_marks = chosen_marks(np, places, marks)[written]
@@ -192,18 +233,9 @@ class Store:
         serials = (ring.written[streams] + offsets).reshape(-1)[written]
         rows = ring.rows(np.tile(streams, len(offsets))[written], serials)
         ring.advance(streams, counts)
-        self.columns.put_many(rows, {name: held(name, each) for name, each in steps.columns.items()})
-        self.actions[rows] = held("", steps.actions)
-        self.rewards[rows] = held("", steps.rewards)
+        columns = {name: held(name, each) for name, each in steps.columns.items()}
+        self._write(rows, columns, held("", steps.actions), held("", steps.rewards))
         ring.marks[rows] = new_marks
-        ring.find_newest()
-        if steps.following is None:
-            self.successors.drop(streams)
-        else:
-            last = slice((n_steps - 1) * len(streams), None)
-            goes_on = ~(terminated[-1] | truncated[-1])
-            newest_ones = {name: value[last] for name, value in steps.following.items()}
-            self.successors.give_each(streams, newest_ones, goes_on)
 
     def end_episode(self, stream: int) -> None:
         """Make the next row of ``stream`` the first of an episode; see :meth:`Ring.end_episode`.
@@ -225,9 +257,7 @@ class Store:
     def _put_boundaries(self, streams: np.ndarray, columns: Params) -> None:
         """Write a boundary row with these ``columns`` [N, ...] to each of ``streams`` [N]."""
         rows = self.ring.append_some(streams, np.full(len(streams), BOUNDARY, np.uint8))
-        self.columns.put_many(rows, columns)
-        self.actions[rows] = 0
-        self.rewards[rows] = 0.0
+        self._write(rows, columns, 0, 0.0)
 
     def check_actions(self, other: "Store") -> None:
         """Raise TypeError if some action of ``other`` can't be stored here without change."""

@@ -16,6 +16,7 @@ __all__ = ["FLAGS", "Chunk", "Step", "StepFields", "Steps", "check_keys", "on_ho
 FLAGS = ("done", "truncated", "where")
 """The arguments of ``add`` that hold bools."""
 
+_LARGEST = float(np.finfo(np.float32).max)
 _TERMINATED, _TRUNCATED, _CUT = np.array([TERMINATED, TRUNCATED, TRUNCATED | UNKNOWN], np.uint8)
 
 Step: TypeAlias = tuple[int, Params, Any, Any, Params | None]
@@ -78,8 +79,11 @@ class StepFields:
         }
         of_action = ColumnOptions("action_shape", "action_dtype", (), spec.n_streams)
         self._action = Field("action", spec.action_shape, spec.action_dtype, of_action)
+        is_number = not spec.action_shape and self._action.dtype.kind in "iu"
+        self._small_action = np.iinfo(np.int8).max if is_number else -1  # which fits any integers
         self._one_number = ColumnOptions(n_streams=spec.n_streams)
         self._reward = Field("reward", (), "float32", self._one_number)
+        self._one_next = self._next_obs[0]
         self._one_array = None if spec.is_structured else self._obs[0]
         self._checked: Any = None  # the last next_obs, if it needs no conversion as the next obs
 
@@ -109,7 +113,7 @@ class StepFields:
         mark, following = 0, None
         if next_obs is not None:
             if one_array is not None:
-                row = self._next_obs[0].row(next_obs)
+                row = self._one_next.row(next_obs)
                 following = {"obs": row}
                 self._checked = row if row is next_obs and one_array.shape else None
             else:
@@ -118,7 +122,11 @@ class StepFields:
             mark = TERMINATED
         if truncated is not False and checks.flag("truncated", truncated) and not mark:
             mark = TRUNCATED | UNKNOWN if following is None else TRUNCATED
-        return mark, columns, self._action.row(action), self._reward.row(reward), following
+        if not (type(reward) is float and -_LARGEST <= reward <= _LARGEST):
+            reward = self._reward.row(reward)
+        if not (type(action) is int and 0 <= action <= self._small_action):
+            action = self._action.row(action)
+        return mark, columns, action, reward, following
 
     def each(
         self,
