@@ -39,10 +39,19 @@ def exchanged(original: Any, self: Any, row: int, values: Any) -> None:
     original(self, row, values)
 
 
-def the_first_leaf_for_all(original: Any, xp: Any, take: Any, spec: Any, given: Any, plan: Any) -> Any:
+def the_first_leaf_for_all(
+    original: Any, xp: Any, take: Any, spec: Any, given: Any, *plan_and_zero: Any
+) -> Any:
     first = given[spec.leaves[0].column]
     leaves = {leaf.column: np.reshape(first, (-1, *leaf.shape)) for leaf in spec.leaves}
-    return original(xp, take, spec, given | leaves, plan)
+    return original(xp, take, spec, given | leaves, *plan_and_zero)
+
+
+def passed_on_unseen(original: Any, self: Any, stream: int, columns: Any, following: Any) -> bool:
+    if self._bytes is None or self._stream != stream:
+        return bool(original(self, stream, columns, following))
+    self._bytes = following["obs"].tobytes()
+    return True
 
 
 def first_reward_only(original: Any, xp: Any, marks: Any, rows: Any, newer: Any, shape: Any) -> Any:
@@ -104,10 +113,18 @@ PLANTED: dict[str, Plant] = {
     "in a chunk, given successors are not compared": changed(
         chunk, "differs", lambda f, xp, given, found, axes: np.zeros(given.shape[:axes], bool)
     ),
-    "in a chunk, no successor is taken over from the step before": changed(
-        store,
-        "chosen",
-        lambda f, xp, found, values, following, pending: f(xp, found, values, following, None),
+    "a boundary row for the step before holds zeros": changed(
+        store.Store,
+        "_put_boundaries",
+        lambda f, self, streams, given: f(
+            self, streams, {name: each * 0 for name, each in given.items()}
+        ),
+    ),
+    "a successor is passed on without a look at it": changed(
+        successors.Successors, "passed_on", passed_on_unseen
+    ),
+    "frames of other episodes are never set to zero": changed(
+        columns, "_zero", lambda f, xp, frames, kept: frames
     ),
     "in a chunk, episodes have no first row": constant(chunk, "FIRST"),
     "in a chunk, boundary rows are steps": constant(chunk, "BOUNDARY"),

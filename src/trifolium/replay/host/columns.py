@@ -34,7 +34,7 @@ class Columns(Protocol):
         ...
 
     def put_many(self, rows: np.ndarray | slice, values: Mapping[str, np.ndarray]) -> None:
-        """Write ``values[name]`` [N, ...] to ``rows``, [N] all different or a slice; see :meth:`put`."""
+        """Write ``values[name]`` [N, ...] to ``rows``: [N], all different, or a slice of N."""
         ...
 
     def read(self, name: str, rows: np.ndarray) -> np.ndarray:
