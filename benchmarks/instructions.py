@@ -74,6 +74,19 @@ def operations(backend: str) -> dict[str, Callable[[], Any]]:
         "huber_delta": None,
         "target_update": 50,
     }
+    weighted = tri.Buffer(ROWS, (4,), backend=backend, seed=0, sampler=tri.Prioritized())
+    weighted.add_from_buffer(streams)
+    steps: dict[str, Any] = {
+        "obs": rng.normal(size=(BATCH, 4)).astype(np.float32),
+        "action": np.zeros(BATCH, actions.dtype),
+        "reward": np.ones(BATCH, np.float32),
+        "done": np.zeros(BATCH, bool),
+    }
+    errors = np.ones(BATCH, np.float32)
+
+    def draw_and_update() -> None:
+        weighted.update_priorities(weighted.sample(BATCH).indices, errors)
+
     model = tri.DDQN(4, 2, ROWS, 0.0, backend=backend, batch_size=BATCH, seed=0, **options)
     model.memory.add_from_buffer(streams)
     for _ in range(UPDATES_BEFORE):
@@ -82,9 +95,14 @@ def operations(backend: str) -> dict[str, Callable[[], Any]]:
         "add": lambda: single.add(obs[0], 1, 0.5, False, truncated=False, next_obs=obs[0]),
         "add, another successor": lambda: single.add(obs[0], 1, 0.5, False, next_obs=obs[1]),
         "add, a row of each stream": lambda: streams.add(obs, actions, ones, ones == 0),
+        "add, a row of each stream and its successor": lambda: streams.add(
+            obs, actions, ones, ones == 0, next_obs=obs
+        ),
+        "extend": lambda: single.extend(**steps),
         "sample": lambda: single.sample(BATCH),
         "sample, 4 frames": lambda: stacked.sample(BATCH),
         "sample, streams": lambda: streams.sample(BATCH),
+        "sample and update by priority": draw_and_update,
         "take_action": lambda: model.take_action(obs[0]),
         "train_step": model.train_step,
     }

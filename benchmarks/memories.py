@@ -14,11 +14,13 @@ import argparse
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from pages import command_line, last_two, load, put, save, save_run
-from rivals import CASES, CONTENDERS, MANY, Case, Contender
+from priorities import draws_and_updates
+from rivals import CASES, CONTENDERS, MANY, Case, Contender, TorchRL
 from turns import medians
 
 import trifolium as tri
@@ -35,37 +37,58 @@ class Goal(NamedTuple):
     framework: str
     rival: str
     limit: float
+    ours: str = OURS
+
+
+SMALL = 3_000  # rows of memories that fit in the processor's cache
+FAST = f"{OURS} fast"
+FLAT = "flashbax flat"
+OF_SMALL = f", {SMALL:,} rows"
+
+
+def _both(operation: str, rival: str, limit: float) -> tuple[Goal, ...]:
+    """Return a goal for small memories and one for full ones."""
+    framework = {"cpprb": "numpy", "torchrl": "torch", FLAT: "jax"}[rival]
+    return tuple(Goal(operation + rows, framework, rival, limit) for rows in (OF_SMALL, ""))
 
 
 GOALS = (
-    Goal("sample, vec", "numpy", "cpprb", 0.5),
-    Goal("sample, vec", "numpy", "SB3", 0.5),
-    Goal("sample, vec", "numpy", "tianshou", 0.5),
-    Goal("sample, vec", "torch", "torchrl", 0.35),
-    Goal("sample, vec", "jax", "flashbax flat", 0.5),
-    Goal("sample, vec", "jax", "flashbax item", 0.5),
-    Goal("sample, image", "numpy", "cpprb", 0.5),
-    Goal("sample, image", "numpy", "SB3", 0.5),
-    Goal("sample, image", "torch", "torchrl", 0.5),
-    Goal("sample, image", "jax", "flashbax flat", 0.5),
-    Goal("sample, image", "jax", "flashbax item", 0.5),
-    Goal("sample, stack", "numpy", ALONE, 1.3),
-    Goal("sample, stack", "torch", ALONE, 1.3),
-    Goal("sample, stack", "jax", ALONE, 1.3),
-    Goal("sample, stack", "numpy", "tianshou", 0.5),
-    Goal("add one, vec", "numpy", "SB3", 0.5),
-    Goal("add one, vec", "numpy", "cpprb", 0.5),
-    Goal("add one, vec", "torch", "torchrl", 0.2),
-    Goal("add one, vec", "jax", "flashbax flat", 0.5),
+    Goal(f"sample, vec{OF_SMALL}", "numpy", "cpprb", 1.0),
+    Goal("sample, vec", "numpy", "cpprb", 0.8),
+    *_both("sample, vec", "torchrl", 0.3),
+    *_both("sample, vec", FLAT, 0.5),
+    *_both("sample, image", "cpprb", 0.8),
+    *_both("sample, image", "torchrl", 0.3),
+    *_both("sample, image", FLAT, 0.5),
+    *(
+        Goal(f"sample, stack{rows}", name, ALONE, limit)
+        for rows in (OF_SMALL, "")
+        for name, limit in (("numpy", 1.0), ("torch", 1.3), ("jax", 1.5))
+    ),
+    *(Goal(f"sample, stack{OF_SMALL}", name, OURS, 1.2, f"{OURS}, pad") for name in FRAMEWORKS),
+    *(
+        Goal(f"draw and update, vec{rows}", name, rival, 1.0)
+        for rows in (OF_SMALL, "")
+        for name, rival in (("numpy", "cpprb"), ("jax", FLAT))
+    ),
+    Goal(f"sample, vec{OF_SMALL}", "numpy", "SB3", 0.5),
+    Goal(f"sample, vec{OF_SMALL}", "numpy", "tianshou", 0.5),
+    Goal(f"add one, vec{OF_SMALL}", "numpy", "SB3", 0.6),
+    Goal(f"add one, vec{OF_SMALL}", "numpy", "cpprb", 0.5),
+    Goal(f"add one, vec{OF_SMALL}", "torch", "torchrl", 0.2),
+    Goal(f"add one, vec{OF_SMALL}", "jax", FLAT, 0.5),
     Goal("add 64, vec", "numpy", "cpprb", 0.5),
     Goal("add 64, vec", "torch", "torchrl", 0.5),
-    Goal("add 64, vec", "jax", "flashbax flat", 0.5),
-    Goal("extend 1,024, vec", "numpy", "cpprb", 1.0),
-    Goal("extend 1,024, vec", "torch", "torchrl", 1.0),
-    Goal("extend 1,024, vec", "jax", "flashbax flat", 1.0),
+    Goal("add 64, vec", "jax", FLAT, 0.5),
+    *_both("extend 1,024, vec", "cpprb", 1.0),
+    *_both("extend 1,024, vec", "torchrl", 1.0),
+    *_both("extend 1,024, vec", FLAT, 1.0),
     *(Goal("sample, vec", name, f"{OURS}, 10,000 rows", 1.5) for name in FRAMEWORKS),
+    *(Goal("next of prefetch=2, image", name, f"{OURS}, sample", 1.0) for name in FRAMEWORKS),
+    Goal("next of prefetch=2, image", "torch", "torchrl, prefetch=2", 1.0),
 )
-ONE_ENVIRONMENT_A_ROW = ("trifolium", "SB3", "tianshou")  # whose add takes a row of each stream
+LARGE_ONES = (OURS, FAST, "cpprb", "torchrl", FLAT)  # what is filled with a million rows
+ONE_ENVIRONMENT_A_ROW = (OURS, "SB3", "tianshou")  # whose add takes a row of each stream
 
 
 def alone(framework: str, case: Case) -> Callable[[], Any]:
@@ -98,40 +121,91 @@ def samples_of(memories: dict[str, Contender]) -> dict[str, Callable[[], Any]]:
     return {name: awaited(each.framework, each.sample) for name, each in memories.items()}
 
 
-def filled(case: Case, chosen: Iterable[type[Contender]] = CONTENDERS) -> dict[str, Contender]:
-    """Return full memories, by framework and name."""
-    made = {f"{each.framework} {each.name}": each(case) for each in chosen if case.name in each.cases}
+def filled(case: Case, names: Iterable[str] | None = None) -> dict[str, Contender]:
+    """Return full memories, by framework and name: of all contenders, or of those with these names."""
+    chosen = [
+        each for each in CONTENDERS if case.name in each.cases and (not names or each.name in names)
+    ]
+    made = {f"{each.framework} {each.name}": each(case) for each in chosen}
     for memory in made.values():
         memory.fill()
     return made
 
 
+def padded(case: Case) -> dict[str, Callable[[], Any]]:
+    """Return functions that draw stacks with zeros for frames of earlier episodes."""
+    found = {}
+    for name, memory in filled(case, [OURS]).items():
+        buffer = tri.Buffer(
+            case.capacity,
+            case.shape,
+            case.n_frames,
+            obs_dtype=case.dtype,
+            backend=memory.framework,
+            boundary="pad",
+            seed=0,
+        )
+        buffer.add_from_buffer(memory.buffer)
+        found[f"{name}, pad"] = awaited(memory.framework, partial(buffer.sample, case.batch))
+    return found
+
+
+def prefetching(case: Case) -> dict[str, Callable[[], Any]]:
+    """Return functions that take the next batch of an iterator that draws two ahead, and samples."""
+    found: dict[str, Callable[[], Any]] = {}
+    for name, memory in filled(case, [OURS, "torchrl"]).items():
+        if isinstance(memory, TorchRL):
+            found[f"{name}, prefetch=2"] = memory.ahead(2)
+            continue
+        batches = iter(memory.buffer.as_dataset(case.batch, prefetch=2))
+        found[name] = awaited(memory.framework, partial(next, batches))
+        found[f"{name}, sample"] = awaited(memory.framework, memory.sample)
+    return found
+
+
 def operations() -> Iterator[tuple[str, dict[str, Callable[[], Any]], int, int]]:
     """Yield (operation, what to time, rounds, calls of a turn)."""
-    vec = filled(CASES["vec"])
-    small = filled(
-        dataclasses.replace(CASES["vec"], capacity=10_000), [c for c in CONTENDERS if c.name == OURS]
-    )
-    samples = vec | {f"{name}, 10,000 rows": each for name, each in small.items()}
-    yield "sample, vec", samples_of(samples), 30, 200
-    yield "add one, vec", {name: each.adding for name, each in vec.items()}, 40, 500
-    yield "extend 1,024, vec", {name: each.extending for name, each in vec.items()}, 20, 5
-    del vec, small, samples
+    for rows, names in ((OF_SMALL, None), ("", LARGE_ONES)):
+        cases = {
+            name: dataclasses.replace(case, capacity=SMALL) if rows else case
+            for name, case in CASES.items()
+        }
+        vec = filled(cases["vec"], names)
+        samples: dict[str, Contender] = dict(vec)
+        if not rows:
+            small = filled(dataclasses.replace(CASES["vec"], capacity=10_000), [OURS])
+            samples |= {f"{name}, 10,000 rows": each for name, each in small.items()}
+        yield f"sample, vec{rows}", samples_of(samples), 60, 50
+        plain = {name: each for name, each in vec.items() if each.name != FAST}
+        if rows:
+            yield f"add one, vec{rows}", {name: each.adding for name, each in plain.items()}, 60, 200
+        flat = {name: each.extending for name, each in plain.items() if each.name in LARGE_ONES}
+        yield f"extend 1,024, vec{rows}", flat, 40, 5
+        del vec, samples, plain, flat
+        prioritized = draws_and_updates(cases["vec"])
+        prioritized = {name: awaited(name.split()[0], call) for name, call in prioritized.items()}
+        yield f"draw and update, vec{rows}", prioritized, 40, 20
+        del prioritized
+        image = filled(cases["image"], names)
+        yield f"sample, image{rows}", samples_of(image), 60, 20
+        del image
+        stack = samples_of(filled(cases["stack"], (OURS, FAST, "tianshou") if rows else (OURS, FAST)))
+        for framework in FRAMEWORKS:
+            stack[f"{framework} {ALONE}"] = awaited(framework, alone(framework, cases["stack"]))
+        if rows:
+            stack |= padded(cases["stack"])
+        yield f"sample, stack{rows}", stack, 40, 4
+        del stack
     many: dict[str, Callable[[], Any]] = {}
     for each in CONTENDERS:
-        streams = MANY if each.name in ONE_ENVIRONMENT_A_ROW else 1
-        memory = each(CASES["vec"], streams)
-        memory.fill()
-        many[f"{each.framework} {each.name}"] = memory.adding_many
-    yield "add 64, vec", many, 40, 100
+        if each.name in LARGE_ONES and each.name != FAST:
+            streams = MANY if each.name in ONE_ENVIRONMENT_A_ROW else 1
+            memory = each(CASES["vec"], streams)
+            memory.fill()
+            many[f"{each.framework} {each.name}"] = memory.adding_many
+    yield "add 64, vec", many, 60, 50
     del many
-    image = filled(CASES["image"])
-    yield "sample, image", samples_of(image), 30, 60
-    del image
-    stack = samples_of(filled(CASES["stack"]))
-    for framework in FRAMEWORKS:
-        stack[f"{framework} {ALONE}"] = awaited(framework, alone(framework, CASES["stack"]))
-    yield "sample, stack", stack, 30, 6
+    yield "next of prefetch=2, image", prefetching(CASES["image"]), 40, 20
 
 
 def measure(_: argparse.Namespace) -> None:
@@ -170,20 +244,27 @@ def sweep(_: argparse.Namespace) -> None:
     save("memory_sweeps", found)
 
 
+def ratios(operation: str, ours: str, theirs: str, *runs: dict[str, Any]) -> list[str]:
+    return [f"{run[operation][ours] / run[operation][theirs]:.2f}" for run in runs]
+
+
 def table(_: argparse.Namespace) -> None:
     """Write the page and the plot."""
     first, second = last_two("memories")
     lines = [
-        "| operation | backend | trifolium, us | baseline | us | ratio | second run | target |",
-        "|---|---|--:|---|--:|--:|--:|--:|",
+        "| operation | backend | trifolium, us | baseline | us | ratio | second run | with kernels, us "
+        "| ratio | second run | target |",
+        "|---|---|--:|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
-    for operation, framework, rival, limit in GOALS:
-        ours, theirs = f"{framework} {OURS}", f"{framework} {rival}"
-        ratios = [run[operation][ours] / run[operation][theirs] for run in (first, second)]
-        lines.append(
-            f"| {operation} | {framework} | {second[operation][ours]:,.1f} | {rival} "
-            f"| {second[operation][theirs]:,.1f} | {ratios[0]:.2f} | {ratios[1]:.2f} | {limit} |"
-        )
+    for operation, framework, rival, limit, name in GOALS:
+        ours, theirs = f"{framework} {name}", f"{framework} {rival}"
+        cells = [f"{second[operation][ours]:,.1f} | {rival} | {second[operation][theirs]:,.1f}"]
+        cells += ratios(operation, ours, theirs, first, second)
+        fast = f"{framework} {FAST}"
+        is_timed = name == OURS and fast in second[operation] and OURS not in rival
+        cells += [f"{second[operation][fast]:,.1f}"] if is_timed else ["", "", ""]
+        cells += ratios(operation, fast, theirs, first, second) if is_timed else []
+        lines.append(f"| {operation} | {framework} | {' | '.join(cells)} | {limit} |")
     lines += ["", "![Cost of a minibatch](../images/memories.png)"]
     put("reference/speed.md", lines, "memories")
     draw(load("memory_sweeps"))

@@ -12,14 +12,16 @@ import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 import trifolium as tri
+from trifolium.replay.host import kernels
+from trifolium.replay.host.kernels import Kernels
 
-__all__ = ["CASES", "CONTENDERS", "MANY", "Case", "Contender"]
+__all__ = ["CASES", "CONTENDERS", "MANY", "Case", "Contender", "TorchRL", "with_kernels"]
 
 MANY = 64  # rows in one call
 SEVERAL = 1_024  # consecutive rows that are stored together
@@ -195,6 +197,50 @@ class OnJax(Trifolium):
     framework = "jax"
 
 
+@cache
+def fast_kernels() -> Kernels | None:
+    """Return trifolium's compiled kernels, which others do not use meanwhile."""
+    kernels.use_kernels()
+    found = kernels.kernels()
+    kernels.use_kernels(False)
+    return found
+
+
+def with_kernels(call: Callable[[], Any]) -> Callable[[], Any]:
+    """Return ``call`` with trifolium's compiled kernels, which are set for each call."""
+    fast = fast_kernels()
+
+    def fast_call() -> Any:
+        kernels._active = fast
+        found = call()
+        kernels._active = None
+        return found
+
+    return fast_call
+
+
+class FastOnNumPy(OnNumPy):
+    """The same with compiled kernels."""
+
+    name = "trifolium fast"
+
+    @cached_property
+    def sample(self) -> Callable[[], Any]:
+        return with_kernels(super().sample)
+
+
+class FastOnTorch(FastOnNumPy):
+    """The same on torch."""
+
+    framework = "torch"
+
+
+class FastOnJax(FastOnNumPy):
+    """The same on JAX."""
+
+    framework = "jax"
+
+
 class Cpprb(Contender):
     """``cpprb.ReplayBuffer``."""
 
@@ -348,6 +394,13 @@ class TorchRL(Contender):
     def sample(self) -> Any:
         return self.buffer.sample()
 
+    def ahead(self, batches: int) -> Callable[[], Any]:
+        """Return a function that samples, where threads draw some ``batches`` ahead."""
+        from torchrl.data import ReplayBuffer
+
+        buffer = ReplayBuffer(storage=self.buffer.storage, batch_size=self.case.batch, prefetch=batches)
+        return partial(ReplayBuffer.sample, buffer)
+
 
 class Flashbax(Contender):
     """``flashbax.make_flat_buffer``: pairs of consecutive steps."""
@@ -419,12 +472,15 @@ class FlashbaxItems(Flashbax):
 
 CONTENDERS: tuple[type[Contender], ...] = (
     OnNumPy,
+    FastOnNumPy,
     Cpprb,
     StableBaselines,
     Tianshou,
     OnTorch,
+    FastOnTorch,
     TorchRL,
     OnJax,
+    FastOnJax,
     Flashbax,
     FlashbaxItems,
 )

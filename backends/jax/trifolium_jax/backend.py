@@ -10,7 +10,7 @@ import numpy as np
 
 # what public functions do in 15 us and more each, these do in 3
 from jax._src.core import ShapedArray, trace_state_clean
-from jax._src.interpreters.pxla import batched_device_put
+from jax._src.lib import xla_client
 
 import trifolium_jax.pytrees  # noqa: F401  (so that JAX sees into states and batches)
 from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer, Params
@@ -74,7 +74,7 @@ class JaxBackend(Differentiable):
             self.dtype(array.dtype.name)  # which JAX may narrow now
         if trace_state_clean() and type(array) is np.ndarray:
             kind = _kind_of(self, array.shape, array.dtype)
-            return batched_device_put(kind, self._placement, [array], [self.device])
+            return xla_client.batched_device_put(kind, self._placement, [array], [self.device])
         self.dtype(array.dtype.name)
         found = jax.device_put(array, self.device)
         if isinstance(found, jax.core.Tracer):
