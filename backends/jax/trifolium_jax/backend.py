@@ -10,7 +10,7 @@ import numpy as np
 
 # what public functions do in 15 us and more each, these do in 3
 from jax._src.core import ShapedArray, trace_state_clean
-from jax._src.lib import xla_client
+from jax._src.lib import xla_client  # type: ignore[attr-defined]
 
 import trifolium_jax.pytrees  # noqa: F401  (so that JAX sees into states and batches)
 from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer, Params

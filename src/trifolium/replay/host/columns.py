@@ -18,6 +18,7 @@ __all__ = ["Columns", "DeviceColumns", "HostColumns", "make_columns"]
 
 STAGE_BYTES = 4 << 20
 STAGE_ROWS = 1024
+LARGE_ROW = 64  # bytes of a row
 
 
 class Columns(Protocol):
@@ -85,8 +86,9 @@ class HostColumns:
         self._only = self._columns[spec.columns[0].name] if self._width == 1 else None
         self._rows = self._as_items()
         self._blocks = Blocks()
-        # arrays that can't overlap would be copies of overlapping ones
-        self._stays_apart = not backend.capabilities.views and spec.n_frames > 1
+        # large stacks that can't overlap are gathered twice, not copied out of overlapping ones
+        is_large = max(field.nbytes for field in spec.columns) >= LARGE_ROW
+        self._stays_apart = not backend.capabilities.views and spec.n_frames > 1 and is_large
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
@@ -129,11 +131,15 @@ class HostColumns:
 
     def batch(self, plan: Plan, flatten: bool) -> Batch:
         """Return the batch of a plan; see :class:`Columns`."""
-        if self._backend is self._host:
+        backend = self._backend
+        if backend is self._host:
             return self.host_batch(plan, flatten)
+        if backend.capabilities.views:
+            return self.host_batch(plan, flatten).each(backend.from_numpy)
         if self._stays_apart:
-            plan = apart(plan, self._spec)
-        return self.host_batch(plan, flatten).each(self._backend.from_numpy)
+            return self.host_batch(apart(plan, self._spec), flatten).each(backend.from_numpy)
+        packed = gather(np, self._take, self._spec, self._columns, plan, _zero)
+        return assembler(backend, self._spec, flatten=flatten)({}, packed)  # one call for all arrays
 
     def host_batch(self, plan: Plan, flatten: bool) -> Batch:
         """Return the batch of a plan in NumPy's arrays."""
@@ -143,7 +149,9 @@ class HostColumns:
     def material(self, plan: Plan) -> tuple[Params, Packed]:
         """Return the rows of a batch, gathered; see :class:`Columns`."""
         packed = gather(np, self._take, self._spec, self._columns, plan, _zero)
-        native = self._backend.from_numpy  # large ones without the copy that a compiled function makes
+        if packed.frames[0].nbytes < SMALLEST:
+            return {}, packed
+        native = self._backend.from_numpy  # without the copy that a compiled function makes
         return {}, packed._replace(
             frames=tuple([native(each) for each in packed.frames]),
             next_frames=packed.next_frames and tuple([native(each) for each in packed.next_frames]),
