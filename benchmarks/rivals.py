@@ -59,7 +59,7 @@ CASES = {
     for case in (
         Case("vec", (4,), "float32", 1_000_000),
         Case("image", (10, 10, 6), "uint8", 100_000),
-        Case("stack", (84, 84), "uint8", 100_000, n_frames=4),
+        Case("stack", (84, 84), "uint8", 20_000, n_frames=4),
     )
 }
 
