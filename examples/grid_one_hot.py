@@ -23,7 +23,7 @@ EPISODES = 150
 def main() -> None:
     world = GymWorld(gym.make("MiniGrid-Empty-5x5-v0"))
     size: dict[str, Any] = {"input_size": SEEN.shape, "action_space": ACTIONS.n, "memory_size": 10_000}
-    epsilon = tri.schedules.Linear(1.0, 0.05, steps=2_500)
+    epsilon = tri.Linear(1.0, 0.05, steps=2_500)
     model = tri.DDQN(**size, epsilon=epsilon, hidden=(64,), n_step=3, learning_rate=1e-3, seed=0)
     by_chance = np.mean(returns(world, tri.RandomModel(**size, seed=0), episodes=20))
     returns(world, model, EPISODES, learn_every=2)

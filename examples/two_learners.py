@@ -10,7 +10,7 @@ import numpy as np
 
 import trifolium as tri
 from trifolium.experiment.runners import WorldRunner
-from trifolium.worlds import AECWorld
+from trifolium.worlds import AECWorld, ParallelWorld
 from trifolium.worlds.pettingzoo import make
 
 GAMES = 2_500
@@ -36,12 +36,12 @@ def main() -> None:
             raise SystemExit(f"{name} has not learned")
 
 
-def learner(world: AECWorld, name: str, seed: int) -> tri.BaseModel:
+def learner(world: AECWorld | ParallelWorld, name: str, seed: int) -> tri.BaseModel:
     return tri.DDQN(
         world.observation_spec(name).shape,
         world.action_spec(name).n,
         memory_size=20_000,
-        epsilon=tri.schedules.Linear(1.0, 0.1, steps=6_000),
+        epsilon=tri.Linear(1.0, 0.1, steps=6_000),
         batch_size=64,
         hidden=(64, 64),
         learning_rate=1e-3,
@@ -51,12 +51,12 @@ def learner(world: AECWorld, name: str, seed: int) -> tri.BaseModel:
     )
 
 
-def by_chance(world: AECWorld, name: str, seed: int) -> tri.BaseModel:
+def by_chance(world: AECWorld | ParallelWorld, name: str, seed: int) -> tri.BaseModel:
     size = world.observation_spec(name).shape
     return tri.RandomModel(size, world.action_spec(name).n, memory_size=100, seed=seed)
 
 
-def mean_return(world: AECWorld, players: dict[str, tri.BaseModel], name: str) -> float:
+def mean_return(world: AECWorld | ParallelWorld, players: dict[str, tri.BaseModel], name: str) -> float:
     runner, returns = WorldRunner(world, players, seed=1, remember=False), []
     with players[name].greedy():
         while runner.episodes < 200:

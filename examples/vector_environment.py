@@ -15,7 +15,7 @@ STEPS = 40_000
 
 
 def main() -> None:
-    epsilon = tri.schedules.Linear(1.0, 0.05, steps=STEPS // 2)
+    epsilon = tri.Linear(1.0, 0.05, steps=STEPS // 2)
     model = tri.DDQN(
         input_size=4,
         action_space=2,

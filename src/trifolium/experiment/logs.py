@@ -30,7 +30,7 @@ class LogStart:
     saved: Any = None
 
 
-class Log(Protocol):
+class Log(Protocol):  # its methods return: type checkers take empty ones for abstract
     """Receives the rows of a run: ``Experiment(..., logs=[MyLog()])``.
 
     A subclass overrides what it needs; the methods here do nothing. An error in one ends the training.
@@ -42,14 +42,17 @@ class Log(Protocol):
     10: 2.5
     """
 
-    def start(self, start: LogStart) -> None:
+    def start(self, start: LogStart) -> None:  # noqa: ARG002 (a subclass looks at it)
         """Open the log. It may be called again after :meth:`close`, when the run resumes."""
+        return
 
-    def episode(self, row: EpisodeRow) -> None:
+    def episode(self, row: EpisodeRow) -> None:  # noqa: ARG002 (a subclass looks at it)
         """Take the row of an episode that ended."""
+        return
 
-    def evaluation(self, row: EvaluationRow) -> None:
+    def evaluation(self, row: EvaluationRow) -> None:  # noqa: ARG002 (a subclass looks at it)
         """Take the row of an evaluation."""
+        return
 
     def save(self) -> Any:
         """Write everything to the disk, as a checkpoint is being made.
@@ -62,3 +65,4 @@ class Log(Protocol):
 
     def close(self) -> None:
         """Close the log; training has ended or is interrupted."""
+        return
