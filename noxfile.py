@@ -225,6 +225,15 @@ def bench_train(session: nox.Session) -> None:
         session.run("python", "benchmarks/training.py", command, env=ONE_THREAD)
 
 
+@nox.session(name="bench-ray")
+def bench_ray(session: nox.Session) -> None:
+    """Measure shards and actors on Ray for docs/howto/ray.md, beside torchrl's: some minutes."""
+    install_rivals(session, "ray")
+    loopback = ("python", "tests/loopback.py", "python", "benchmarks/cluster.py")
+    for command in ("rates", "parts", "cartpole", "footprint"):
+        session.run(*loopback, command, env=ONE_THREAD)
+
+
 @nox.session(name="bench-instructions")
 def bench_instructions(session: nox.Session) -> None:
     """Count bytecodes and calls of add, sample and the rest; fail if some grew (``-- --save``)."""
@@ -295,10 +304,11 @@ def install(session: nox.Session, *extras: str) -> None:
     session.install(*CONSTRAINED, "--editable", f".[{own}]", *plugin)
 
 
-def install_rivals(session: nox.Session) -> None:
+def install_rivals(session: nox.Session, *extras: str) -> None:
     """Install this checkout and the packages it is compared with, which need some older versions."""
     constraint = ("--constraint", "benchmarks/constraints.txt")
-    session.install(*constraint, "--editable", ".[torch,jax,train,gymnax]", *GROUPS["rivals"])
+    own = ",".join(["torch", "jax", "train", "gymnax", *extras])
+    session.install(*constraint, "--editable", f".[{own}]", *GROUPS["rivals"])
 
 
 def backend_and_rest(session: nox.Session) -> tuple[str, list[str]]:

@@ -1,6 +1,7 @@
 """Memory shards and actors on Ray: rates beside torchrl's RayReplayBuffer, a run, memory over minutes.
 
     python tests/loopback.py python benchmarks/cluster.py rates [--seconds 3] [--rounds 5]
+    python tests/loopback.py python benchmarks/cluster.py parts [--seconds 3]
     python tests/loopback.py python benchmarks/cluster.py cartpole [--steps 200000]
     python tests/loopback.py python benchmarks/cluster.py footprint [--minutes 10]
 
@@ -184,6 +185,40 @@ def rates(options: argparse.Namespace) -> None:
                 each.close()
 
 
+# What the arithmetic of a large cluster is made of
+
+
+def parts(options: argparse.Namespace) -> None:
+    """Print what one call costs, and what a policy costs."""
+    start_ray()
+    with ShardedBuffer(1000, (4,), shards=2, n_streams=2, seed=0, address="auto") as memory:
+        transport = memory.transport
+        weights = {str(n): np.zeros(420_000, np.float32) for n in range(4)}  # 1.7 million
+
+        def one_call() -> Iterator[Any]:
+            while True:
+                yield transport.wait(transport.begin(0, "is_open"))
+
+        def many_calls() -> Iterator[Any]:
+            while True:
+                begun = [transport.begin(number % 2, "is_open") for number in range(1000)]
+                yield [transport.wait(each) for each in begun]
+
+        def published() -> Iterator[Any]:
+            while True:
+                yield transport.share(weights)
+
+        def taken() -> Iterator[Any]:
+            while True:
+                shared = transport.share(weights)
+                yield transport.wait(transport.begin(0, "__eq__", shared))
+
+        one, many = rate(one_call(), options.seconds), 1000 * rate(many_calls(), options.seconds)
+        print(f"a call that is waited for: {1000 / one:.2f} ms; begun together: {many:,.0f} calls/s")
+        share, take = (1000 / rate(each(), options.seconds) for each in (published, taken))
+        print(f"a policy of 6.7 MB: {share:.1f} ms to publish, {take:.1f} ms until an actor has it")
+
+
 def start_ray() -> Any:
     """Start Ray on this machine's loopback."""
     ray = load_ray()
@@ -200,9 +235,10 @@ def start_ray() -> Any:
 
 # A run from the command line
 
-RUN = "train CartPole-v1 --backend torch --batch-size 128 --learning-starts 1000 --seed 0 --out"
-ONE = "--n-envs 16 --train-every 16"  # a minibatch of 128 for 16 steps is 8 rows a step
-MANY = "--actors 2 --shards 2 --n-envs 8 --samples-per-insert 8"
+RUN = "train CartPole-v1 --backend torch --learning-starts 1000 --seed 0 --out"
+ONE = "--n-envs 8 --train-every 8"  # a minibatch of 64 for 8 steps is 8 rows a step
+MANY = "--actors 2 --shards 2 --n-envs 4 --samples-per-insert 8"
+BATCH_OF_RUN = 64
 
 
 def cartpole(options: argparse.Namespace) -> None:
@@ -216,7 +252,7 @@ def cartpole(options: argparse.Namespace) -> None:
         steps_a_second = (last[1] - first[1]) / (last[0] - first[0])
         learned = options.steps - 1000
         print(f"  {steps_a_second:,.0f} steps/s, {steps_a_second * updates / learned:,.0f} updates/s")
-        print(f"  {updates * 128 / learned:.2f} rows drawn for each step; {said}", flush=True)
+        print(f"  {updates * BATCH_OF_RUN / learned:.2f} rows drawn for each step; {said}", flush=True)
 
 
 def timed(command: list[str], metrics: Path) -> tuple[tuple[float, int], tuple[float, int], str]:
@@ -307,6 +343,9 @@ def main() -> None:
     command.add_argument("--shards", type=int, default=2)
     command.add_argument("--seconds", type=float, default=3.0)
     command.add_argument("--rounds", type=int, default=5)
+    command = commands.add_parser("parts", help="what a call and a policy cost")
+    command.set_defaults(run=parts)
+    command.add_argument("--seconds", type=float, default=3.0)
     command = commands.add_parser("cartpole", help="a run in one process, and one on Ray")
     command.set_defaults(run=cartpole)
     command.add_argument("--steps", type=int, default=200_000)

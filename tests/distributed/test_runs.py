@@ -51,9 +51,10 @@ def test_rows_drawn_for_each_step(tmp_path: Path, lockstep: bool) -> None:
 
 
 def test_progress_says_how_fast_a_run_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trifolium.distributed import meter
+    from trifolium.distributed import meter, runner
 
     monkeypatch.setattr(meter, "WINDOW", 0.0)
+    monkeypatch.setattr(runner, "PUBLISHED", 0.0)
     run = Experiment(
         options(samples_per_insert=4, lockstep=False, policy_version=True), tmp_path / "run"
     )

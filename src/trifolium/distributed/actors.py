@@ -110,12 +110,13 @@ class Actors:
         for number, calls in enumerate(self._pending):
             while len(calls) < (1 if wait else CALLS):
                 calls.append(self._begun(number, wait))
+        first = [calls[0] for calls in self._pending]
+        ended = [True] * len(first) if wait else self.transport.are_ready(first)
         found = []
-        for number, calls in enumerate(self._pending):
-            if wait or self.transport.is_ready(calls[0]):
-                rollout = self._heard(number, calls.popleft())
-                if rollout is not None:
-                    found.append((number, rollout))
+        for number in [each for each, has_ended in enumerate(ended) if has_ended]:
+            rollout = self._heard(number, self._pending[number].popleft())
+            if rollout is not None:
+                found.append((number, rollout))
         self.steps += sum(rollout.steps for _, rollout in found)
         self.oldest = min((rollout.version for _, rollout in found), default=self.oldest)
         return found
@@ -139,9 +140,9 @@ class Actors:
         try:
             found: Rollout = self.transport.wait(handle)
         except ProcessLost:
-            if number not in self._dead:  # else it is not replaced yet
+            self._deaths[number] += 1  # so that no seed is used twice
+            if number not in self._dead:  # else nothing was heard since the warning
                 self._dead.add(number)
-                self._deaths[number] += 1
                 warnings.warn(
                     f"actor {number} died; another takes its place, and the episodes that it left open "
                     "end",

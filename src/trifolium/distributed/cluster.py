@@ -106,9 +106,13 @@ class RayTransport:
         except self._lost as error:
             raise ProcessLost(str(error)) from error
 
-    def is_ready(self, handle: Any) -> bool:
-        """Return whether the call has ended."""
-        return bool(self._ray.wait([handle], timeout=0)[0])
+    def are_ready(self, handles: Sequence[Any]) -> list[bool]:
+        """Return which of the calls have ended."""
+        if not handles:
+            return []
+        ended, _ = self._ray.wait(list(handles), num_returns=len(handles), timeout=0)
+        found = set(ended)
+        return [handle in found for handle in handles]
 
     def share(self, value: Any) -> Any:
         """Return a reference to ``value`` in Ray's store."""
@@ -156,14 +160,14 @@ class RayOutlet:
         sent.append(self._actors[shard].call.remote("write", pieces, source))
 
     def is_free(self) -> bool:
-        """Return whether fewer than ``MOST_CALLS`` calls of each shard are on their way."""
+        """Return whether no call is on its way: a call takes long, so it should bring many steps."""
         ray = load_ray()
+        calls = [handle for sent in self._sent for handle in sent]
+        ended = set(ray.wait(calls, num_returns=len(calls), timeout=0)[0]) if calls else set()
         for shard, sent in enumerate(self._sent):
-            if len(sent) >= MOST_CALLS:
-                if not ray.wait([sent[0]], timeout=0)[0]:
-                    return False
+            while sent and sent[0] in ended:
                 self._end(shard, sent.popleft())
-        return True
+        return not any(self._sent)
 
     def flush(self) -> None:
         """Wait until all that was sent is stored."""

@@ -199,8 +199,10 @@ class ShardGroup:
 
     def _probe(self, span: int) -> None:
         """Hear from the shards that take the place of dead ones, without waiting for them."""
-        for shard, handle in list(self._probes.items()):
-            if self.transport.is_ready(handle):
+        probes = list(self._probes.items())
+        ended = self.transport.are_ready([handle for _, handle in probes])
+        for (shard, handle), has_ended in zip(probes, ended, strict=True):
+            if has_ended:
                 del self._probes[shard]
                 self._heard(shard, self._result(shard, handle, self._tokens[shard]), span)
 

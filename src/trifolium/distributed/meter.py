@@ -76,7 +76,7 @@ class TrafficMeter:
         transport = self._memory.transport
         for shard in range(self._memory.shards):
             if shard in self._asked:
-                if not transport.is_ready(self._asked[shard]):
+                if not transport.are_ready([self._asked[shard]])[0]:
                     continue
                 try:
                     self._sizes[shard] = transport.wait(self._asked[shard])

@@ -18,6 +18,7 @@ from trifolium.models import BaseModel
 __all__ = ["ActorsRunner"]
 
 CHUNK = 64  # environment steps of an actor between two policies, at least
+PUBLISHED = 0.05  # seconds between two policies, at least; each is copied to every machine
 PAUSE = 0.001  # seconds between two questions whether actors took steps
 
 
@@ -26,7 +27,8 @@ class ActorsRunner:
 
     A step of it is ``width`` steps of their environments, of whichever actors took them first; so the
     experiment makes as many updates as its options ask for, and actors, which have two calls ahead at
-    most, wait for it. In lockstep it is one step of each environment of each actor.
+    most, wait for it. A policy is published twenty times a second at most. In lockstep a step is one
+    step of each environment of each actor, by the newest policy.
 
     A run that is resumed begins new episodes, with other seeds.
 
@@ -68,13 +70,17 @@ class ActorsRunner:
         self._actors = Actors(memory, make_runner, actors, steps=steps, seed=seed, cores=cores)
         self._model = model
         self._meter = TrafficMeter(self._actors, memory, model)
+        self._published_at = -PUBLISHED
         self._counted = 0
         self.episodes = 0
 
     def step(self) -> Sequence[EpisodeEnd]:
-        """Publish the policy, and return what ended until ``width`` more steps were taken."""
-        self._actors.publish(self._model)
-        self._meter.published()
+        """Publish the policy if it is due; return what ended until ``width`` more steps were taken."""
+        now = time.monotonic()
+        if self._lockstep or now - self._published_at >= PUBLISHED:
+            self._published_at = now
+            self._actors.publish(self._model)
+            self._meter.published()
         self._counted += self.width
         ends: list[EpisodeEnd] = []
         while self._actors.steps < self._counted:

@@ -23,7 +23,7 @@ class Outlet(Protocol):
         ...
 
     def is_free(self) -> bool:
-        """Return whether :meth:`send` need not wait for what is on its way."""
+        """Return whether nothing is on its way, so that waiting for more steps gains nothing."""
         ...
 
     def flush(self) -> None:
@@ -45,8 +45,8 @@ class Transport(Protocol):
         """Return what the call returned, or raise :class:`ProcessLost`, or what it raised."""
         ...
 
-    def is_ready(self, handle: Any) -> bool:
-        """Return whether :meth:`wait` would return at once."""
+    def are_ready(self, handles: Sequence[Any]) -> list[bool]:
+        """Return for which of the calls :meth:`wait` would return at once."""
         ...
 
     def share(self, value: Any) -> Any:
@@ -92,9 +92,9 @@ class InProcess:
         """Return what the call returned."""
         return handle()
 
-    def is_ready(self, handle: Callable[[], Any]) -> bool:  # noqa: ARG002
-        """Return True: calls are done when they begin."""
-        return True
+    def are_ready(self, handles: Sequence[Callable[[], Any]]) -> list[bool]:
+        """Return True for each: calls are done when they begin."""
+        return [True] * len(handles)
 
     def share(self, value: Any) -> Any:
         """Return ``value``."""

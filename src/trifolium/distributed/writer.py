@@ -67,11 +67,17 @@ class Writer:
     ) -> None:
         self.spec = spec
         self._routes, self._outlet = tuple(routes), outlet
+        self._places = []  # of each route: [n_streams], numbers in the shard, -1 for those elsewhere
+        for route in self._routes:
+            there = np.full(spec.n_streams, -1)
+            there[route.own] = route.there
+            self._places.append(there)
         self._chunk = checks.integer("chunk", chunk, 1)
         row = sum(field.nbytes for field in spec.columns)
         self._most = max(self._chunk, MOST_BYTES // max(row, 1))
         self._fields = StepFields(spec)
         self._pieces: list[_Unsent] = []
+        self._newest = np.full(spec.n_streams, -1)  # of each stream: its last piece
         self._waiting = 0
 
     @property
@@ -132,11 +138,11 @@ class Writer:
 
     def end_episode(self, stream: int | None = None) -> None:
         """End the episodes that are open, as :meth:`trifolium.Buffer.end_episode`."""
-        self._pieces.append(_Unsent(self._streams(stream), None))
+        self._append(_Unsent(self._streams(stream), None))
 
     def add_empty(self, stream: int | None = None) -> None:
         """End the episodes, and write rows of zeros, as :meth:`trifolium.Buffer.add_empty`."""
-        self._pieces.append(_Unsent(self._streams(stream), None, True))
+        self._append(_Unsent(self._streams(stream), None, True))
 
     def flush(self, *, wait: bool = True) -> None:
         """Send the steps that were collected.
@@ -145,8 +151,10 @@ class Writer:
             wait: whether to wait until they are stored.
         """
         pieces, self._pieces, self._waiting = self._pieces, [], 0
-        for route in self._routes:
-            found = [piece for each in pieces if (piece := _routed(route, each)) is not None]
+        self._newest[:] = -1
+        wholes = [each._replace(chunks=_whole(each.chunks)) for each in pieces]
+        for route, there in zip(self._routes, self._places, strict=True):
+            found = [piece for each in wholes if (piece := _routed(there, each)) is not None]
             if found:
                 self._outlet.send(route.shard, found)
         if wait:
@@ -200,35 +208,53 @@ class Writer:
     def _keep(self, streams: np.ndarray, chunk: Chunk) -> None:
         if not chunk.terminated.size:
             return
-        last = self._pieces[-1] if self._pieces else None
-        if last is not None and _continues(last, streams, chunk):
-            assert last.chunks is not None
-            last.chunks.append(_mapped(np.array, chunk))
+        last = self._continued(streams, chunk)
+        if last is None:
+            self._append(_Unsent(streams, [_mapped(np.array, chunk)]))
         else:
-            self._pieces.append(_Unsent(streams, [_mapped(np.array, chunk)]))
+            last.append(_mapped(np.array, chunk))
         self._waiting += chunk.terminated.size
         if self._waiting >= self._chunk and (self._waiting >= self._most or self._outlet.is_free()):
             self.flush(wait=False)
 
+    def _append(self, unsent: _Unsent) -> None:
+        self._newest[unsent.streams] = len(self._pieces)
+        self._pieces.append(unsent)
 
-def _continues(last: _Unsent, streams: np.ndarray, chunk: Chunk) -> bool:
-    """Return whether steps can be sent as one chunk with those before them."""
-    if last.chunks is None or not np.array_equal(last.streams, streams):
-        return False
-    return (last.chunks[0].following is None) == (chunk.following is None)
+    def _continued(self, streams: np.ndarray, chunk: Chunk) -> list[Chunk] | None:
+        """Return the newest chunks of these streams, if these steps can follow in the same piece."""
+        newest = self._newest[streams]
+        if newest[0] < 0 or not np.all(newest == newest[0]):
+            return None
+        last = self._pieces[newest[0]]
+        if last.chunks is None or len(last.streams) != len(streams):
+            return None
+        same = (last.chunks[0].following is None) == (chunk.following is None)
+        return last.chunks if same else None
 
 
-def _routed(route: Route, unsent: _Unsent) -> Piece | None:
-    """Return the part of some steps that belongs to a shard; None if there is none."""
-    streams, chunks, blank = unsent
-    _, places, own = np.intersect1d(streams, route.own, return_indices=True)
+def _whole(chunks: list[Chunk] | None) -> list[Chunk] | None:
+    """Return some chunks, one after another, as one."""
+    if chunks is None or len(chunks) == 1:
+        return chunks
+    return [_mapped(lambda *parts: np.concatenate(parts), *chunks)]
+
+
+def _routed(there: np.ndarray, unsent: _Unsent) -> Piece | None:
+    """Return the part of some steps that belongs to a shard; None if there is none.
+
+    Args:
+        there: [n_streams], the streams as the shard numbers them; -1 for those elsewhere.
+        unsent: the steps, in one chunk.
+    """
+    theirs = there[unsent.streams]
+    places = np.flatnonzero(theirs >= 0)
     if not len(places):
         return None
-    if chunks is None:
-        return Piece(route.there[own], None, blank)
-    whole = chunks[0] if len(chunks) == 1 else _mapped(lambda *parts: np.concatenate(parts), *chunks)
-    all_of_them = np.array_equal(places, np.arange(len(streams)))
-    return Piece(route.there[own], whole if all_of_them else _of_streams(whole, places))
+    if unsent.chunks is None:
+        return Piece(theirs[places], None, unsent.blank)
+    (chunk,) = unsent.chunks
+    return Piece(theirs[places], chunk if len(places) == len(theirs) else _of_streams(chunk, places))
 
 
 def _of_streams(chunk: Chunk, places: np.ndarray) -> Chunk:
