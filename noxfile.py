@@ -6,6 +6,7 @@ environment anew; ``nox -r`` reuses it, ``nox -R`` also skips the installation.
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 import nox
@@ -18,6 +19,7 @@ nox.options.sessions = ["lint", "tests", "together", "build"]
 # no compilation to bytecode at installation, since most modules are never imported
 CONSTRAINED = ("--no-compile", "--constraint", "constraints.txt")
 GROUPS = nox.project.load_toml("pyproject.toml")["dependency-groups"]
+PYTHONS = ["3.11", "3.12", "3.13"]
 BACKENDS = ["numpy", "strict", "torch", "jax"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # with more threads than idle cores, small matrices are slow
 TESTING = ONE_THREAD | {  # XLA has one thread too, and its processes share what they compiled
@@ -41,6 +43,7 @@ DOCTESTS = {  # docstrings that are run, and the session that has what they need
 }
 PROGRAMS = ("pytest", "tests/programs.py")
 SOAK = ("tests/replay", "-k", "does_what_the_reference_does")
+SHORT = "train CartPole-v1 --steps 2000 --seed 0"
 QUICKSTART = "train CartPole-v1 --model ddqn --steps 50000 --seed 0"
 
 LISTING = """
@@ -177,11 +180,70 @@ def build(session: nox.Session) -> None:
 
 
 @nox.session
+def release(session: nox.Session) -> None:
+    """Rehearse a release: build, check metadata, use the wheel on Python 3.11, 3.12 and 3.13."""
+    install_groups(session, "release")
+    for old in Path("dist").glob("trifolium-*"):
+        old.unlink()
+    session.run("python", "-m", "build", "--outdir", "dist")
+    built = [str(path) for path in sorted(Path("dist").glob("trifolium-*"))]
+    session.run("twine", "check", "--strict", *built)
+    (wheel,) = (each for each in built if each.endswith(".whl"))
+    for version in PYTHONS:
+        room = Path(session.create_tmp()).resolve() / version
+        session.run("virtualenv", "--clear", "--python", f"python{version}", str(room))
+        programs = room / ("Scripts" if os.name == "nt" else "bin")
+        python, trifolium = str(programs / "python"), str(programs / "trifolium")
+        session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[train]", external=True)
+        with session.chdir(room):
+            session.run(trifolium, "backends", external=True)
+            session.run(trifolium, *SHORT.split(), "--out", str(room / "run"), external=True)
+
+
+@nox.session(python=["3.12", "3.13"])
+def versions(session: nox.Session) -> None:
+    """Run the suite on NumPy and JAX with newer versions of Python, which choose their packages."""
+    session.install("--editable", ".[train,worlds,tensorboard,testing,jax,gymnax]")
+    session.install("pytest-xdist", "filelock", *GROUPS["networks"])
+    for backend in ("numpy", "jax"):
+        session.run("pytest", "--backend", backend, *TWO_CORES, *session.posargs, env=TESTING)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the suite on NumPy with the lowest versions that pyproject.toml allows."""
+    project = nox.project.load_toml("pyproject.toml")["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["train"], *extras["worlds"], *extras["testing"]]
+    lowest = [re.sub(r">=([\d.]+)", r"==\1.*", each) for each in wanted]
+    session.install("--no-deps", "--editable", ".")
+    session.install(*lowest, "pytest-xdist")
+    session.run("pytest", "--backend", "numpy", *TWO_CORES, *session.posargs, env=TESTING)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Print which lines the suite on NumPy does not reach."""
+    install(session, "train", "worlds", "tensorboard", "testing")
+    install_groups(session, "parallel", "coverage")
+    session.run(
+        *("pytest", "--backend", "numpy", "--cov=trifolium", "--cov=trifolium_numpy"),
+        *("--cov-report=term:skip-covered", *TWO_CORES, *session.posargs),
+        env=TESTING,
+    )
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
-    """Compare the buffer with its reference over 100,000 random steps (``-- --backend jax``)."""
+    """Compare the buffer with its reference over 100,000 steps; learn for 1,000,000 in the same memory.
+
+    Another backend than NumPy is chosen with ``-- --backend jax``.
+    """
     backend, rest = backend_and_rest(session)
     install(session, "train", "testing", backend)
     session.run("pytest", "--backend", backend, *SOAK, *rest, env={"TRIFOLIUM_SOAK": "100000"})
+    if backend != "strict":  # which has no gradients
+        session.run("python", "tests/endurance.py", "--backend", backend, env=ONE_THREAD)
 
 
 @nox.session
