@@ -441,7 +441,11 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path, capsys
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 100_000, '{"format": 1}', "[]", '{"format": 2}', '"x"', "{", "null", "\ud800"]
+    "text",
+    [
+        pytest.param("[" * 100_000, id="deep"),
+        *('{"format": 1}', "[]", '{"format": 2}', '"x"', "{", "null", "\ud800"),
+    ],
 )
 def test_a_hostile_manifest_is_a_checkpoint_error(tmp_path, text):
     Experiment(TrainOptions(env="CartPole-v1", model="random", steps=30), tmp_path).train()
