@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from pages import load, put, save
 from rivals import CHUNK, Case, Contender, FlashbaxItems, OnJax, OnTorch, TorchRL
 
