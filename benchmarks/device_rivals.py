@@ -41,6 +41,7 @@ def main() -> None:
             **on_torch(case, options.device),
             **on_jax(case),
         }
+        save("device_rivals", {"device": options.name or options.device, "found": found})
     found["ahead"] = copied_ahead(options.device)
     save("device_rivals", {"device": options.name or options.device, "found": found})
     write_table()
