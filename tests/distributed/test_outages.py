@@ -141,3 +141,16 @@ def test_a_shard_that_was_out_of_reach_keeps_its_rows() -> None:
     for _ in range(3):
         memory.sample(16)  # which asks whether it is back
     assert (len(memory), memory.steps) == (rows, stored)
+
+
+def test_a_writer_whose_arrays_are_read_only_writes() -> None:
+    """As those of Ray are in the process that gets the writer."""
+    memory = sharded(n_streams=2, shards=1)
+    outlet = Recorded()
+    writer = Writer(memory.spec, memory.writer(streams=2)._routes, outlet, chunk=1)  # type: ignore[arg-type]
+    for value in (*vars(writer).values(), *writer._places):
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+    writer.end_episode()
+    writer.add(**steps(np.random.default_rng(0), 2))
+    assert outlet.sent

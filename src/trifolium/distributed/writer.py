@@ -77,7 +77,7 @@ class Writer:
         self._most = max(self._chunk, MOST_BYTES // max(row, 1))
         self._fields = StepFields(spec)
         self._pieces: list[_Unsent] = []
-        self._newest = np.full(spec.n_streams, -1)  # of each stream: its last piece
+        self._newest = [-1] * spec.n_streams  # of each stream: its last piece
         self._waiting = 0
 
     @property
@@ -151,7 +151,7 @@ class Writer:
             wait: whether to wait until they are stored.
         """
         pieces, self._pieces, self._waiting = self._pieces, [], 0
-        self._newest[:] = -1
+        self._newest = [-1] * self.n_streams
         wholes = [each._replace(chunks=_whole(each.chunks)) for each in pieces]
         for route, there in zip(self._routes, self._places, strict=True):
             found = [piece for each in wholes if (piece := _routed(there, each)) is not None]
@@ -218,15 +218,16 @@ class Writer:
             self.flush(wait=False)
 
     def _append(self, unsent: _Unsent) -> None:
-        self._newest[unsent.streams] = len(self._pieces)
+        for stream in unsent.streams.tolist():
+            self._newest[stream] = len(self._pieces)
         self._pieces.append(unsent)
 
     def _continued(self, streams: np.ndarray, chunk: Chunk) -> list[Chunk] | None:
         """Return the newest chunks of these streams, if these steps can follow in the same piece."""
-        newest = self._newest[streams]
-        if newest[0] < 0 or not np.all(newest == newest[0]):
+        newest = {self._newest[stream] for stream in streams.tolist()}
+        if len(newest) != 1 or newest == {-1}:
             return None
-        last = self._pieces[newest[0]]
+        last = self._pieces[newest.pop()]
         if last.chunks is None or len(last.streams) != len(streams):
             return None
         same = (last.chunks[0].following is None) == (chunk.following is None)
