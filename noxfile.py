@@ -137,9 +137,11 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of core, backends and benchmarks, with every framework installed."""
+    """Check types with every framework installed: all by mypy, tests/typing by pyright too."""
     install_everything(session)
+    install_groups(session, "pyright")
     session.run("mypy", *session.posargs)
+    session.run("pyright")
 
 
 @nox.session(tags=["slow"])
