@@ -16,7 +16,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -94,12 +94,23 @@ def add_steps(buffer: tri.Buffer, steps: int, seed: int) -> None:
             buffer.add_empty()
 
 
-def use_buffer(buffer: tri.Buffer) -> dict[str, np.ndarray]:
-    """Draw from a buffer, write to it, and return everything drawn, by name."""
+def use_buffer(
+    buffer: tri.Buffer, drawn: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """Draw from a buffer, write to it, and return everything drawn, by name.
+
+    Args:
+        buffer: the buffer.
+        drawn: what another version returned. The rows that it drew are fetched, as how rows are drawn
+            may change from one version to another.
+    """
     found = {"length": np.array(len(buffer))}
     for part in range(3):
         if buffer.drawable >= 5:
-            batches = {"sample": buffer.sample(5), "sequences": buffer.sample_sequences(4, 3)}
+            if drawn is not None:
+                batches = {"sample": buffer.fetch(drawn[f"{part}/sample/indices"])}
+            else:
+                batches = {"sample": buffer.sample(5), "sequences": buffer.sample_sequences(4, 3)}
             for name, batch in batches.items():
                 found |= {f"{part}/{name}/{key}": value for key, value in arrays_of(buffer, batch)}
         add_steps(buffer, 9, seed=part + 1)

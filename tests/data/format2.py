@@ -12,7 +12,7 @@ backends and ``strict`` installed; it refuses to replace a file.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,16 @@ def add_steps(buffer: tri.Buffer, steps: int, seed: int) -> None:
         obs = observed() if rng.random() < 0.3 else following
 
 
-def use_buffer(buffer: tri.Buffer) -> dict[str, np.ndarray]:
-    """Draw from a buffer, write to it, and return everything drawn, by name."""
+def use_buffer(
+    buffer: tri.Buffer, drawn: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """Draw from a buffer, write to it, and return everything drawn, by name.
+
+    With ``drawn``, what another version returned, the rows that it drew are fetched.
+    """
     found = {"length": np.array(len(buffer))}
     for part in range(2):
-        batch = buffer.sample(4)
+        batch = buffer.sample(4) if drawn is None else buffer.fetch(drawn[f"{part}/indices"])
         names = ("actions", "rewards", "dones", "valid", "discounts", "weights")
         arrays = {name: getattr(batch, name) for name in names} | dict(batch.extras)
         for name, tree in (("states", batch.states), ("next_states", batch.next_states)):
