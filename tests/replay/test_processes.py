@@ -32,7 +32,7 @@ def use(buffer: tri.Buffer, connection: Connection) -> None:
     try:
         buffer.add([40, -40], 0, 1.0, False)
         connection.send(("rows", len(buffer), buffer.sample(8).indices.tolist()))
-    except RuntimeError as error:  # trifolium's, and torch's about CUDA
+    except (tri.BackendError, RuntimeError) as error:  # the latter is torch's, about CUDA
         connection.send(("error", len(buffer), str(error)))
 
 
