@@ -152,17 +152,7 @@ def docs(session: nox.Session) -> None:
     sphinx = ("python", "-m", "sphinx", "--fail-on-warning", "--keep-going", "--fresh-env")
     session.run(*sphinx, "--jobs", "2", "docs", "docs/_build/html", env=TESTING)
     pages = [] if any(each.endswith(".md") for each in session.posargs) else ["docs", "README.md"]
-    blocks = (
-        "python",
-        "-m",
-        "pytest",
-        "-p",
-        "tests.blocks",
-        "--numprocesses",
-        "2",
-        "--dist",
-        "loadfile",
-    )
+    blocks = ("python", "-m", "pytest", "-p", "tests.blocks", *TWO_CORES, "--dist", "loadfile")
     session.run(*blocks, *pages, *session.posargs, env=TESTING)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from pages import load, put, save
 from rivals import CHUNK, Case, Contender, FlashbaxItems, OnJax, OnTorch, TorchRL
+from turns import medians
 
 import trifolium as tri
 
@@ -97,18 +98,11 @@ def filled(contender: Contender) -> Contender:
 
 def turns(contenders: list[Contender], wait: Callable[[Any], object]) -> dict[str, float]:
     """Return microseconds a minibatch by contender."""
-    rounds: dict[str, list[float]] = {each.name: [] for each in contenders}
-    for each in contenders:
-        for _ in range(5):
-            wait(each.sample())
-    for _ in range(ROUNDS):
-        for each in contenders:
-            begin = time.perf_counter()
-            for _ in range(CALLS):
-                batch = each.sample()
-            wait(batch)
-            rounds[each.name].append((time.perf_counter() - begin) / CALLS)
-    return {name: 1e6 * statistics.median(each) for name, each in rounds.items()}
+    work = {each.name: each.sample for each in contenders}
+    return {
+        name: 1e6 * seconds
+        for name, seconds in medians(work, rounds=ROUNDS, calls=CALLS, finish=wait).items()
+    }
 
 
 def copied_ahead(device: str) -> dict[str, float]:

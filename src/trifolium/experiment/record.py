@@ -71,22 +71,19 @@ class Record:
         self, logs: Sequence[Log], start: LogStart, saved: Mapping[str, Any] | None = None
     ) -> None:
         self._csv = CsvLog()
-        self._others: dict[str, Log] = {
-            f"{index}: {type(log).__name__}": log for index, log in enumerate(logs)
-        }
-        self._logs: dict[str, Log] = {"csv": self._csv, **self._others}
+        self._others = {f"{index}: {type(log).__name__}": log for index, log in enumerate(logs)}
         self._start = start
         self._saved = saved
         self._started: list[Log] = []
 
     def episode(self, row: EpisodeRow) -> None:
         """Give the row to each log."""
-        for log in self._logs.values():
+        for log in self._started:
             log.episode(row)
 
     def evaluation(self, row: EvaluationRow) -> None:
         """Give the row to each log."""
-        for log in self._logs.values():
+        for log in self._started:
             log.evaluation(row)
 
     def save(self) -> dict[str, Any]:
@@ -95,10 +92,9 @@ class Record:
 
     def start(self) -> None:
         """Open all logs."""
-        for name, log in self._logs.items():
-            saved = self._saved if log is self._csv else (self._saved or {}).get(name)
-            log.start(replace(self._start, saved=saved))
-            self._started.append(log)
+        self._open(self._csv, self._saved)
+        for name, log in self._others.items():
+            self._open(log, (self._saved or {}).get(name))
 
     def close(self) -> None:
         """Close the logs that were opened, all of them, even if one can't be closed."""
@@ -106,6 +102,10 @@ class Record:
             for log in reversed(self._started):
                 stack.callback(log.close)
             self._started = []
+
+    def _open(self, log: Log, saved: Any) -> None:
+        log.start(replace(self._start, saved=saved))
+        self._started.append(log)
 
 
 def _size(start: LogStart, name: str) -> int | None:
