@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adopted",
-    "Array",
+    "AnyArray",
     "Backend",
     "BackendInfo",
     "Capabilities",
@@ -46,10 +46,10 @@ __all__ = [
 
 GROUP = "trifolium.backends"
 
-Array: TypeAlias = Any
-"""An array of any framework: the standard defines no type that all of them share."""
+AnyArray: TypeAlias = Any
+"""An array of any framework, unchecked: the functions of a namespace have no types to follow."""
 
-Params: TypeAlias = dict[str, Array]
+Params: TypeAlias = dict[str, AnyArray]
 """Named arrays: network parameters, optimizer moments, storage columns."""
 
 
@@ -106,18 +106,18 @@ class Backend(Protocol):
         """Return the framework's dtype of that name; `BackendError` if it has none."""
         ...
 
-    def zeros(self, shape: Sequence[int], dtype: str) -> Array:
+    def zeros(self, shape: Sequence[int], dtype: str) -> AnyArray:
         """Return zeros of ``shape`` on the device."""
         ...
 
-    def from_numpy(self, array: np.ndarray) -> Array:
+    def from_numpy(self, array: np.ndarray) -> AnyArray:
         """Return a host array on the device, with the same dtype.
 
         The result may use the memory of ``array``, so the caller must not write to it again.
         """
         ...
 
-    def to_numpy(self, array: Array) -> np.ndarray:
+    def to_numpy(self, array: AnyArray) -> np.ndarray:
         """Return a copy of ``array`` on the host, detached from any gradient.
 
         A dtype that NumPy lacks (bfloat16) becomes float32.
@@ -131,11 +131,13 @@ class Backend(Protocol):
         """
         ...
 
-    def take(self, array: Array, rows: Array) -> Array:
+    def take(self, array: AnyArray, rows: AnyArray) -> AnyArray:
         """Return a copy of ``array[rows]`` along axis 0, for integer ``rows`` [B], all in range."""
         ...
 
-    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+    def put(
+        self, array: AnyArray, rows: AnyArray, values: AnyArray, where: AnyArray | None = None
+    ) -> AnyArray:
         """Return ``array`` with ``values`` [N, ...] at integer ``rows`` [N] of axis 0, all in range.
 
         Rows where ``where`` [N] bool is False are unchanged. If a row is given several times, any one
@@ -198,8 +200,8 @@ class Adopted(NamedTuple):
     """
 
     params: Params
-    apply: Callable[..., Array]
-    training_apply: Callable[..., Array]
+    apply: Callable[..., AnyArray]
+    training_apply: Callable[..., AnyArray]
     export: Callable[[Params], Any]
     statistics: Params
 
@@ -216,11 +218,11 @@ class Differentiable(Backend, Protocol):
         """
         ...
 
-    def detach(self, array: Array) -> Array:
+    def detach(self, array: AnyArray) -> AnyArray:
         """Return ``array`` on this backend's device, detached from any gradient."""
         ...
 
-    def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
+    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> AnyArray:
         """Return the convolution of ``images`` [B, H, W, C] with ``kernels`` [h, w, C, O].
 
         Kernels are not flipped and there is no padding: H' = (H - h) // stride + 1, likewise W'.
@@ -357,7 +359,7 @@ def as_numpy(value: Any) -> np.ndarray:
     return np.asarray(value) if owner is None else owner.to_numpy(value)
 
 
-def device_of(array: Array) -> Any:
+def device_of(array: AnyArray) -> Any:
     """Return the ``device=`` argument for an array on the same device as ``array``.
 
     It is None for arrays that are being traced: their device is chosen when the trace is compiled.
@@ -493,7 +495,7 @@ def _found_again(name: str, device: Any) -> Backend:
     return get_backend(name, device=device)
 
 
-def backend_of(array: Array) -> Backend | None:
+def backend_of(array: AnyArray) -> Backend | None:
     """Return the backend whose arrays ``array`` is one of, on its default device; None if unknown.
 
     >>> backend_of(np.zeros(3)).name

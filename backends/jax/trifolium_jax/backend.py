@@ -13,7 +13,7 @@ from jax._src.core import ShapedArray, trace_state_clean
 from jax._src.lib import xla_client  # type: ignore[attr-defined]
 
 import trifolium_jax.pytrees  # noqa: F401  (so that JAX sees into states and batches)
-from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer, Params
+from trifolium.backend import Adopted, AnyArray, Capabilities, Differentiable, Optimizer, Params
 from trifolium.errors import BackendError
 from trifolium.models import optimizers
 from trifolium_jax import forks, namespace
@@ -64,11 +64,11 @@ class JaxBackend(Differentiable):
             )
         return found
 
-    def zeros(self, shape: Sequence[int], dtype: str) -> Array:
+    def zeros(self, shape: Sequence[int], dtype: str) -> AnyArray:
         forks.check()
         return jnp.zeros(shape, self.dtype(dtype), device=self.device)
 
-    def from_numpy(self, array: np.ndarray) -> Array:
+    def from_numpy(self, array: np.ndarray) -> AnyArray:
         forks.check()
         if array.dtype.itemsize >= 8:
             self.dtype(array.dtype.name)  # which JAX may narrow now
@@ -81,7 +81,7 @@ class JaxBackend(Differentiable):
             raise _in_compiled_code(f"a host array of shape {array.shape}")
         return found
 
-    def to_numpy(self, array: Array) -> np.ndarray:
+    def to_numpy(self, array: AnyArray) -> np.ndarray:
         if isinstance(array, jax.core.Tracer) and not trace_state_clean():
             raise _in_compiled_code(
                 f"a method that needs the values of a traced array of shape {array.shape}"
@@ -92,10 +92,12 @@ class JaxBackend(Differentiable):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, jax.Array)
 
-    def take(self, array: Array, rows: Array) -> Array:
+    def take(self, array: AnyArray, rows: AnyArray) -> AnyArray:
         return array.at[rows].get(mode="promise_in_bounds")
 
-    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+    def put(
+        self, array: AnyArray, rows: AnyArray, values: AnyArray, where: AnyArray | None = None
+    ) -> AnyArray:
         if where is None:
             return array.at[rows].set(values, mode="promise_in_bounds")
         # a row past the end is dropped; one read and written back would have XLA copy the array
@@ -130,19 +132,19 @@ class JaxBackend(Differentiable):
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
         differentiated = jax.value_and_grad(partial(function, namespace), has_aux=True)
 
-        def evaluate(params: Params, *args: Any) -> tuple[Array, Any, Params]:
+        def evaluate(params: Params, *args: Any) -> tuple[AnyArray, Any, Params]:
             with jax.numpy_rank_promotion("allow"):
                 (loss, aux), grads = differentiated(params, *args)
             return loss, aux, grads
 
         return evaluate
 
-    def detach(self, array: Array) -> Array:
+    def detach(self, array: AnyArray) -> AnyArray:
         if isinstance(array, jax.core.Tracer):  # a tracer of a finished trace raises a TypeError
             return jax.lax.stop_gradient(array)
         return array if array.device == self.device else jax.device_put(array, self.device)
 
-    def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
+    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> AnyArray:
         layout = ("NHWC", "HWIO", "NHWC")
         return jax.lax.conv_general_dilated(
             images, kernels, (stride, stride), "VALID", dimension_numbers=layout

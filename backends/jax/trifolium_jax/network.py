@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from trifolium.backend import Adopted, Array, Params
+from trifolium.backend import Adopted, AnyArray, Params
 
 __all__ = ["adopt"]
 
@@ -23,11 +23,11 @@ class Parts(NamedTuple):
     """
 
     params: Any
-    apply: Callable[..., Array]
+    apply: Callable[..., AnyArray]
     export: Callable[[Any], Any]
 
 
-def adopt(network: Any, inputs: Sequence[np.ndarray], key: Array) -> Adopted:
+def adopt(network: Any, inputs: Sequence[np.ndarray], key: AnyArray) -> Adopted:
     """Return a network as functions of its parameters by name.
 
     Args:
@@ -47,7 +47,7 @@ def adopt(network: Any, inputs: Sequence[np.ndarray], key: Array) -> Adopted:
     def tree(params: Params) -> Any:
         return jax.tree_util.tree_unflatten(structure, [params[name] for name in names])
 
-    def function(_: Any, params: Params, *inputs: Array) -> Array:
+    def function(_: Any, params: Params, *inputs: AnyArray) -> AnyArray:
         return parts.apply(tree(params), *inputs)
 
     def export(params: Params) -> Any:
@@ -58,7 +58,7 @@ def adopt(network: Any, inputs: Sequence[np.ndarray], key: Array) -> Adopted:
     return Adopted(copies, function, function, export, statistics={})
 
 
-def _take_apart(network: Any, inputs: Sequence[np.ndarray], key: Array) -> Parts:
+def _take_apart(network: Any, inputs: Sequence[np.ndarray], key: AnyArray) -> Parts:
     nnx, equinox = sys.modules.get("flax.nnx"), sys.modules.get("equinox")
     if nnx is not None and isinstance(network, nnx.Module):
         return _nnx(nnx, network, inputs)
@@ -116,13 +116,13 @@ def _data(flat: Any) -> dict[str, np.ndarray]:
 def _equinox(equinox: Any, network: Any) -> Parts:
     params, rest = equinox.partition(network, equinox.is_inexact_array)
 
-    def apply(params: Any, *inputs: Array) -> Array:
+    def apply(params: Any, *inputs: AnyArray) -> AnyArray:
         return jax.vmap(equinox.combine(params, rest))(*inputs)  # a module of equinox takes one row
 
     return Parts(params, apply, lambda params: equinox.combine(params, rest))
 
 
-def _linen(network: Any, inputs: Sequence[np.ndarray], key: Array) -> Parts:
+def _linen(network: Any, inputs: Sequence[np.ndarray], key: AnyArray) -> Parts:
     """Return the collection "params" of the result of ``init``, or all of it if there is none."""
     variables = network.init(key, *inputs)
     if not (isinstance(variables, Mapping) and "params" in variables):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer
+from trifolium.backend import Adopted, AnyArray, Capabilities, Differentiable, Optimizer
 from trifolium.errors import BackendError
 from trifolium_numpy import namespace
 
@@ -38,22 +38,24 @@ class NumpyBackend(Differentiable):
         except TypeError:
             raise BackendError(f"dtype {name!r} is not one of NumPy's") from None
 
-    def zeros(self, shape: Sequence[int], dtype: str) -> Array:
+    def zeros(self, shape: Sequence[int], dtype: str) -> AnyArray:
         return np.zeros(shape, self.dtype(dtype))
 
-    def from_numpy(self, array: np.ndarray) -> Array:
+    def from_numpy(self, array: np.ndarray) -> AnyArray:
         return array
 
-    def to_numpy(self, array: Array) -> np.ndarray:
+    def to_numpy(self, array: AnyArray) -> np.ndarray:
         return np.array(array)
 
     def is_array(self, value: Any) -> bool:
         return isinstance(value, np.ndarray | np.generic)
 
-    def take(self, array: Array, rows: Array) -> Array:
+    def take(self, array: AnyArray, rows: AnyArray) -> AnyArray:
         return array.take(rows, axis=0)
 
-    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+    def put(
+        self, array: AnyArray, rows: AnyArray, values: AnyArray, where: AnyArray | None = None
+    ) -> AnyArray:
         if where is not None:
             rows, values = rows[where], values[where]
         array[rows] = values
@@ -74,10 +76,10 @@ class NumpyBackend(Differentiable):
 
         return partial(value_and_grad, function)
 
-    def detach(self, array: Array) -> Array:
+    def detach(self, array: AnyArray) -> AnyArray:
         return np.asarray(array)
 
-    def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
+    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> AnyArray:
         from trifolium_numpy.convolution import convolve  # it imports autograd
 
         return convolve(images, kernels, stride)

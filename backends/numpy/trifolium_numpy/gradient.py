@@ -7,7 +7,7 @@ import numpy as np
 from autograd.core import VJPNode, add_outgrads
 from autograd.tracer import getval, isbox, new_box, toposort, trace_stack
 
-from trifolium.backend import Array, Params
+from trifolium.backend import AnyArray, Params
 from trifolium_numpy import traced
 
 __all__ = ["value_and_grad"]
@@ -15,7 +15,7 @@ __all__ = ["value_and_grad"]
 
 def value_and_grad(
     function: Callable[..., Any], params: Params, *args: Any
-) -> tuple[Array, Any, Params]:
+) -> tuple[AnyArray, Any, Params]:
     """Return (loss, aux, grads) of ``function(xp, params, *args) -> (loss, aux)``.
 
     autograd would trace the dict as one value, and each look-up in it as an operation; here each array

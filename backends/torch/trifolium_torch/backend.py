@@ -9,7 +9,7 @@ import torch
 
 import trifolium_torch.dataset
 import trifolium_torch.pytrees  # noqa: F401  (so that torch sees into states and batches)
-from trifolium.backend import Adopted, Array, Capabilities, Differentiable, Optimizer, Params
+from trifolium.backend import Adopted, AnyArray, Capabilities, Differentiable, Optimizer, Params
 from trifolium.errors import BackendError
 from trifolium.models.update import Learned
 from trifolium_torch import namespace
@@ -61,10 +61,10 @@ class TorchBackend(Differentiable):
             )
         return found
 
-    def zeros(self, shape: Sequence[int], dtype: str) -> Array:
+    def zeros(self, shape: Sequence[int], dtype: str) -> AnyArray:
         return torch.zeros(tuple(shape), dtype=self.dtype(dtype), device=self.device)
 
-    def from_numpy(self, array: np.ndarray) -> Array:
+    def from_numpy(self, array: np.ndarray) -> AnyArray:
         if not array.flags.writeable:
             array = array.copy()  # torch warns of memory that it must not write
         try:
@@ -73,7 +73,7 @@ class TorchBackend(Differentiable):
             tensor = torch.from_numpy(array.copy())
         return tensor if self.shares_host_memory else tensor.to(self.device)
 
-    def to_numpy(self, array: Array) -> np.ndarray:
+    def to_numpy(self, array: AnyArray) -> np.ndarray:
         host = array if array.is_cpu and not array.requires_grad else array.detach().cpu()
         if host.dtype == torch.bfloat16:
             host = host.float()
@@ -82,10 +82,12 @@ class TorchBackend(Differentiable):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, torch.Tensor)
 
-    def take(self, array: Array, rows: Array) -> Array:
+    def take(self, array: AnyArray, rows: AnyArray) -> AnyArray:
         return array.index_select(0, rows)
 
-    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+    def put(
+        self, array: AnyArray, rows: AnyArray, values: AnyArray, where: AnyArray | None = None
+    ) -> AnyArray:
         values = values.detach()  # a graph would be kept for as long as the rows
         if where is not None:
             kept = where.reshape(-1, *(1,) * (array.ndim - 1))
@@ -128,7 +130,7 @@ class TorchBackend(Differentiable):
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
         differentiated = torch.func.grad_and_value(partial(function, namespace), has_aux=True)
 
-        def evaluate(params: Params, *args: Any) -> tuple[Array, Any, Params]:
+        def evaluate(params: Params, *args: Any) -> tuple[AnyArray, Any, Params]:
             if torch.compiler.is_compiling():  # torch.autograd.grad can't be traced
                 grads, (loss, aux) = differentiated(params, *args)
                 return loss, aux, grads
@@ -140,10 +142,10 @@ class TorchBackend(Differentiable):
 
         return evaluate
 
-    def detach(self, array: Array) -> Array:
+    def detach(self, array: AnyArray) -> AnyArray:
         return array.detach().to(self.device)
 
-    def convolve(self, images: Array, kernels: Array, stride: int) -> Array:
+    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> AnyArray:
         channels_first = images.permute(0, 3, 1, 2)
         found = torch.conv2d(channels_first, kernels.permute(3, 2, 0, 1), stride=stride)
         return found.permute(0, 2, 3, 1)

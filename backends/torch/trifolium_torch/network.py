@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from trifolium.backend import Adopted, Array, Params
+from trifolium.backend import Adopted, AnyArray, Params
 from trifolium_torch.recording import refuse_recording
 
 __all__ = ["adopt"]
@@ -26,11 +26,11 @@ def adopt(network: Any, device: torch.device) -> Adopted:
     statistics = _copies(network.named_buffers(), device)
     training, evaluated = _structure(network), _structure(network).eval()
 
-    def apply(_: Any, params: Params, *inputs: Array) -> Array:
+    def apply(_: Any, params: Params, *inputs: AnyArray) -> AnyArray:
         refuse_recording("network=")
         return torch.func.functional_call(evaluated, params, inputs)
 
-    def training_apply(_: Any, params: Params, *inputs: Array) -> Array:
+    def training_apply(_: Any, params: Params, *inputs: AnyArray) -> AnyArray:
         refuse_recording("network=")
         return torch.func.functional_call(training, params, inputs)
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from tensordict import TensorDict
 
-from trifolium.backend import Array, as_numpy
+from trifolium.backend import AnyArray, as_numpy
 from trifolium.replay import Batch
 from trifolium.replay.batch import map_tree
 
@@ -22,5 +22,5 @@ def to_tensordict(batch: Batch) -> TensorDict:
     )
 
 
-def _tensor(array: Array) -> torch.Tensor:
+def _tensor(array: AnyArray) -> torch.Tensor:
     return array if isinstance(array, torch.Tensor) else torch.from_numpy(np.array(as_numpy(array)))

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from trifolium import _checks as checks
-from trifolium.backend import Array, Backend, Params, get_backend
+from trifolium.backend import AnyArray, Backend, Params, get_backend
 from trifolium.distributed import checkpoint
 from trifolium.distributed.draws import HostBatch, ShardedDraws
 from trifolium.distributed.group import ShardGroup
@@ -217,7 +217,7 @@ class ShardedBuffer:
         drawn = self._paced.one(batch_size, length, "episode" if is_within else "")
         xp = self.backend.xp
 
-        def timed(array: Array) -> Array:
+        def timed(array: AnyArray) -> AnyArray:
             return xp.reshape(array, (batch_size, length, *array.shape[1:]))
 
         return self._batch(drawn, flatten).each(timed)

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, Backend, Params
+from trifolium.backend import AnyArray, Backend, Params
 from trifolium.models.masks import NO_ACTION, legal_only, random_legal
 from trifolium.models.states import part_of
 from trifolium.replay.schema import Leaf, nested
 
 __all__ = ["Actor", "epsilon_greedy"]
 
-Values = Callable[[Any, Params, Array | None, Any], Array]
+Values = Callable[[Any, Params, AnyArray | None, Any], AnyArray]
 """Called with (namespace, parameters, noise or None, states), returns action values [B, A]. States are
 [B, n], or a mapping of such arrays."""
 
@@ -67,12 +67,12 @@ class Actor:
     def _compiled(self, values: Values) -> Values:
         xp, leaves = self._backend.xp, self._leaves
 
-        def on_device(params: Params, noise: Array | None, arrays: tuple[Array, ...]) -> Array:
+        def on_device(params: Params, noise: AnyArray | None, arrays: tuple[AnyArray, ...]) -> AnyArray:
             return values(xp, params, noise, nested(leaves, arrays))
 
         compiled = self._backend.compile(on_device)
 
-        def on_host(_: Any, params: Params, noise: np.ndarray | None, states: Any) -> Array:
+        def on_host(_: Any, params: Params, noise: np.ndarray | None, states: Any) -> AnyArray:
             copies = tuple(part_of(states, leaf.path).copy() for leaf in leaves)
             return compiled(params, noise, copies)
 

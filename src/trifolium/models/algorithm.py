@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from trifolium.backend import Array, Params
+from trifolium.backend import AnyArray, Params
 from trifolium.models.layers import Random
 from trifolium.models.networks import Network
 from trifolium.replay import Batch
@@ -21,10 +21,10 @@ class Randomness(NamedTuple):
         drawn: what :meth:`Algorithm.draw` returned.
     """
 
-    noise: Array | None = None
-    drawn: tuple[Array, ...] = ()
+    noise: AnyArray | None = None
+    drawn: tuple[AnyArray, ...] = ()
 
-    def noise_of(self, evaluation: int) -> Array | None:
+    def noise_of(self, evaluation: int) -> AnyArray | None:
         """Return the noise [size] of one evaluation, from 0; None without noisy layers."""
         return None if self.noise is None else self.noise[evaluation, :]
 
@@ -52,23 +52,23 @@ class Algorithm(Protocol):
         """
         ...
 
-    def draw(self, rng: Random, batch_size: int) -> tuple[Array, ...]:
+    def draw(self, rng: Random, batch_size: int) -> tuple[AnyArray, ...]:
         """Draw the random numbers of one update, without noise; ``()`` if there are none."""
         ...
 
-    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Any) -> Array:
+    def action_values(self, xp: Any, params: Params, noise: AnyArray | None, states: Any) -> AnyArray:
         """Return the action values [B, A] of ``states``, for acting."""
         ...
 
     def targets(
         self, xp: Any, params: Params, target_params: Params, batch: Batch, random: Randomness
-    ) -> Array:
+    ) -> AnyArray:
         """Return the targets of the network, of any shape [B, ...]; no gradient is taken of them."""
         ...
 
     def losses(
-        self, xp: Any, params: Params, batch: Batch, targets: Array, random: Randomness
-    ) -> tuple[Array, Array]:
+        self, xp: Any, params: Params, batch: Batch, targets: AnyArray, random: Randomness
+    ) -> tuple[AnyArray, AnyArray]:
         """Return the loss and the temporal-difference error of each row, both [B, 1].
 
         The learner minimises the mean of the losses over the valid rows, times importance weights; the

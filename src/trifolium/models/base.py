@@ -13,7 +13,7 @@ import numpy as np
 
 from trifolium import _checks as checks
 from trifolium import files
-from trifolium.backend import Array, Backend, get_backend
+from trifolium.backend import AnyArray, Backend, get_backend
 from trifolium.errors import CheckpointError
 from trifolium.models.arguments import accepted_options, check_action_space, check_options
 from trifolium.models.masks import ActionMask
@@ -198,7 +198,7 @@ class BaseModel(ABC):
             self._epsilon, self.exploring = before
 
     @normalising
-    def train_step(self) -> Array:
+    def train_step(self) -> AnyArray:
         """Learn from the memory once and return the loss; a model that doesn't learn returns 0.
 
         An override may return a loss of any type: None, a number, an array of any framework, or a

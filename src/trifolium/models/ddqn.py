@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trifolium import _checks as checks
-from trifolium.backend import Array, Backend, Params
+from trifolium.backend import AnyArray, Backend, Params
 from trifolium.models import losses
 from trifolium.models.algorithm import Randomness
 from trifolium.models.fixed import Fixed
@@ -46,17 +46,17 @@ class QLearning:
         """Those of losses, of targets, and, if double, of the choice of the next action."""
         return 3 if self.double else 2
 
-    def draw(self, rng: Random, batch_size: int) -> tuple[Array, ...]:  # noqa: ARG002
+    def draw(self, rng: Random, batch_size: int) -> tuple[AnyArray, ...]:  # noqa: ARG002
         """Draw nothing."""
         return ()
 
-    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Any) -> Array:
+    def action_values(self, xp: Any, params: Params, noise: AnyArray | None, states: Any) -> AnyArray:
         """Return the action values [B, A]."""
         return self.network.apply(xp, params, noise, states)
 
     def targets(
         self, xp: Any, params: Params, target_params: Params, batch: Batch, random: Randomness
-    ) -> Array:
+    ) -> AnyArray:
         """Return ``r + gamma^k * Q_target(s', a*)``, [B, 1].
 
         a* has the highest Q, or Q_target, of the actions that are legal in s'.
@@ -74,8 +74,8 @@ class QLearning:
         return losses.double_q_target(xp, batch.rewards, discounts, selector, rated)
 
     def losses(
-        self, xp: Any, params: Params, batch: Batch, targets: Array, random: Randomness
-    ) -> tuple[Array, Array]:
+        self, xp: Any, params: Params, batch: Batch, targets: AnyArray, random: Randomness
+    ) -> tuple[AnyArray, AnyArray]:
         """Return the losses and the errors of the actions taken, both [B, 1]."""
         values = self.network.apply(xp, params, random.noise_of(0), batch.states)
         errors = losses.chosen(xp, values, batch.actions) - targets

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trifolium import _checks as checks
-from trifolium.backend import Array
+from trifolium.backend import AnyArray
 from trifolium.models.layers import Convolution
 from trifolium.models.masks import ActionMask
 from trifolium.models.networks import Head
@@ -105,7 +105,7 @@ class Design:
                     "the two"
                 )
 
-    def torso(self, convolve: Callable[[Array, Array, int], Array]) -> Torso:
+    def torso(self, convolve: Callable[[AnyArray, AnyArray, int], AnyArray]) -> Torso:
         """Return the torso: all hidden layers but the last, behind the convolutions."""
         if not self.inputs:
             raise ValueError(

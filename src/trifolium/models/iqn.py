@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from trifolium import _checks as checks
-from trifolium.backend import Array, Backend, Params, device_of
+from trifolium.backend import AnyArray, Backend, Params, device_of
 from trifolium.models import losses
 from trifolium.models.algorithm import Randomness
 from trifolium.models.fixed import Fixed
@@ -53,12 +53,12 @@ class QuantileRegression:
         """Those of losses, of targets, and of the choice of the next action."""
         return 3
 
-    def draw(self, rng: Random, batch_size: int) -> tuple[Array, ...]:
+    def draw(self, rng: Random, batch_size: int) -> tuple[AnyArray, ...]:
         """Draw fractions [B, N], [B, N'] and [B, K]."""
         counts = (self.quantiles, self.target_quantiles, self.action_quantiles)
         return tuple(rng.random((batch_size, count), np.float32) for count in counts)
 
-    def action_values(self, xp: Any, params: Params, noise: Array | None, states: Any) -> Array:
+    def action_values(self, xp: Any, params: Params, noise: AnyArray | None, states: Any) -> AnyArray:
         """Return the mean [B, A] of quantiles at the middles of K equal parts."""
         count = self.action_quantiles
         array = any_array(states)
@@ -69,7 +69,7 @@ class QuantileRegression:
 
     def targets(
         self, xp: Any, params: Params, target_params: Params, batch: Batch, random: Randomness
-    ) -> Array:
+    ) -> AnyArray:
         """Return ``r + gamma^k * Z_target(s', a*)`` at N' fractions, [B, N']; a* is legal in s'."""
         _, target_fractions, action_fractions = random.drawn
         chooser = params if self.double else target_params
@@ -85,8 +85,8 @@ class QuantileRegression:
         )
 
     def losses(
-        self, xp: Any, params: Params, batch: Batch, targets: Array, random: Randomness
-    ) -> tuple[Array, Array]:
+        self, xp: Any, params: Params, batch: Batch, targets: AnyArray, random: Randomness
+    ) -> tuple[AnyArray, AnyArray]:
         """Return the quantile Huber losses [B, 1], twice: the losses are also the errors."""
         fractions = random.drawn[0]
         values = self.network.apply(xp, params, random.noise_of(0), batch.states, fractions)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from trifolium.backend import Array, Params
+from trifolium.backend import AnyArray, Params
 
 __all__ = [
     "Convolution",
@@ -34,11 +34,11 @@ WEIGHT_NOISE, BIAS_NOISE = ".weight_noise", ".bias_noise"
 class Random(Protocol):
     """A generator of random numbers: ``numpy.random.Generator``, or its replacement in a graph."""
 
-    def random(self, size: Any, dtype: Any) -> Array:
+    def random(self, size: Any, dtype: Any) -> AnyArray:
         """Draw from [0, 1)."""
         ...
 
-    def standard_normal(self, size: Any, dtype: Any) -> Array:
+    def standard_normal(self, size: Any, dtype: Any) -> AnyArray:
         """Draw from the standard normal distribution."""
         ...
 
@@ -71,7 +71,9 @@ def init_mlp(rng: np.random.Generator, sizes: Sequence[int], name: str = "") -> 
     return params
 
 
-def mlp(xp: Any, params: Params, inputs: Array, name: str = "", *, rectify_last: bool = False) -> Array:
+def mlp(
+    xp: Any, params: Params, inputs: AnyArray, name: str = "", *, rectify_last: bool = False
+) -> AnyArray:
     """Return the outputs [B, out] for ``inputs`` [B, in]: rectified layers, the last one linear.
 
     Args:
@@ -92,7 +94,7 @@ def mlp(xp: Any, params: Params, inputs: Array, name: str = "", *, rectify_last:
     return rectified(xp, hidden) if layer and rectify_last else hidden
 
 
-def rectified(xp: Any, values: Array) -> Array:
+def rectified(xp: Any, values: AnyArray) -> AnyArray:
     """Return ``values``, zero where they are negative. NaN stays NaN.
 
     Backends define the gradient of ``xp.maximum(values, 0.0)`` as zero where ``values`` is zero.
@@ -122,12 +124,12 @@ def init_convolutions(
 
 def convolutions(
     xp: Any,
-    convolve: Callable[[Array, Array, int], Array],
+    convolve: Callable[[AnyArray, AnyArray, int], AnyArray],
     params: Params,
-    images: Array,
+    images: AnyArray,
     layers: Sequence[Convolution],
     name: str = "",
-) -> Array:
+) -> AnyArray:
     """Return the features [B, H', W', out] of ``images`` [B, H, W, in]: each layer is rectified.
 
     Args:
@@ -169,7 +171,7 @@ def noise_size(params: Params) -> int:
     return sum(sum(params[layer + WEIGHT_NOISE].shape) for layer in _noisy_layers(params))
 
 
-def draw_noise(rng: Random, shape: tuple[int, ...], xp: Any = np) -> Array:
+def draw_noise(rng: Random, shape: tuple[int, ...], xp: Any = np) -> AnyArray:
     """Draw noise: f(x) = sign(x) sqrt(|x|) of standard normal x, float32.
 
     An evaluation takes one number for each input and each output of a noisy layer.
@@ -183,7 +185,7 @@ def draw_noise(rng: Random, shape: tuple[int, ...], xp: Any = np) -> Array:
     return xp.copysign(xp.sqrt(xp.abs(drawn)), drawn)
 
 
-def with_noise(params: Params, noise: Array | None) -> Params:
+def with_noise(params: Params, noise: AnyArray | None) -> Params:
     """Return ``params`` with ``noise`` [size] added; None for no noise.
 
     A noisy layer gets ``weight + weight_noise * f(x_in) f(x_out)`` and

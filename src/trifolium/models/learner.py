@@ -13,7 +13,7 @@ import numpy as np
 from trifolium import _checks as checks
 from trifolium import files, saved_options, schedules
 from trifolium._json import brief
-from trifolium.backend import Array, Backend, Differentiable, Params, differentiable, get_backend
+from trifolium.backend import AnyArray, Backend, Differentiable, Params, differentiable, get_backend
 from trifolium.errors import NotEnoughTransitions
 from trifolium.models import layers, nested, networks, saved
 from trifolium.models.actor import Actor, epsilon_greedy
@@ -223,7 +223,7 @@ class Learner(BaseModel):
     epsilon_schedule: Schedule | None = None
     _learned: Learned
     _actor: Actor
-    _compiled: Callable[..., tuple[Learned, Array, Array]]
+    _compiled: Callable[..., tuple[Learned, AnyArray, AnyArray]]
     _export: Callable[[Params], Any]
 
     # For subclasses
@@ -355,7 +355,7 @@ class Learner(BaseModel):
 
     # Learning
 
-    def train_step(self) -> Array:
+    def train_step(self) -> AnyArray:
         """Make one update and return its loss: shape (), on the backend's device.
 
         While the memory can't fill a minibatch nothing is learned, and the loss is 0.
@@ -458,7 +458,7 @@ class Learner(BaseModel):
         blank = [np.zeros((leaf.n_frames, *leaf.shape), np.float32) for leaf in leaves]
         return self.flat_state(nested_in(leaves, blank))
 
-    def _compiled_update(self) -> Callable[..., tuple[Learned, Array, Array]]:
+    def _compiled_update(self) -> Callable[..., tuple[Learned, AnyArray, AnyArray]]:
         """Return the update with the gather of its minibatch, as one call."""
         assemble, make_update = self.memory.assembler(), self.update
 
@@ -468,7 +468,7 @@ class Learner(BaseModel):
             plan: Plan | Packed,
             random: Randomness,
             learning_rate: float,
-        ) -> tuple[Learned, Array, Array]:
+        ) -> tuple[Learned, AnyArray, AnyArray]:
             return make_update(learned, assemble(columns, plan), random, learning_rate)
 
         return self.backend.compile(update, donate=(0,), use_slow_compiler=self.compile)

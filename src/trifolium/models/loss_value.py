@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, Backend, as_numpy, is_differentiable
+from trifolium.backend import AnyArray, Backend, as_numpy, is_differentiable
 from trifolium.errors import LossTypeError
 
 __all__ = ["normalised_loss"]
 
 
-def normalised_loss(loss: Any, backend: Backend) -> tuple[Array, tuple[str, ...]]:
+def normalised_loss(loss: Any, backend: Backend) -> tuple[AnyArray, tuple[str, ...]]:
     """Return ``loss`` as a floating array of ``backend``, and the names of its parts.
 
     The array is detached, of shape () where there is one loss and (k,) where there are several, in the
@@ -36,7 +36,7 @@ def normalised_loss(loss: Any, backend: Backend) -> tuple[Array, tuple[str, ...]
     xp = backend.xp
     if backend.is_array(loss) and loss.shape == ():
         return _floating(loss, backend), ()  # fast path of the usual case
-    parts: list[Array] = []
+    parts: list[AnyArray] = []
     names: list[str] = []
     for name, part in _leaves("", loss):
         flat = _flat(part, backend)
@@ -67,12 +67,12 @@ def _leaves(name: str, loss: Any) -> Iterable[tuple[str, Any]]:
         yield name, loss
 
 
-def _flat(part: Any, backend: Backend) -> Array:
+def _flat(part: Any, backend: Backend) -> AnyArray:
     """Return one number or array as a floating, detached array [n] of ``backend``."""
     return backend.xp.reshape(_floating(part, backend), (-1,))
 
 
-def _floating(part: Any, backend: Backend) -> Array:
+def _floating(part: Any, backend: Backend) -> AnyArray:
     """Return one number or array as a floating, detached array of ``backend``, in its shape."""
     if not backend.is_array(part):
         return backend.from_numpy(_host_numbers(part))
@@ -115,7 +115,7 @@ def _unreadable(part: Any, error: TypeError) -> LossTypeError:
     return LossTypeError(f"train_step returned a {type(part).__name__} that is no loss: {reason:.200}")
 
 
-def _of_one_dtype(xp: Any, parts: list[Array]) -> list[Array]:
+def _of_one_dtype(xp: Any, parts: list[AnyArray]) -> list[AnyArray]:
     dtype = xp.result_type(*(part.dtype for part in parts))
     return [xp.astype(part, dtype) for part in parts]
 

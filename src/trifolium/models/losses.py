@@ -7,7 +7,7 @@ columns are [B, 1]. Quantile losses have N quantiles of the return, and N' sampl
 
 from typing import Any
 
-from trifolium.backend import Array, Params
+from trifolium.backend import AnyArray, Params
 
 __all__ = [
     "chosen",
@@ -21,12 +21,12 @@ __all__ = [
 ]
 
 
-def chosen(xp: Any, values: Array, actions: Array) -> Array:
+def chosen(xp: Any, values: AnyArray, actions: AnyArray) -> AnyArray:
     """Return the ``values`` [B, A] of ``actions`` [B, 1]: [B, 1]."""
     return xp.take_along_axis(values, actions, axis=1)
 
 
-def chosen_quantiles(xp: Any, quantiles: Array, actions: Array) -> Array:
+def chosen_quantiles(xp: Any, quantiles: AnyArray, actions: AnyArray) -> AnyArray:
     """Return the quantiles [B, N] of ``actions`` [B, 1] out of ``quantiles`` [B, N, A]."""
     batch, count, size = quantiles.shape
     every = xp.reshape(quantiles, (batch * count, size))
@@ -35,8 +35,8 @@ def chosen_quantiles(xp: Any, quantiles: Array, actions: Array) -> Array:
 
 
 def double_q_target(
-    xp: Any, r_t: Array, discount_t: Array, q_t_selector: Array, q_t_value: Array
-) -> Array:
+    xp: Any, r_t: AnyArray, discount_t: AnyArray, q_t_selector: AnyArray, q_t_value: AnyArray
+) -> AnyArray:
     """Return the double Q-learning target [B, 1] (van Hasselt et al. 2016, section "Double DQN").
 
     ``r_t + discount_t * q_t_value[argmax_a q_t_selector[a]]``
@@ -52,7 +52,7 @@ def double_q_target(
     return r_t + discount_t * chosen(xp, q_t_value, best)
 
 
-def q_target(xp: Any, r_t: Array, discount_t: Array, q_t: Array) -> Array:
+def q_target(xp: Any, r_t: AnyArray, discount_t: AnyArray, q_t: AnyArray) -> AnyArray:
     """Return the Q-learning target [B, 1] (Mnih et al. 2015): ``r_t + discount_t * max_a q_t[a]``.
 
     Args:
@@ -64,7 +64,7 @@ def q_target(xp: Any, r_t: Array, discount_t: Array, q_t: Array) -> Array:
     return r_t + discount_t * xp.max(q_t, axis=1, keepdims=True)
 
 
-def huber(xp: Any, errors: Array, delta: float) -> Array:
+def huber(xp: Any, errors: AnyArray, delta: float) -> AnyArray:
     """Return Huber's loss of each error (Huber 1964): quadratic up to ``delta``, linear beyond.
 
     ``0.5 e^2`` where ``|e| <= delta``, else ``delta (|e| - 0.5 delta)``.
@@ -76,7 +76,9 @@ def huber(xp: Any, errors: Array, delta: float) -> Array:
     return 0.5 * quadratic * quadratic + delta * (size - quadratic)
 
 
-def quantile_huber(xp: Any, quantiles: Array, fractions: Array, target: Array, kappa: float) -> Array:
+def quantile_huber(
+    xp: Any, quantiles: AnyArray, fractions: AnyArray, target: AnyArray, kappa: float
+) -> AnyArray:
     """Return the quantile Huber loss of each row: [B, 1] (Dabney et al. 2018, equation 3).
 
     ``sum_i mean_j |tau_i - 1{delta_ij < 0}| * huber(delta_ij, kappa) / kappa``, with
@@ -96,7 +98,7 @@ def quantile_huber(xp: Any, quantiles: Array, fractions: Array, target: Array, k
     return xp.sum(xp.mean(each, axis=2), axis=1)[:, None]
 
 
-def weighted_mean(xp: Any, losses: Array, valid: Array, weights: Array) -> Array:
+def weighted_mean(xp: Any, losses: AnyArray, valid: AnyArray, weights: AnyArray) -> AnyArray:
     """Return the mean of ``weights * losses`` over the valid rows: shape (); 0 where there is none.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array
+from trifolium.backend import AnyArray
 from trifolium.models.states import flat_leaf, part_of
 from trifolium.replay.rules.steps import part_at
 from trifolium.replay.schema import BufferSpec, Leaf
@@ -78,7 +78,7 @@ class ActionMask:
             )
         return cls(leaf, actions)
 
-    def legal(self, states: Any) -> Array:
+    def legal(self, states: Any) -> AnyArray:
         """Return which actions are legal in checked ``states``: [B, A] bool.
 
         Args:
@@ -110,7 +110,7 @@ class ActionMask:
             )
 
 
-def legal_only(xp: Any, values: Array, legal: Array) -> Array:
+def legal_only(xp: Any, values: AnyArray, legal: AnyArray) -> AnyArray:
     """Return action ``values`` [B, A] with -inf where an action is not ``legal`` [B, A].
 
     The largest is that of a legal action, if there is one, even where a value is -inf or NaN.

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from trifolium.backend import Array, Params, device_of
+from trifolium.backend import AnyArray, Params, device_of
 from trifolium.models import layers
 from trifolium.models.torso import Torso
 
@@ -33,7 +33,7 @@ SIGMA = 0.5
 class Network(Protocol):
     """A function of parameters, such as :class:`QNetwork`, or a user's own network behind it."""
 
-    def apply(self, xp: Any, params: Params, noise: Array | None, *inputs: Any) -> Array:
+    def apply(self, xp: Any, params: Params, noise: AnyArray | None, *inputs: Any) -> AnyArray:
         """Return the outputs for ``inputs``, with the noise of :func:`layers.draw_noise` or without."""
         ...
 
@@ -50,9 +50,9 @@ class DefaultNetwork(Network, Protocol):
 class UserNetwork:
     """A user's own network, as its backend converts it: a function of (namespace, params, *inputs)."""
 
-    function: Callable[..., Array]
+    function: Callable[..., AnyArray]
 
-    def apply(self, xp: Any, params: Params, noise: Array | None, *inputs: Any) -> Array:  # noqa: ARG002
+    def apply(self, xp: Any, params: Params, noise: AnyArray | None, *inputs: Any) -> AnyArray:  # noqa: ARG002
         """Return the outputs for ``inputs``."""
         return self.function(xp, params, *inputs)
 
@@ -88,7 +88,7 @@ class Head:
             params |= layers.init_mlp(rng, [size_in, *self.hidden, size_out], name)
         return layers.init_noise(params, SIGMA) if self.noisy else params
 
-    def apply(self, xp: Any, params: Params, features: Array) -> Array:
+    def apply(self, xp: Any, params: Params, features: AnyArray) -> AnyArray:
         """Return [B, A], or [B, N, A]."""
         if not self.dueling:
             return self._stream(xp, params, features, "head", self.actions)
@@ -96,7 +96,7 @@ class Head:
         means = xp.mean(advantages, axis=-1, keepdims=True)
         return self._stream(xp, params, features, "value", 1) + advantages - means
 
-    def _stream(self, xp: Any, params: Params, features: Array, name: str, numbers: int) -> Array:
+    def _stream(self, xp: Any, params: Params, features: AnyArray, name: str, numbers: int) -> AnyArray:
         outputs = layers.mlp(xp, params, features, name)
         return outputs if self.outputs is None else xp.reshape(outputs, (-1, self.outputs, numbers))
 
@@ -112,7 +112,7 @@ class QNetwork:
         """Draw the parameters."""
         return self.torso.init(rng) | self.head.init(rng, self.torso.size)
 
-    def apply(self, xp: Any, params: Params, noise: Array | None, states: Any) -> Array:
+    def apply(self, xp: Any, params: Params, noise: AnyArray | None, states: Any) -> AnyArray:
         """Return the outputs of the head for the features of ``states``."""
         params = layers.with_noise(params, noise)
         return self.head.apply(xp, params, self.torso.apply(xp, params, states))
@@ -138,8 +138,8 @@ class ImplicitQuantiles:
         return torso | embedding | self.head.init(rng, self.torso.size)
 
     def apply(
-        self, xp: Any, params: Params, noise: Array | None, states: Any, fractions: Array
-    ) -> Array:
+        self, xp: Any, params: Params, noise: AnyArray | None, states: Any, fractions: AnyArray
+    ) -> AnyArray:
         """Return the quantiles [B, N, A]; ``fractions`` [B, N] are each in [0, 1)."""
         params = layers.with_noise(params, noise)
         batch, count = fractions.shape

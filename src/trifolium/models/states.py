@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, as_numpy
+from trifolium.backend import AnyArray, as_numpy
 from trifolium.replay.batch import map_tree
 from trifolium.replay.rules.steps import check_keys, part_at
 from trifolium.replay.schema import BufferSpec, Leaf, nested
@@ -90,14 +90,14 @@ def each_row(states: Any) -> Iterator[Any]:
         yield dict(zip(states, row, strict=True)) if isinstance(states, Mapping) else row
 
 
-def any_array(states: Any) -> Array:
+def any_array(states: Any) -> AnyArray:
     """Return checked ``states``, or the first array in a mapping of them."""
     while isinstance(states, dict):
         states = next(iter(states.values()))
     return states
 
 
-def part_of(states: Any, path: tuple[str, ...]) -> Array:
+def part_of(states: Any, path: tuple[str, ...]) -> AnyArray:
     """Return the array at ``path`` of checked ``states``."""
     for key in path:
         states = states[key]

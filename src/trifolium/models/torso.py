@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, Params
+from trifolium.backend import AnyArray, Params
 from trifolium.models import layers
 from trifolium.models.layers import Convolution
 from trifolium.models.states import part_of
@@ -53,10 +53,10 @@ class Input:
     def apply(
         self,
         xp: Any,
-        convolve: Callable[[Array, Array, int], Array],
+        convolve: Callable[[AnyArray, AnyArray, int], AnyArray],
         params: Params,
         states: Any,
-    ) -> Array:
+    ) -> AnyArray:
         """Return the features [B, size] of its part of ``states``."""
         hidden = part_of(states, self.path)
         if self.scale != 1.0:
@@ -72,7 +72,7 @@ class Input:
         """Name of the layers among the parameters."""
         return "/".join(("convolution", *self.path))
 
-    def _images(self, xp: Any, states: Array) -> Array:
+    def _images(self, xp: Any, states: AnyArray) -> AnyArray:
         """Return states as [B, height, width, n_frames * channels]."""
         height, width, *channels = self.shape
         depth = math.prod(channels)
@@ -97,7 +97,7 @@ class Torso:
 
     inputs: tuple[Input, ...]
     hidden: tuple[int, ...]
-    convolve: Callable[[Array, Array, int], Array]
+    convolve: Callable[[AnyArray, AnyArray, int], AnyArray]
     _is_plain: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -123,7 +123,7 @@ class Torso:
             params |= each.init(rng)
         return params | layers.init_mlp(rng, [self._size_in, *self.hidden], "torso")
 
-    def apply(self, xp: Any, params: Params, states: Any) -> Array:
+    def apply(self, xp: Any, params: Params, states: Any) -> AnyArray:
         """Return the features [B, size]."""
         if self._is_plain:
             joined = states

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from trifolium.backend import Array
+from trifolium.backend import AnyArray
 from trifolium.models.loss_value import normalised_loss
 
 __all__ = ["NO_LOSS", "normalise_train_step", "normalising"]
@@ -16,7 +16,7 @@ NO_LOSS = object()
 """The last loss of a model before its first one; no train_step can return it."""
 
 
-def normalising(train_step: Any) -> Callable[..., Array]:
+def normalising(train_step: Any) -> Callable[..., AnyArray]:
     """Return a train_step that converts the result of ``train_step`` to one type.
 
     Args:
@@ -24,7 +24,7 @@ def normalising(train_step: Any) -> Callable[..., Array]:
     """
 
     @wraps(train_step)
-    def normalised(self: Any, *args: Any, **kwargs: Any) -> Array:
+    def normalised(self: Any, *args: Any, **kwargs: Any) -> AnyArray:
         bind = getattr(type(train_step), "__get__", None)
         bound = bind(train_step, self, type(self)) if bind else train_step
         loss = bound(*args, **kwargs)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trifolium._checks import dtype_name
-from trifolium.backend import Array, Backend, Differentiable, Optimizer, Params
+from trifolium.backend import AnyArray, Backend, Differentiable, Optimizer, Params
 from trifolium.models import losses, nested
 from trifolium.models.algorithm import Algorithm, Randomness
 from trifolium.models.saved import placeholder
@@ -99,11 +99,13 @@ class Update:
     optimizer: Optimizer
     max_grad_norm: float | None
     polyak: float | None
-    _gradient: Callable[..., tuple[Array, Array, Params]] = field(init=False, repr=False, compare=False)
+    _gradient: Callable[..., tuple[AnyArray, AnyArray, Params]] = field(
+        init=False, repr=False, compare=False
+    )
 
     def __call__(
         self, learned: Learned, batch: Batch, random: Randomness, learning_rate: Any
-    ) -> tuple[Learned, Array, Array]:
+    ) -> tuple[Learned, AnyArray, AnyArray]:
         """Return the new state, the loss [], and the temporal-difference errors [B, 1].
 
         ``learned`` must not be used again: a backend may update it in place.
@@ -131,9 +133,9 @@ class Update:
         params: Params,
         statistics: Params,
         batch: Batch,
-        targets: Array,
+        targets: AnyArray,
         random: Randomness,
-    ) -> tuple[Array, Array]:
+    ) -> tuple[AnyArray, AnyArray]:
         each, errors = self.training.losses(xp, params | statistics, batch, targets, random)
         return losses.weighted_mean(xp, each, batch.valid, batch.weights), errors
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trifolium.backend import Array, backend_of, conversion, get_backend
+from trifolium.backend import AnyArray, backend_of, conversion, get_backend
 
 __all__ = ["Batch", "map_tree"]
 
@@ -43,18 +43,18 @@ class Batch:
     ((3, 2), (3, 1))
     """
 
-    states: Array
-    actions: Array
-    rewards: Array
-    next_states: Array
-    dones: Array
-    valid: Array
-    discounts: Array
-    weights: Array
-    indices: Array
-    extras: Mapping[str, Array]
+    states: AnyArray
+    actions: AnyArray
+    rewards: AnyArray
+    next_states: AnyArray
+    dones: AnyArray
+    valid: AnyArray
+    discounts: AnyArray
+    weights: AnyArray
+    indices: AnyArray
+    extras: Mapping[str, AnyArray]
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[AnyArray]:
         return iter((self.states, self.actions, self.rewards, self.next_states, self.dones, self.valid))
 
     def __len__(self) -> int:
@@ -101,7 +101,7 @@ class Batch:
             return self
         return self.each(lambda array: array.pin_memory())
 
-    def each(self, function: Callable[[Array], Array]) -> "Batch":
+    def each(self, function: Callable[[AnyArray], AnyArray]) -> "Batch":
         """Return a batch with every array but ``indices`` passed through ``function``."""
         nested = isinstance(self.states, dict)
         return Batch(
@@ -129,7 +129,7 @@ class Batch:
         return conversion("to_tensordict")(self)
 
 
-def map_tree(function: Callable[[Array], Array], tree: Any) -> Any:
+def map_tree(function: Callable[[AnyArray], AnyArray], tree: Any) -> Any:
     """Return an array, or a nested dict of arrays, with each array passed through ``function``."""
     if isinstance(tree, Mapping):
         return {name: map_tree(function, inner) for name, inner in tree.items()}

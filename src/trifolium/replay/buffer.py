@@ -15,7 +15,7 @@ import numpy as np
 from trifolium import _checks as checks
 from trifolium import files
 from trifolium._options import NamedOptions
-from trifolium.backend import Array, Backend, Params, as_numpy, get_backend
+from trifolium.backend import AnyArray, Backend, Params, as_numpy, get_backend
 from trifolium.replay.batch import Batch, map_tree
 from trifolium.replay.graph.state import State
 from trifolium.replay.host.ahead import Ahead, CopiesBatches
@@ -411,7 +411,7 @@ class Buffer(NamedOptions):
         length = checks.integer("length", length, 1)
         store, xp = self._store, self.backend.xp
 
-        def timed(array: Array) -> Array:
+        def timed(array: AnyArray) -> AnyArray:
             return xp.reshape(array, (batch_size, length, *array.shape[1:]))
 
         with store.lock:
@@ -587,22 +587,22 @@ class Buffer(NamedOptions):
         return nested(self.spec.leaves, copies)
 
     @property
-    def actions(self) -> Array:
+    def actions(self) -> AnyArray:
         """Every action, in ring order: a copy [capacity, *action_shape]."""
         return self.backend.from_numpy(self._host_column("action"))
 
     @property
-    def rewards(self) -> Array:
+    def rewards(self) -> AnyArray:
         """Every reward, in ring order: a copy [capacity] float32."""
         return self.backend.from_numpy(self._host_column("reward"))
 
     @property
-    def dones(self) -> Array:
+    def dones(self) -> AnyArray:
         """Every done, in ring order: a copy [capacity] float32."""
         return self.backend.from_numpy(self._host_column("done"))
 
     @property
-    def extra_data(self) -> Mapping[str, Array]:
+    def extra_data(self) -> Mapping[str, AnyArray]:
         """The extras by name, in ring order: a copy [capacity, ...], made when a name is looked up."""
         return _Extras([name for name, _, _ in self.spec.extras], self._extra_column)
 
@@ -1071,7 +1071,7 @@ class Buffer(NamedOptions):
         read, native = self._store.columns.read, self.backend.from_numpy
         return nested(self.spec.leaves, [native(read(leaf.column, rows)) for leaf in self.spec.leaves])
 
-    def _extra_column(self, name: str) -> Array:
+    def _extra_column(self, name: str) -> AnyArray:
         with self._store.lock:
             return self._store.columns.copied(name)
 
@@ -1141,14 +1141,14 @@ class Minibatches:
         return (self._buffer.sample(self._batch_size, flatten=self._flatten) for _ in numbers)
 
 
-class _Extras(Mapping[str, Array]):
+class _Extras(Mapping[str, AnyArray]):
     """The extras of a buffer; each is copied when it is looked up."""
 
-    def __init__(self, names: Sequence[str], make: Callable[[str], Array]) -> None:
+    def __init__(self, names: Sequence[str], make: Callable[[str], AnyArray]) -> None:
         self._names = tuple(names)
         self._make = make
 
-    def __getitem__(self, name: str) -> Array:
+    def __getitem__(self, name: str) -> AnyArray:
         if name not in self._names:
             raise KeyError(name)
         return self._make(name)

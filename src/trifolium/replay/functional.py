@@ -20,7 +20,7 @@ from typing import Any
 
 from trifolium import _checks as checks
 from trifolium._checks import Field
-from trifolium.backend import Array, Backend, device_of, get_backend
+from trifolium.backend import AnyArray, Backend, device_of, get_backend
 from trifolium.replay.batch import Batch
 from trifolium.replay.graph import widetree
 from trifolium.replay.graph.draw import batch_of, checked_bits, drawn_by_priority, drawn_uniformly
@@ -226,7 +226,7 @@ def extend(  # noqa: D417 (most arguments are those of add)
 
 def sample(
     state: State,
-    bits: Array,
+    bits: AnyArray,
     *,
     draw: str = "stratified",
     beta: Any = None,
@@ -261,7 +261,7 @@ def sample(
 
 def sample_sequences(
     state: State,
-    bits: Array,
+    bits: AnyArray,
     length: int,
     *,
     within_episode: bool = False,
@@ -313,7 +313,7 @@ def sample_sequences(
     return batch_of_runs(state, found, length, flatten)
 
 
-def update_priorities(state: State, indices: Array, td: Array) -> State:
+def update_priorities(state: State, indices: AnyArray, td: AnyArray) -> State:
     """Return the state with the temporal-difference errors of rows as their priorities.
 
     Rows that were overwritten since they were drawn are ignored, and so are errors that are not
@@ -344,7 +344,7 @@ def update_priorities(state: State, indices: Array, td: Array) -> State:
     return with_errors(state, indices, state.backend.xp.reshape(errors, (-1,)))
 
 
-def drawable(state: State) -> Array:
+def drawable(state: State) -> AnyArray:
     """Return [] int, how many rows can be drawn now, valid or not."""
     state = native(state)
     return state.backend.xp.sum(counts(state), dtype=state.sizes.dtype)
@@ -392,8 +392,8 @@ def _extended(
 
 
 def _checked_draw(
-    state: State, bits: Array, draw: str, beta: Any
-) -> tuple[State, Array, Ordinals, Array | None]:
+    state: State, bits: AnyArray, draw: str, beta: Any
+) -> tuple[State, AnyArray, Ordinals, AnyArray | None]:
     """Return the arguments of a draw in their final types."""
     state = native(state)
     bits = checked_bits(state, bits)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from trifolium.backend import (
-    Array,
+    AnyArray,
     Backend,
     Differentiable,
     Optimizer,
@@ -37,8 +37,8 @@ OPTIONAL = ("int8", "int16", "uint16", "uint32", "uint64", "float16", "complex64
 class Pair(NamedTuple):
     """Arguments of a compiled function may be such tuples, with gaps."""
 
-    left: Array
-    right: Array | None
+    left: AnyArray
+    right: AnyArray | None
 
 
 class BackendSuite:
@@ -158,7 +158,7 @@ class BackendSuite:
     def test_compiled_functions_take_host_arrays(self, backend: Backend) -> None:
         """Host arrays, also in tuples with gaps, reach a compiled function on the device."""
 
-        def summed(first: Array, pair: Pair, nested: tuple[Pair, None]) -> Array:
+        def summed(first: AnyArray, pair: Pair, nested: tuple[Pair, None]) -> AnyArray:
             assert type(pair) is Pair
             assert pair.right is None
             assert nested[1] is None
@@ -242,7 +242,7 @@ class DifferentiableSuite:
         rng = np.random.default_rng(stride)
         host = {"images": noise(rng, (2, 7, 6, 3)), "kernels": noise(rng, (3, 2, 3, 4))}
 
-        def loss(xp: Any, params: Params) -> tuple[Array, Array]:
+        def loss(xp: Any, params: Params) -> tuple[AnyArray, AnyArray]:
             found = backend.convolve(params["images"], params["kernels"], stride)
             return xp.mean(found**2), found
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, Params
+from trifolium.backend import AnyArray, Params
 
 __all__ = [
     "PlainAdam",
@@ -29,7 +29,7 @@ def example_network() -> dict[str, np.ndarray]:
     return {name: noise(rng, shape) for name, shape in shapes.items()}
 
 
-def example_loss(xp: Any, params: Params, inputs: Array) -> tuple[Array, Array]:
+def example_loss(xp: Any, params: Params, inputs: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Return (loss, output) of a small network for ``inputs`` [batch, 3]."""
     output = params["scale"] * xp.tanh(inputs @ params["weight"] + params["bias"])
     return xp.mean(output**2 + output), output

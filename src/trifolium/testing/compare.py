@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from trifolium.backend import Array, Backend
+from trifolium.backend import AnyArray, Backend
 from trifolium.replay import Batch
 from trifolium.testing.reference import Obs, Transition
 
@@ -56,7 +56,7 @@ def importance(
     return [weight / max(weights) for weight in weights]
 
 
-def tuples(backend: Backend, observations: Array) -> list[Obs]:
+def tuples(backend: Backend, observations: AnyArray) -> list[Obs]:
     """Return flat observations as the reference has them."""
     return [tuple(row) for row in backend.to_numpy(observations).tolist()]
 
@@ -86,6 +86,6 @@ def _flat(frames: Sequence[Obs]) -> list[float]:
     return [value for frame in frames for value in frame]
 
 
-def _listed(backend: Backend, array: Array, count: int) -> list[list[float]]:
+def _listed(backend: Backend, array: AnyArray, count: int) -> list[list[float]]:
     listed: list[list[float]] = backend.to_numpy(array).reshape(count, -1).tolist()
     return listed

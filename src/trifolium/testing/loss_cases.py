@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from trifolium.backend import Array
+from trifolium.backend import AnyArray
 from trifolium.models import BaseModel
 
 __all__ = ["ACCEPTED", "NATIVE_DTYPES", "REFUSED", "WAYS", "LossCase", "returning"]
 
-Put: TypeAlias = Callable[[Any, str], Array]
+Put: TypeAlias = Callable[[Any, str], AnyArray]
 """Makes a native array of a value and the name of a dtype."""
 
 

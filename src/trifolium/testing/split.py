@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, Backend
+from trifolium.backend import AnyArray, Backend
 from trifolium.replay import Batch, Buffer
 from trifolium.testing.cases import FIELDS
 
@@ -52,12 +52,12 @@ class SplitBuffer:
         """Read rows by index."""
         return self._joined_batch(self.buffer.fetch(indices), flatten=True)
 
-    def current_state(self, stream: int) -> Array:
+    def current_state(self, stream: int) -> AnyArray:
         """Return the frames before the newest observation."""
         return self._joined(self.buffer.current_state(stream))
 
     @property
-    def states(self) -> Array:
+    def states(self) -> AnyArray:
         """Every observation, in ring order."""
         return self._joined(self.buffer.states)
 
@@ -72,7 +72,7 @@ class SplitBuffer:
         """Return what has nothing to do with observations."""
         return getattr(self.buffer, name)
 
-    def _joined(self, tree: Any) -> Array:
+    def _joined(self, tree: Any) -> AnyArray:
         first, second = tree["first"], tree["rest"]["second"]
         xp = self.backend.xp
         return xp.stack([xp.reshape(first, second.shape), second], axis=-1)

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from trifolium import replay
-from trifolium.backend import Array, Backend
+from trifolium.backend import AnyArray, Backend
 from trifolium.errors import NotEnoughTransitions
 from trifolium.replay import Batch, Buffer, State
 from trifolium.replay.batch import map_tree
@@ -65,11 +65,11 @@ class Functions:
         """Store a chunk of steps; the state given must not be used again."""
         return self._extend(boundary_rows)(state, steps)
 
-    def sample(self, state: State, bits: Array, **how: Any) -> Batch:
+    def sample(self, state: State, bits: AnyArray, **how: Any) -> Batch:
         """Draw a minibatch."""
         return self._sample(**how)(state, bits)
 
-    def sample_sequences(self, state: State, bits: Array, **how: Any) -> Batch:
+    def sample_sequences(self, state: State, bits: AnyArray, **how: Any) -> Batch:
         """Draw a minibatch of runs."""
         return self._sequences(**how)(state, bits)
 
@@ -154,7 +154,7 @@ class StateBuffer:
             raise NotEnoughTransitions(batch_size, len(drawn))
         return self._part(found, drawn[:batch_size])
 
-    def current_state(self, stream: int) -> Array:
+    def current_state(self, stream: int) -> AnyArray:
         """Return the frames before the newest observation."""
         found = self.functions.current_state(self.state)
         if self.state.spec.n_streams == 1:
@@ -206,7 +206,7 @@ class StateBuffer:
         """Return some rows of a batch, with weights of which the largest is 1."""
         backend = self.state.backend
 
-        def part(array: Array) -> Array:
+        def part(array: AnyArray) -> AnyArray:
             return backend.from_numpy(backend.to_numpy(array)[places])
 
         weights = backend.to_numpy(batch.weights)[places]
@@ -217,7 +217,7 @@ class StateBuffer:
             extras={name: part(extra) for name, extra in batch.extras.items()},
         )
 
-    def _native(self, value: Any, dtype: str) -> Array:
+    def _native(self, value: Any, dtype: str) -> AnyArray:
         return map_tree(lambda array: self.state.backend.from_numpy(np.array(array, dtype)), value)
 
 
@@ -243,7 +243,7 @@ class StateTwin(Twin):
         self.buffer.reload()
 
 
-def random_bits(backend: Backend, rng: np.random.Generator, batch_size: int) -> Array:
+def random_bits(backend: Backend, rng: np.random.Generator, batch_size: int) -> AnyArray:
     """Return the bits that ``sample`` takes."""
     bits = rng.integers(2**30, size=(batch_size, 2))
     return backend.from_numpy(bits.astype(backend.default_int))

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from trifolium.backend import Array, device_of
+from trifolium.backend import AnyArray, device_of
 from trifolium.replay.batch import Batch
 from trifolium.replay.graph import widetree
 from trifolium.replay.graph.state import State, counts, of_age, older_than, skipped
@@ -25,13 +25,13 @@ __all__ = [
 class DrawnRows(NamedTuple):
     """Rows drawn: their streams, ages and importance weights [B], and which of them are a draw."""
 
-    streams: Array
-    ages: Array
-    weights: Array
-    drawn: Array
+    streams: AnyArray
+    ages: AnyArray
+    weights: AnyArray
+    drawn: AnyArray
 
 
-def checked_bits(state: State, bits: Array) -> Array:
+def checked_bits(state: State, bits: AnyArray) -> AnyArray:
     """Return ``bits`` [B, 2] in the dtype of the cursors, or raise an error."""
     xp = state.backend.xp
     bits = xp.asarray(bits, device=device_of(state.marks))
@@ -42,7 +42,7 @@ def checked_bits(state: State, bits: Array) -> Array:
     return xp.astype(bits, state.written.dtype, copy=False)
 
 
-def drawn_uniformly(state: State, bits: Array, draw: Ordinals, span: int = 1) -> DrawnRows:
+def drawn_uniformly(state: State, bits: AnyArray, draw: Ordinals, span: int = 1) -> DrawnRows:
     """Draw from all runs of ``span`` rows alike, by a function of ``rules.ordinals``."""
     xp = state.backend.xp
     available = counts(state, span)
@@ -55,7 +55,7 @@ def drawn_uniformly(state: State, bits: Array, draw: Ordinals, span: int = 1) ->
     return DrawnRows(streams, ages, xp.ones_like(ordinals, dtype=state.rewards.dtype), drawn)
 
 
-def drawn_by_priority(state: State, tree: Array, bits: Array, beta: Any) -> DrawnRows:
+def drawn_by_priority(state: State, tree: AnyArray, bits: AnyArray, beta: Any) -> DrawnRows:
     """Draw in proportion to the masses of ``tree``.
 
     Weights are corrected by ``beta``, None for that of the options.
@@ -71,7 +71,7 @@ def drawn_by_priority(state: State, tree: Array, bits: Array, beta: Any) -> Draw
     return DrawnRows(streams, ages, xp.where(drawn, weights, 0.0), drawn)
 
 
-def identified(state: State, rows: Array) -> tuple[Array, Array]:
+def identified(state: State, rows: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Return (streams, ages), each [N], of ``rows`` [N]."""
     length = state.spec.window.length
     streams = rows // length

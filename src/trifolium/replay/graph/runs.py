@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trifolium.backend import Array
+from trifolium.backend import AnyArray
 from trifolium.replay.batch import Batch
 from trifolium.replay.graph import widetree
 from trifolium.replay.graph.draw import (
@@ -21,7 +21,7 @@ __all__ = ["batch_of_runs", "runs_by_priority", "runs_uniformly"]
 
 
 def runs_uniformly(
-    state: State, bits: Array, draw: Ordinals, length: int, *, within_episode: bool
+    state: State, bits: AnyArray, draw: Ordinals, length: int, *, within_episode: bool
 ) -> DrawnRows:
     """Draw the first rows of runs, all alike.
 
@@ -38,7 +38,7 @@ def runs_uniformly(
 
 
 def runs_by_priority(
-    state: State, bits: Array, beta: Any, length: int, *, within_episode: bool
+    state: State, bits: AnyArray, beta: Any, length: int, *, within_episode: bool
 ) -> DrawnRows:
     """Draw the first rows of runs in proportion to their mass, in time in proportion to the memory."""
     assert state.priorities is not None
@@ -65,7 +65,7 @@ def batch_of_runs(state: State, found: DrawnRows, length: int, flatten: bool) ->
     return batch
 
 
-def _begin_runs(state: State, length: int, *, within_episode: bool) -> Array:
+def _begin_runs(state: State, length: int, *, within_episode: bool) -> AnyArray:
     """Return [capacity] bool: from which rows runs of ``length`` can be drawn."""
     xp, ring = state.backend.xp, state.spec.window.length
     streams = numbers(state, 0, state.spec.n_streams)[:, None]

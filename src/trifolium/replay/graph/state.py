@@ -6,7 +6,7 @@ The age of a row is the number of rows written to its stream since: the newest r
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from trifolium.backend import Array, Backend, Params, device_of
+from trifolium.backend import AnyArray, Backend, Params, device_of
 from trifolium.replay.rules.marks import TERMINATED
 from trifolium.replay.rules.priorities import PriorityOptions
 from trifolium.replay.rules.ring import drawable_counts, rows_of, skipped_rows
@@ -38,8 +38,8 @@ class Priorities(NamedTuple):
         largest: [1] float32, the largest raw priority seen.
     """
 
-    tree: Array
-    largest: Array
+    tree: AnyArray
+    largest: AnyArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +68,13 @@ class State:
     """
 
     columns: Params
-    actions: Array
-    rewards: Array
-    marks: Array
-    written: Array
-    sizes: Array
+    actions: AnyArray
+    rewards: AnyArray
+    marks: AnyArray
+    written: AnyArray
+    sizes: AnyArray
     successors: Params
-    has_successor: Array
+    has_successor: AnyArray
     priorities: Priorities | None
     spec: BufferSpec = field(metadata={"static": True})
     priority_options: PriorityOptions | None = field(metadata={"static": True})
@@ -111,7 +111,7 @@ def native(state: State) -> State:
     if backend.is_array(state.written):
         return state
 
-    def moved(array: Any) -> Array:
+    def moved(array: Any) -> AnyArray:
         return backend.xp.asarray(array, device=backend.device, copy=True)
 
     def moved_all(columns: Params) -> Params:
@@ -136,23 +136,23 @@ def check_capacity(spec: BufferSpec) -> None:
         )
 
 
-def numbers(state: State, start: int, stop: int) -> Array:
+def numbers(state: State, start: int, stop: int) -> AnyArray:
     """Return [stop - start] integers from ``start``, of the dtype of the cursors."""
     xp = state.backend.xp
     return xp.arange(start, stop, dtype=state.written.dtype, device=device_of(state.written))
 
 
-def of_age(state: State, streams: Array, ages: Array) -> Array:
+def of_age(state: State, streams: AnyArray, ages: AnyArray) -> AnyArray:
     """Return the rows [N] that are ``ages`` [N] rows older than the newest of ``streams`` [N].
 
     A row with an age below 0 is yet to be written.
     """
     written = state.backend.take(state.written, streams)
-    rows: Array = rows_of(streams, written - 1 - ages, state.spec.window.length)
+    rows: AnyArray = rows_of(streams, written - 1 - ages, state.spec.window.length)
     return rows
 
 
-def older_than(state: State, streams: Array, ages: Array) -> Array:
+def older_than(state: State, streams: AnyArray, ages: AnyArray) -> AnyArray:
     """Return how many rows [N] are stored before the rows of ``ages`` [N] of ``streams`` [N]."""
     return state.backend.take(state.sizes, streams) - 1 - ages
 
@@ -162,18 +162,18 @@ def skipped(state: State) -> int:
     return skipped_rows(state.spec.n_frames, pad=state.spec.window.pad)
 
 
-def newest_marks(state: State) -> Array:
+def newest_marks(state: State) -> AnyArray:
     """Return [n_streams] uint8, the marks of the newest rows; any value where nothing is stored."""
     streams = numbers(state, 0, state.spec.n_streams)
     return state.backend.take(state.marks, of_age(state, streams, streams * 0))
 
 
-def counts(state: State, span: int = 1) -> Array:
+def counts(state: State, span: int = 1) -> AnyArray:
     """Return how many runs of ``span`` rows can be drawn from each stream: [n_streams]."""
     return drawable_counts(state.backend.xp, state.sizes, newest_marks(state), skipped(state), span)
 
 
-def valid_of_age(state: State, streams: Array, ages: Array) -> tuple[Array, Array]:
+def valid_of_age(state: State, streams: AnyArray, ages: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Return (rows, valid), each [N]: valid are the rows that can be drawn and are fit for a loss."""
     xp: Any = state.backend.xp
     rows = of_age(state, streams, ages)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from trifolium.backend import Array, Backend, device_of
+from trifolium.backend import AnyArray, Backend, device_of
 from trifolium.replay.rules.ordinals import BITS, running_sum
 
 __all__ = ["assign", "find", "grown", "levels", "locate", "size", "total"]
@@ -39,7 +39,7 @@ def size(capacity: int) -> int:
     return first + nodes
 
 
-def grown(xp: Any, leaves: Array) -> Array:
+def grown(xp: Any, leaves: AnyArray) -> AnyArray:
     """Return the tree over the masses ``leaves`` [capacity], in their dtype.
 
     >>> import numpy as np
@@ -54,7 +54,9 @@ def grown(xp: Any, leaves: Array) -> Array:
     return xp.concat(found)
 
 
-def assign(backend: Backend, tree: Array, capacity: int, leaves: Array, masses: Array) -> Array:
+def assign(
+    backend: Backend, tree: AnyArray, capacity: int, leaves: AnyArray, masses: AnyArray
+) -> AnyArray:
     """Return the tree with the ``masses`` [N] of ``leaves`` [N]; what was given is used up.
 
     Of masses for the same leaf any one counts.
@@ -69,12 +71,12 @@ def assign(backend: Backend, tree: Array, capacity: int, leaves: Array, masses: 
     return tree
 
 
-def total(xp: Any, tree: Array) -> Array:
+def total(xp: Any, tree: AnyArray) -> AnyArray:
     """Return the sum of all masses."""
     return xp.sum(tree[-FAN_OUT:], dtype=tree.dtype)
 
 
-def find(backend: Backend, tree: Array, capacity: int, bits: Array) -> tuple[Array, Array]:
+def find(backend: Backend, tree: AnyArray, capacity: int, bits: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Draw leaves in proportion to mass: (leaves [B], their masses [B]).
 
     The total is cut into B equal segments, and one leaf drawn from each (Schaul et al. 2016,
@@ -96,7 +98,7 @@ def find(backend: Backend, tree: Array, capacity: int, bits: Array) -> tuple[Arr
     return nodes, masses
 
 
-def locate(backend: Backend, tree: Array, capacity: int, ordinals: Array) -> Array:
+def locate(backend: Backend, tree: AnyArray, capacity: int, ordinals: AnyArray) -> AnyArray:
     """Return the leaves [B] that hold the units numbered ``ordinals`` [B], where masses are integers.
 
     >>> import numpy as np
@@ -112,12 +114,12 @@ def locate(backend: Backend, tree: Array, capacity: int, ordinals: Array) -> Arr
 
 def _descended(
     backend: Backend,
-    tree: Array,
+    tree: AnyArray,
     places: Sequence[tuple[int, int]],
-    nodes: Array,
-    masses: Array,
-    remaining: Array,
-) -> tuple[Array, Array, Array]:
+    nodes: AnyArray,
+    masses: AnyArray,
+    remaining: AnyArray,
+) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Go down the levels at ``places`` from ``nodes`` [B], to where ``remaining`` [B] leads.
 
     Returns:
@@ -130,7 +132,9 @@ def _descended(
     return nodes, masses, remaining
 
 
-def _chosen(xp: Any, masses: Array, targets: Array, dtype: Any) -> tuple[Array, Array, Array]:
+def _chosen(
+    xp: Any, masses: AnyArray, targets: AnyArray, dtype: Any
+) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Choose among ``masses`` [B, 8] where the running sum passes ``targets`` [B].
 
     Returns:
@@ -149,7 +153,7 @@ def _chosen(xp: Any, masses: Array, targets: Array, dtype: Any) -> tuple[Array, 
     return child, mass, xp.where(left > 0, left, xp.zeros_like(left))
 
 
-def _children(backend: Backend, tree: Array, first: int, nodes: Array) -> Array:
+def _children(backend: Backend, tree: AnyArray, first: int, nodes: AnyArray) -> AnyArray:
     """Return the masses [N, 8] below ``nodes`` [N], whose level begins at ``first``."""
     xp = backend.xp
     each = xp.arange(FAN_OUT, dtype=nodes.dtype, device=device_of(nodes))
@@ -157,14 +161,14 @@ def _children(backend: Backend, tree: Array, first: int, nodes: Array) -> Array:
     return xp.reshape(backend.take(tree, rows), (-1, FAN_OUT))
 
 
-def _sums(masses: Array) -> Array:
+def _sums(masses: AnyArray) -> AnyArray:
     """Return the sum of each row of ``masses`` [N, 8], rounded alike on the host and in any graph."""
     fours = masses[:, :4] + masses[:, 4:]
     pairs = fours[:, :2] + fours[:, 2:]
     return pairs[:, 0] + pairs[:, 1]
 
 
-def _fractions(xp: Any, words: Array, dtype: Any) -> Array:
+def _fractions(xp: Any, words: AnyArray, dtype: Any) -> AnyArray:
     """Return ``words`` as fractions below 1, of 24 bits, which is what float32 holds."""
     return xp.astype((words & ((1 << BITS) - 1)) >> (BITS - 24), dtype) * 2.0**-24
 

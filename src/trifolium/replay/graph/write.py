@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from trifolium._checks import Field
-from trifolium.backend import Array, Backend, device_of
+from trifolium.backend import AnyArray, Backend, device_of
 from trifolium.replay.graph import widetree
 from trifolium.replay.graph.state import Priorities, State, numbers, of_age, valid_of_age
 from trifolium.replay.rules.chunk import (
@@ -28,7 +28,7 @@ __all__ = ["checked_steps", "converted", "with_errors", "with_steps"]
 
 def checked_steps(
     state: State, stream: Any, extras: Mapping[str, Any], **given: Any
-) -> tuple[Array, Chunk]:
+) -> tuple[AnyArray, Chunk]:
     """Return the numbers of the streams [S] that are written, and the steps given to ``add``."""
     streams = _streams(state, stream)
     fields = StepFields(state.spec)
@@ -42,7 +42,9 @@ def checked_steps(
     return streams, chunk
 
 
-def with_steps(state: State, streams: Array, steps: Chunk, boundary_rows: int | None = None) -> State:
+def with_steps(
+    state: State, streams: AnyArray, steps: Chunk, boundary_rows: int | None = None
+) -> State:
     """Return the state with steps of ``streams`` [S].
 
     How many rows are written can't depend on values in a graph. So each stream has as many places as
@@ -85,7 +87,7 @@ def with_steps(state: State, streams: Array, steps: Chunk, boundary_rows: int | 
     return _with_new_rows(written, streams, places.count, most)
 
 
-def _put(state: State, streams: Array, places: Layout, steps: Chunk, marks: Array) -> State:
+def _put(state: State, streams: AnyArray, places: Layout, steps: Chunk, marks: AnyArray) -> State:
     """Return the state with the rows of ``places``."""
     backend, xp = state.backend, state.backend.xp
     each = xp.reshape(streams[None, :] + xp.zeros_like(places.offsets), (-1,))
@@ -109,7 +111,7 @@ def _put(state: State, streams: Array, places: Layout, steps: Chunk, marks: Arra
     )
 
 
-def _with_successors(state: State, streams: Array, steps: Chunk) -> State:
+def _with_successors(state: State, streams: AnyArray, steps: Chunk) -> State:
     """Return the state with the given observations after the newest steps, which are not rows yet."""
     backend, xp = state.backend, state.backend.xp
     n_steps, n_streams = steps.terminated.shape
@@ -126,7 +128,7 @@ def _with_successors(state: State, streams: Array, steps: Chunk) -> State:
     return replace(state, successors=successors, has_successor=has_successor)
 
 
-def with_errors(state: State, indices: Array, errors: Array) -> State:
+def with_errors(state: State, indices: AnyArray, errors: AnyArray) -> State:
     """Return the state with the ``errors`` [B] float32 of rows as their priorities."""
     assert state.priorities is not None
     assert state.priority_options is not None
@@ -148,7 +150,7 @@ def with_errors(state: State, indices: Array, errors: Array) -> State:
     return replace(state, priorities=Priorities(tree, largest))
 
 
-def _moved_on(state: State, streams: Array, count: Array) -> State:
+def _moved_on(state: State, streams: AnyArray, count: AnyArray) -> State:
     """Return the state with the cursors of ``streams`` [S] moved on by ``count`` [S] rows."""
     backend, length = state.backend, state.spec.window.length
     written = (backend.take(state.written, streams) + count) % state.serials
@@ -161,7 +163,7 @@ def _moved_on(state: State, streams: Array, count: Array) -> State:
     )
 
 
-def _with_new_rows(state: State, streams: Array, count: Array, most: int) -> State:
+def _with_new_rows(state: State, streams: AnyArray, count: AnyArray, most: int) -> State:
     """Return the state with priorities for the rows that can be drawn since the last ``count`` [S].
 
     They are among the newest ``most`` + 1 rows of ``streams`` [S], and have the largest priority seen.
@@ -188,7 +190,7 @@ def _with_new_rows(state: State, streams: Array, count: Array, most: int) -> Sta
     return replace(state, priorities=Priorities(tree, largest))
 
 
-def _last_of_each(xp: Any, leaves: Array, masses: Array) -> Array:
+def _last_of_each(xp: Any, leaves: AnyArray, masses: AnyArray) -> AnyArray:
     """Return ``masses`` [N] with those of equal ``leaves`` [N] replaced by the last of them."""
     order = xp.argsort(leaves, stable=True)
     ascending = xp.take(leaves, order, axis=0)
@@ -196,7 +198,7 @@ def _last_of_each(xp: Any, leaves: Array, masses: Array) -> Array:
     return xp.take(masses, xp.take(order, last, axis=0), axis=0)
 
 
-def _streams(state: State, stream: Any) -> Array:
+def _streams(state: State, stream: Any) -> AnyArray:
     """Return the numbers of the streams that are written."""
     count = state.spec.n_streams
     if stream is None:
@@ -209,7 +211,7 @@ def _streams(state: State, stream: Any) -> Array:
     return xp.reshape(xp.asarray(stream, dtype=dtype, device=device_of(state.written)), (1,))
 
 
-def converted(state: State, field: Field, value: Any) -> Array:
+def converted(state: State, field: Field, value: Any) -> AnyArray:
     """Return ``value`` as an array of the dtype of ``field``, on the device, detached from gradients.
 
     It may be what :meth:`trifolium.Buffer.add` accepts, and lists of traced arrays as well. Integers

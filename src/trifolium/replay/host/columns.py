@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from trifolium.backend import Array, Backend, Params, get_backend
+from trifolium.backend import AnyArray, Backend, Params, get_backend
 from trifolium.replay.batch import Batch
 from trifolium.replay.host.blocks import SMALLEST, Blocks
 from trifolium.replay.host.memory import Memory, zeros
@@ -42,7 +42,7 @@ class Columns(Protocol):
         """Return a host copy of ``rows`` [N] of a column."""
         ...
 
-    def copied(self, name: str) -> Array:
+    def copied(self, name: str) -> AnyArray:
         """Return a copy of a column in the backend's arrays."""
         ...
 
@@ -125,7 +125,7 @@ class HostColumns:
         """Return a host copy of ``rows`` [N] of a column."""
         return self._columns[name][rows]
 
-    def copied(self, name: str) -> Array:
+    def copied(self, name: str) -> AnyArray:
         """Return a copy of a column in the backend's arrays."""
         return self._backend.from_numpy(self._columns[name].copy())
 
@@ -242,7 +242,7 @@ class DeviceColumns:
         index = self._backend.from_numpy(rows.astype(self._backend.default_int))
         return self._backend.to_numpy(self._backend.take(self.arrays[name], index))
 
-    def copied(self, name: str) -> Array:
+    def copied(self, name: str) -> AnyArray:
         """Return a copy of a column in the backend's arrays."""
         return self._backend.xp.asarray(self.arrays[name], copy=True)
 
@@ -308,10 +308,10 @@ def _lengthened(values: np.ndarray, size: int) -> np.ndarray:
 
 
 @cache  # backends are compared by identity
-def _writer(backend: Backend) -> Callable[[Params, Array, tuple[Array, ...]], Params]:
+def _writer(backend: Backend) -> Callable[[Params, AnyArray, tuple[AnyArray, ...]], Params]:
     """Return the compiled function that writes ``values`` [N, ...] of each column to ``rows`` [N]."""
 
-    def write(columns: Params, rows: Array, values: tuple[Array, ...]) -> Params:
+    def write(columns: Params, rows: AnyArray, values: tuple[AnyArray, ...]) -> Params:
         return {
             name: backend.put(column, rows, value)
             for (name, column), value in zip(columns.items(), values, strict=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from trifolium.backend import Array, Backend
+from trifolium.backend import AnyArray, Backend
 from trifolium.replay.graph import widetree
 from trifolium.replay.graph.state import Priorities, State, check_capacity
 from trifolium.replay.host.prioritized import Prioritized
@@ -93,6 +93,6 @@ def check_cursors(state: State) -> None:
         )
 
 
-def _stored(state: State) -> dict[str, Array]:
+def _stored(state: State) -> dict[str, AnyArray]:
     columns = {f"column.{name}": column for name, column in state.columns.items()}
     return columns | {"actions": state.actions, "rewards": state.rewards, "marks": state.marks}

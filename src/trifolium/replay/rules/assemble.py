@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
-from trifolium.backend import Array, Backend, Params
+from trifolium.backend import AnyArray, Backend, Params
 from trifolium.replay.batch import Batch
 from trifolium.replay.schema import BufferSpec, nested
 
@@ -38,13 +38,13 @@ class Plan(NamedTuple):
             goal that is; None if no row does.
     """
 
-    frames: Array
-    kept: Array | None
-    next_frames: Array | None
-    next_kept: Array | None
-    actions: Array
-    scalars: Array
-    goals: tuple[Array, Array] | None = None
+    frames: AnyArray
+    kept: AnyArray | None
+    next_frames: AnyArray | None
+    next_kept: AnyArray | None
+    actions: AnyArray
+    scalars: AnyArray
+    goals: tuple[AnyArray, AnyArray] | None = None
 
 
 class Packed(NamedTuple):
@@ -58,18 +58,18 @@ class Packed(NamedTuple):
         extras: of each extra [N, *shape].
     """
 
-    frames: tuple[Array, ...]
-    next_frames: tuple[Array, ...] | None
-    actions: Array
-    scalars: Array
-    extras: tuple[Array, ...]
+    frames: tuple[AnyArray, ...]
+    next_frames: tuple[AnyArray, ...] | None
+    actions: AnyArray
+    scalars: AnyArray
+    extras: tuple[AnyArray, ...]
 
 
 def apart(plan: Plan, spec: BufferSpec) -> Plan:
     """Return the plan with the frames of next states by themselves, where they were shared."""
     if plan.next_frames is not None:
         return plan
-    found: dict[str, Array] = {}
+    found: dict[str, AnyArray] = {}
     for name, values in (("frames", plan.frames), ("kept", plan.kept)):
         if values is not None:
             each = values.reshape(-1, spec.n_frames + 1)
@@ -77,18 +77,18 @@ def apart(plan: Plan, spec: BufferSpec) -> Plan:
     return plan._replace(**found)
 
 
-def zeroed(xp: Any, frames: Array, kept: Array) -> Array:
+def zeroed(xp: Any, frames: AnyArray, kept: AnyArray) -> AnyArray:
     """Return ``frames`` [N, ...], with zeros where they are not ``kept`` [N] bool."""
     return xp.where(xp.reshape(kept, (-1, *(1,) * (frames.ndim - 1))), frames, xp.zeros_like(frames))
 
 
 def gather(
     xp: Any,
-    take: Callable[[Array, Array], Array],
+    take: Callable[[AnyArray, AnyArray], AnyArray],
     spec: BufferSpec,
     columns: Params,
     plan: Plan,
-    zero: Callable[[Any, Array, Array], Array] = zeroed,
+    zero: Callable[[Any, AnyArray, AnyArray], AnyArray] = zeroed,
 ) -> Packed:
     """Gather the rows of a plan.
 
@@ -100,14 +100,14 @@ def gather(
         plan: the rows to gather, in arrays that ``take`` accepts.
         zero: as :func:`zeroed`; it may write to what ``take`` returned.
     """
-    frames: tuple[Array, ...]
+    frames: tuple[AnyArray, ...]
     next_frames = None
     if not spec.is_structured and plan.next_frames is None and plan.kept is None:
         frames = (take(columns["obs"], plan.frames),)
     else:
         more = int(plan.next_frames is None)
 
-        def kept_frames(rows: Array, kept: Array | None) -> tuple[Array, ...]:
+        def kept_frames(rows: AnyArray, kept: AnyArray | None) -> tuple[AnyArray, ...]:
             found = []
             for leaf in spec.leaves:
                 each, wanted = spec.n_frames + more, leaf.n_frames + more
@@ -193,12 +193,12 @@ def _assembler(
 
 def _with_goals(
     xp: Any,
-    take: Callable[[Array, Array], Array],
+    take: Callable[[AnyArray, AnyArray], AnyArray],
     spec: BufferSpec,
     columns: Params,
     plan: Plan,
-    frames: tuple[Array, ...],
-) -> tuple[Array, ...]:
+    frames: tuple[AnyArray, ...],
+) -> tuple[AnyArray, ...]:
     """Return the frames of each leaf, with other desired goals where the plan says so."""
     assert plan.goals is not None
     count = plan.actions.shape[0]
@@ -213,21 +213,21 @@ def _with_goals(
     return tuple(found)
 
 
-def _spread(xp: Any, values: Array, spec: BufferSpec, each: int) -> Array:
+def _spread(xp: Any, values: AnyArray, spec: BufferSpec, each: int) -> AnyArray:
     """Return a value of every row for ``each`` of its frames: of all states first, or row by row."""
     if spec.n_frames == 1:
         return xp.tile(values, (each,))
     return xp.repeat(values, each)
 
 
-def _newest(xp: Any, frames: Array, each: int, wanted: int) -> Array:
+def _newest(xp: Any, frames: AnyArray, each: int, wanted: int) -> AnyArray:
     """Return the newest ``wanted`` of ``each`` frames of every row: [N * wanted] of [N * each]."""
     if wanted == each:
         return frames
     return xp.reshape(xp.reshape(frames, (-1, each))[:, each - wanted :], (-1,))
 
 
-def _newest_row(xp: Any, spec: BufferSpec, plan: Plan) -> Array:
+def _newest_row(xp: Any, spec: BufferSpec, plan: Plan) -> AnyArray:
     """Return the row [N] of the newest frame of each state."""
     if plan.next_frames is not None:
         return xp.reshape(plan.frames, (-1, spec.n_frames))[:, -1]
@@ -237,8 +237,8 @@ def _newest_row(xp: Any, spec: BufferSpec, plan: Plan) -> Array:
 
 
 def _cut(
-    xp: Any, frames: Array, spec: BufferSpec, packed: Packed, flatten: bool
-) -> tuple[Array, Array]:
+    xp: Any, frames: AnyArray, spec: BufferSpec, packed: Packed, flatten: bool
+) -> tuple[AnyArray, AnyArray]:
     """Return the states and the next states that share ``frames``."""
     count = packed.actions.shape[0]
     if spec.n_frames == 1:
@@ -252,6 +252,6 @@ def _cut(
     return xp.reshape(states, shape), xp.reshape(next_states, shape)
 
 
-def _shaped(xp: Any, frames: Array, packed: Packed, flatten: bool) -> Array:
+def _shaped(xp: Any, frames: AnyArray, packed: Packed, flatten: bool) -> AnyArray:
     count = packed.actions.shape[0]
     return xp.reshape(frames, (count, -1) if flatten else (count, -1, *frames.shape[1:]))

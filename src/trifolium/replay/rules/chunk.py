@@ -7,7 +7,7 @@ it in its stream. Pure functions over the array API.
 
 from typing import Any, NamedTuple
 
-from trifolium.backend import Array, Params, device_of
+from trifolium.backend import AnyArray, Params, device_of
 from trifolium.replay.rules.marks import BOUNDARY, FIRST, TERMINATED, TRUNCATED, UNKNOWN
 from trifolium.replay.rules.ordinals import running_sum
 from trifolium.replay.rules.steps import Chunk
@@ -33,8 +33,8 @@ class Cuts(NamedTuple):
         after: [T, S] bool, whether one comes after a step.
     """
 
-    start: Array
-    after: Array
+    start: AnyArray
+    after: AnyArray
 
 
 class Layout(NamedTuple):
@@ -48,14 +48,14 @@ class Layout(NamedTuple):
         count: [S] int, rows written to each stream.
     """
 
-    offsets: Array
-    steps: Array
-    is_step: Array
-    is_start: Array
-    count: Array
+    offsets: AnyArray
+    steps: AnyArray
+    is_step: AnyArray
+    is_start: AnyArray
+    count: AnyArray
 
 
-def differs(xp: Any, given: Array, found: Array, axes: int) -> Array:
+def differs(xp: Any, given: AnyArray, found: AnyArray, axes: int) -> AnyArray:
     """Return whether observations differ, NaN being equal to NaN: bool, of the first ``axes`` axes."""
     if given is found:
         return xp.zeros(given.shape[:axes], dtype=xp.bool, device=device_of(given))
@@ -68,7 +68,7 @@ def differs(xp: Any, given: Array, found: Array, axes: int) -> Array:
     return xp.reshape(xp.any(xp.reshape(unequal, (size, -1)), axis=1), given.shape[:axes])
 
 
-def find_cuts(xp: Any, steps: Chunk, waits: Array, pending: Params) -> Cuts:
+def find_cuts(xp: Any, steps: Chunk, waits: AnyArray, pending: Params) -> Cuts:
     """Return where boundary rows are, for steps that are truncated or have another successor.
 
     Args:
@@ -99,7 +99,7 @@ def find_cuts(xp: Any, steps: Chunk, waits: Array, pending: Params) -> Cuts:
     return Cuts(start, xp.concat([after_steps, steps.truncated[-1:, :]], axis=0))
 
 
-def limited(xp: Any, cuts: Cuts, most: int) -> tuple[Cuts, Array]:
+def limited(xp: Any, cuts: Cuts, most: int) -> tuple[Cuts, AnyArray]:
     """Return the first ``most`` >= 1 of the ``cuts`` of each stream, and [T, S] where others are."""
     place = running_sum(xp, xp.astype(cuts.after, xp.int32).T).T
     place = place + xp.astype(cuts.start, xp.int32)[None, :]
@@ -109,12 +109,12 @@ def limited(xp: Any, cuts: Cuts, most: int) -> tuple[Cuts, Array]:
 def step_marks(
     xp: Any,
     dtype: Any,
-    opens: Array,
-    terminated: Array,
-    truncated: Array,
+    opens: AnyArray,
+    terminated: AnyArray,
+    truncated: AnyArray,
     cuts: Cuts,
-    unknown: Array | None,
-) -> Array:
+    unknown: AnyArray | None,
+) -> AnyArray:
     """Return the marks of the rows of the steps: [T, S].
 
     Args:
@@ -136,7 +136,7 @@ def step_marks(
     return marks if unknown is None else marks + xp.astype(unknown, dtype) * UNKNOWN
 
 
-def layout(xp: Any, cuts: Cuts, most: int, dtype: Any, taken: Array | None = None) -> Layout:
+def layout(xp: Any, cuts: Cuts, most: int, dtype: Any, taken: AnyArray | None = None) -> Layout:
     """Return the rows to write and their sources.
 
     Args:
@@ -164,8 +164,8 @@ def layout(xp: Any, cuts: Cuts, most: int, dtype: Any, taken: Array | None = Non
 
 
 def chosen(
-    xp: Any, found: Layout, values: Array, following: Array | None, pending: Array | None
-) -> Array:
+    xp: Any, found: Layout, values: AnyArray, following: AnyArray | None, pending: AnyArray | None
+) -> AnyArray:
     """Return the values of the rows of a layout: [M * S, ...].
 
     Args:
@@ -188,14 +188,14 @@ def chosen(
     return xp.where(xp.reshape(found.is_step, shape), of_steps, others)
 
 
-def chosen_marks(xp: Any, found: Layout, marks: Array) -> Array:
+def chosen_marks(xp: Any, found: Layout, marks: AnyArray) -> AnyArray:
     """Return the marks of the rows of a layout, [M * S], for the ``marks`` [T, S] of steps."""
     flat = xp.reshape(marks, (-1,))
     boundary = xp.full_like(flat, BOUNDARY)
     return chosen(xp, found, flat, boundary, boundary[: found.count.shape[0]])
 
 
-def _steps_at(xp: Any, position: Array, offsets: Array) -> Array:
+def _steps_at(xp: Any, position: AnyArray, offsets: AnyArray) -> AnyArray:
     """Return the last step at or before each of ``offsets`` [M, S], 0 where there is none: [M, S].
 
     All streams are searched at once: their positions are moved apart, so that one array is sorted.

@@ -12,7 +12,7 @@ ordinals are 0.
 from collections.abc import Callable
 from typing import Any
 
-from trifolium.backend import Array, device_of
+from trifolium.backend import AnyArray, device_of
 
 __all__ = ["BITS", "DRAWS", "Ordinals", "below", "independent", "running_sum", "stratified", "subset"]
 
@@ -22,10 +22,10 @@ _HALF = BITS // 2
 _LOW = (1 << _HALF) - 1
 _WORD = (1 << BITS) - 1
 
-Ordinals = Callable[[Any, Array, Array], tuple[Array, Array]]
+Ordinals = Callable[[Any, AnyArray, AnyArray], tuple[AnyArray, AnyArray]]
 
 
-def independent(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
+def independent(xp: Any, bits: AnyArray, count: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Draw with replacement: every ordinal is uniform, whatever the others are.
 
     >>> import numpy as np
@@ -38,7 +38,7 @@ def independent(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
     return below(xp, bits, xp.where(counts > 0, counts, 1)), counts > 0
 
 
-def subset(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
+def subset(xp: Any, bits: AnyArray, count: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Draw without replacement: every subset of B ordinals is equally likely.
 
     Floyd's algorithm (Bentley and Floyd, 1987): step j draws from the first count - B + j + 1, and
@@ -69,7 +69,7 @@ def subset(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
     return xp.where(drawn, ordinals, 0), drawn
 
 
-def stratified(xp: Any, bits: Array, count: Array) -> tuple[Array, Array]:
+def stratified(xp: Any, bits: AnyArray, count: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Draw one ordinal from each of B equal parts, in O(B): all different, each equally likely.
 
     The parts are laid round the circle from an offset drawn first, so every ordinal is in a batch
@@ -108,7 +108,7 @@ DRAWS: dict[str, Ordinals] = {
 """The draws by their names in ``sample``."""
 
 
-def below(xp: Any, bits: Array, bounds: Array) -> Array:
+def below(xp: Any, bits: AnyArray, bounds: AnyArray) -> AnyArray:
     """Return floor(bounds * u) [B] for the 60-bit fractions u of ``bits`` [B, 2].
 
     Args:
@@ -127,7 +127,7 @@ def below(xp: Any, bits: Array, bounds: Array) -> Array:
     return high + ((low + carried) >> BITS)
 
 
-def running_sum(xp: Any, values: Array) -> Array:
+def running_sum(xp: Any, values: AnyArray) -> AnyArray:
     """Return the sums of ``values`` [..., N] up to and with each along the last axis.
 
     It replaces the standard's ``cumulative_sum``, about whose look-up torch.compile warns, and for
@@ -141,7 +141,7 @@ def running_sum(xp: Any, values: Array) -> Array:
     return values
 
 
-def _product(left: Array, right: Array) -> tuple[Array, Array]:
+def _product(left: AnyArray, right: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Return (high, low), the words of ``left * right``; no step needs more than 31 bits."""
     left_high, left_low = left >> _HALF, left & _LOW
     right_high, right_low = right >> _HALF, right & _LOW
@@ -150,5 +150,5 @@ def _product(left: Array, right: Array) -> tuple[Array, Array]:
     return left_high * right_high + (middle >> _HALF), ((middle & _LOW) << _HALF) + (lowest & _LOW)
 
 
-def _numbers(xp: Any, like: Array, start: int, stop: int) -> Array:
+def _numbers(xp: Any, like: AnyArray, start: int, stop: int) -> AnyArray:
     return xp.arange(start, stop, dtype=like.dtype, device=device_of(like))

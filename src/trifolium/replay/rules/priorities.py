@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from trifolium import _checks as checks
-from trifolium.backend import Array
+from trifolium.backend import AnyArray
 
 __all__ = [
     "LARGEST_PRIORITY",
@@ -42,7 +42,7 @@ def checked_priorities(indices: Any, td: Any) -> tuple[np.ndarray, np.ndarray]:
     return which, priorities
 
 
-def raw_priority(errors: Array, epsilon: float) -> Array:
+def raw_priority(errors: AnyArray, epsilon: float) -> AnyArray:
     """Return ``|td| + epsilon`` for the temporal-difference ``errors``."""
     return abs(errors) + epsilon
 
@@ -52,7 +52,7 @@ def mass(raw: Any, alpha: float) -> Any:
     return raw**alpha
 
 
-def importance_weights(least: Any, masses: Array, beta: Any) -> Array:
+def importance_weights(least: Any, masses: AnyArray, beta: Any) -> AnyArray:
     """Return the importance weights of rows, divided by the largest of them.
 
     The weight of row i is ``(N * P(i)) ** -beta``. The number of rows N and the sum of all masses

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trifolium.backend import Array
+from trifolium.backend import AnyArray
 from trifolium.replay.rules.marks import ENDED, FIRST, LOST, TERMINATED
 
 __all__ = ["continues", "drawable_counts", "locate", "rows_of", "skipped_rows"]
@@ -18,7 +18,9 @@ def skipped_rows(n_frames: int, *, pad: bool) -> int:
     return 0 if pad else n_frames - 1
 
 
-def drawable_counts(xp: Any, sizes: Array, newest: Array, skipped: int, span: int = 1) -> Array:
+def drawable_counts(
+    xp: Any, sizes: AnyArray, newest: AnyArray, skipped: int, span: int = 1
+) -> AnyArray:
     """Return how many runs of ``span`` rows can be drawn from each stream: [n_streams].
 
     The rows that can be drawn are consecutive: from the first row whose stack is stored to the last row
@@ -36,7 +38,7 @@ def drawable_counts(xp: Any, sizes: Array, newest: Array, skipped: int, span: in
     return xp.where(counts > 0, counts, 0)
 
 
-def locate(xp: Any, ordinals: Array, counts: Array, ends: Array) -> tuple[Array, Array]:
+def locate(xp: Any, ordinals: AnyArray, counts: AnyArray, ends: AnyArray) -> tuple[AnyArray, AnyArray]:
     """Return (streams, places), each [N], of items that are numbered stream by stream, from 0.
 
     Args:
@@ -50,7 +52,7 @@ def locate(xp: Any, ordinals: Array, counts: Array, ends: Array) -> tuple[Array,
     return streams, ordinals - xp.take(ends - counts, streams, axis=0)
 
 
-def continues(xp: Any, marks: Array, stored: Array) -> Array:
+def continues(xp: Any, marks: AnyArray, stored: AnyArray) -> AnyArray:
     """Return which of the newest rows belong to the episode that the next row continues.
 
     Args:

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from trifolium.backend import Array
+from trifolium.backend import AnyArray
 from trifolium.replay.rules.marks import ENDED, NO_TRANSITION
 
 __all__ = ["unbroken", "unbroken_from"]
 
 
-def unbroken(xp: Any, marks: Array) -> Array:
+def unbroken(xp: Any, marks: AnyArray) -> AnyArray:
     """Return [N] bool: which runs of rows with these ``marks`` [N, length] are in one episode.
 
     Every row of such a run is a step, and none but the last ends its episode.
@@ -17,7 +17,7 @@ def unbroken(xp: Any, marks: Array) -> Array:
     return inside & ((marks[:, -1] & NO_TRANSITION) == 0)
 
 
-def unbroken_from(xp: Any, marks: Array, length: int) -> Array:
+def unbroken_from(xp: Any, marks: AnyArray, length: int) -> AnyArray:
     """Return [S, R] bool: what :func:`unbroken` says of the run from each row on.
 
     The number of operations grows with the logarithm of ``length``: runs of twice the length are two

@@ -7,7 +7,7 @@ import numpy as np
 
 from trifolium import _checks as checks
 from trifolium._checks import ColumnOptions, Field
-from trifolium.backend import Array, Params
+from trifolium.backend import AnyArray, Params
 from trifolium.replay.rules.marks import TERMINATED, TRUNCATED, UNKNOWN
 from trifolium.replay.schema import BufferSpec, named_part
 
@@ -45,12 +45,12 @@ class Chunk(NamedTuple):
     """
 
     columns: Params
-    actions: Array
-    rewards: Array
-    terminated: Array
-    truncated: Array
+    actions: AnyArray
+    rewards: AnyArray
+    terminated: AnyArray
+    truncated: AnyArray
     following: Params | None
-    taken: Array | None = None
+    taken: AnyArray | None = None
 
 
 class StepFields:
@@ -169,7 +169,7 @@ class StepFields:
 
     def chunk(  # noqa: D417 (the rest are the arguments of add)
         self,
-        convert: Callable[[Field, Any], Array],
+        convert: Callable[[Field, Any], AnyArray],
         n_streams: int,
         xp: Any,
         *,
@@ -196,17 +196,17 @@ class StepFields:
         steps = _steps_in(first.shape, self._obs[0], n_streams)
         lead = (*((steps,) if steps != 1 else ()), *((n_streams,) if n_streams > 1 else ()))
 
-        def shaped(field: Field, array: Array) -> Array:
+        def shaped(field: Field, array: AnyArray) -> AnyArray:
             expected = (*lead, *field.shape)
             extra = array.ndim - len(expected)
             if extra < 0 or tuple(array.shape) != (*(1,) * extra, *expected):
                 raise field.shape_error(tuple(array.shape), expected, n_streams)
             return xp.reshape(array, (steps * n_streams, *field.shape))
 
-        def rows(field: Field, value: Any) -> Array:
+        def rows(field: Field, value: Any) -> AnyArray:
             return shaped(field, convert(field, value))
 
-        def flags(name: str, value: Any) -> Array:
+        def flags(name: str, value: Any) -> AnyArray:
             return xp.reshape(
                 rows(Field(name, (), "float32", self._one_number), value) != 0, (steps, n_streams)
             )

@@ -8,7 +8,7 @@ before and after a row.
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from trifolium.backend import Array, device_of
+from trifolium.backend import AnyArray, device_of
 from trifolium.replay.rules.marks import (
     FIRST,
     LOST,
@@ -67,11 +67,11 @@ class Stack(NamedTuple):
         whole: [B] bool, whether the stack is one that could have been seen while acting.
     """
 
-    rows: Array
-    kept: Array | None
-    whole: Array
+    rows: AnyArray
+    kept: AnyArray | None
+    whole: AnyArray
 
-    def flat(self, xp: Any) -> tuple[Array, Array | None]:
+    def flat(self, xp: Any) -> tuple[AnyArray, AnyArray | None]:
         """Return rows and kept, each [B * n_frames]."""
         kept = None if self.kept is None else xp.reshape(self.kept, (-1,))
         return xp.reshape(self.rows, (-1,)), kept
@@ -88,10 +88,10 @@ class Tail(NamedTuple):
         terminated: [B] bool, whether the last that counts ended its episode.
     """
 
-    rows: Array
-    summed: Array
-    count: Array
-    terminated: Array
+    rows: AnyArray
+    summed: AnyArray
+    count: AnyArray
+    terminated: AnyArray
 
 
 class Windows(NamedTuple):
@@ -107,11 +107,11 @@ class Windows(NamedTuple):
     states: Stack
     next_states: Stack
     tail: Tail
-    valid: Array
+    valid: AnyArray
 
     def frames(
         self, xp: Any, shape: WindowShape
-    ) -> tuple[Array, Array | None, Array | None, Array | None]:
+    ) -> tuple[AnyArray, AnyArray | None, AnyArray | None, AnyArray | None]:
         """Return the first four fields of :class:`trifolium.replay.rules.assemble.Plan`."""
         if not shape.shares_frames:
             return *self.states.flat(xp), *self.next_states.flat(xp)
@@ -124,7 +124,7 @@ class Windows(NamedTuple):
 
 
 def windows(
-    xp: Any, marks: Array, rows: Array, older: Array, newer: Array, shape: WindowShape
+    xp: Any, marks: AnyArray, rows: AnyArray, older: AnyArray, newer: AnyArray, shape: WindowShape
 ) -> Windows:
     """Return the windows of ``rows`` [B].
 
@@ -153,7 +153,7 @@ def windows(
     return Windows(states, next_states, steps, is_valid)
 
 
-def stack(xp: Any, marks: Array, rows: Array, older: Array, shape: WindowShape) -> Stack:
+def stack(xp: Any, marks: AnyArray, rows: AnyArray, older: AnyArray, shape: WindowShape) -> Stack:
     """Return the stacks that end at ``rows`` [B], before which ``older`` [B] rows are stored."""
     n_frames = shape.n_frames
     kept = [xp.ones_like(rows, dtype=xp.bool)]
@@ -173,7 +173,7 @@ def stack(xp: Any, marks: Array, rows: Array, older: Array, shape: WindowShape) 
     return Stack(frames, None, whole & kept[0])
 
 
-def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: WindowShape) -> Tail:
+def tail(xp: Any, marks: AnyArray, rows: AnyArray, newer: AnyArray, shape: WindowShape) -> Tail:
     """Return the n-step tails that begin at ``rows`` [B], after which ``newer`` [B] rows are stored.
 
     A tail continues until it has ``n_step`` steps, ends its episode, or would include a step whose
@@ -197,7 +197,7 @@ def tail(xp: Any, marks: Array, rows: Array, newer: Array, shape: WindowShape) -
     return Tail(steps, counted, count, xp.any(terminated & counted, axis=1))
 
 
-def scalars(xp: Any, rewards: Array, found: Windows, powers: Array) -> tuple[Array, ...]:
+def scalars(xp: Any, rewards: AnyArray, found: Windows, powers: AnyArray) -> tuple[AnyArray, ...]:
     """Return the columns of a batch with one number a row: rewards, dones, valid, discounts, each [B].
 
     Args:
@@ -214,7 +214,7 @@ def scalars(xp: Any, rewards: Array, found: Windows, powers: Array) -> tuple[Arr
     )
 
 
-def _summed_rewards(xp: Any, rewards: Array, steps: Tail, powers: Array) -> Array:
+def _summed_rewards(xp: Any, rewards: AnyArray, steps: Tail, powers: AnyArray) -> AnyArray:
     """Return the discounted sums [B] of the ``rewards`` [capacity] of tails."""
     found = xp.reshape(xp.take(rewards, xp.reshape(steps.rows, (-1,)), axis=0), steps.rows.shape)
     if steps.rows.shape[1] == 1:
@@ -223,22 +223,22 @@ def _summed_rewards(xp: Any, rewards: Array, steps: Tail, powers: Array) -> Arra
     return xp.sum(xp.where(steps.summed, discounted, xp.zeros_like(discounted)), axis=1)
 
 
-def valid(xp: Any, marks: Array, rows: Array, whole: Array) -> Array:
+def valid(xp: Any, marks: AnyArray, rows: AnyArray, whole: AnyArray) -> AnyArray:
     """Return [B] bool: the stack is whole, and its last row is a step with a known successor."""
     return whole & ~_is_marked(xp, marks, rows, NO_TRANSITION | UNKNOWN)
 
 
-def moved(rows: Array, places: Array, length: int) -> Array:
+def moved(rows: AnyArray, places: AnyArray, length: int) -> AnyArray:
     """Return the rows that are ``places`` newer than ``rows``, in the ring of each."""
     place = rows % length
     return rows - place + (place + places) % length
 
 
-def _steps(xp: Any, rows: Array, start: int, stop: int) -> Array:
+def _steps(xp: Any, rows: AnyArray, start: int, stop: int) -> AnyArray:
     return xp.arange(start, stop, dtype=rows.dtype, device=device_of(rows))[None, :]
 
 
-def _is_marked(xp: Any, marks: Array, rows: Array, mark: int) -> Array:
+def _is_marked(xp: Any, marks: AnyArray, rows: AnyArray, mark: int) -> AnyArray:
     """Return whether ``rows`` (any shape) carry any of the bits of ``mark``: bool of that shape."""
     found = xp.take(marks, xp.reshape(rows, (-1,)), axis=0)
     return xp.reshape((found & mark) != 0, rows.shape)

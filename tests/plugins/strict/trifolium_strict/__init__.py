@@ -10,7 +10,7 @@ from typing import Any
 import array_api_strict as xp
 import numpy as np
 
-from trifolium.backend import Array, Backend, Capabilities
+from trifolium.backend import AnyArray, Backend, Capabilities
 from trifolium.errors import BackendError
 
 __all__ = ["StrictBackend"]
@@ -44,22 +44,24 @@ class StrictBackend(Backend):
             raise BackendError(f"dtype {name!r} is not in the array API standard")
         return found
 
-    def zeros(self, shape: Sequence[int], dtype: str) -> Array:
+    def zeros(self, shape: Sequence[int], dtype: str) -> AnyArray:
         return xp.zeros(tuple(shape), dtype=self.dtype(dtype))
 
-    def from_numpy(self, array: np.ndarray) -> Array:
+    def from_numpy(self, array: np.ndarray) -> AnyArray:
         return xp.asarray(array)
 
-    def to_numpy(self, array: Array) -> np.ndarray:
+    def to_numpy(self, array: AnyArray) -> np.ndarray:
         return np.array(np.from_dlpack(array))
 
     def is_array(self, value: Any) -> bool:
         return isinstance(value, type(xp.empty(0)))
 
-    def take(self, array: Array, rows: Array) -> Array:
+    def take(self, array: AnyArray, rows: AnyArray) -> AnyArray:
         return xp.take(array, rows, axis=0)
 
-    def put(self, array: Array, rows: Array, values: Array, where: Array | None = None) -> Array:
+    def put(
+        self, array: AnyArray, rows: AnyArray, values: AnyArray, where: AnyArray | None = None
+    ) -> AnyArray:
         written = xp.asarray(array, copy=True)
         for place in range(rows.shape[0]):
             if where is None or bool(where[place]):
