@@ -36,15 +36,18 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--name", default="", help="of the device, for the table")
     options = parser.parse_args()
-    found: dict[str, Any] = {}
-    for case in CASES:
-        found[f"sample {case.name}, batch {case.batch}"] = {
-            **on_torch(case, options.device),
-            **on_jax(case),
-        }
+    found: dict[str, Any] = {f"sample {case.name}, batch {case.batch}": {} for case in CASES}
+
+    def keep(row: str, figures: dict[str, float]) -> None:
+        found[row] = found.get(row, {}) | figures
+        print(row, figures, flush=True)
         save("device_rivals", {"device": options.name or options.device, "found": found})
-    found["ahead"] = copied_ahead(options.device)
-    save("device_rivals", {"device": options.name or options.device, "found": found})
+
+    for row, case in zip(list(found), CASES, strict=True):
+        keep(row, on_torch(case, options.device))
+    keep("ahead", copied_ahead(options.device))
+    for row, case in zip(list(found), CASES, strict=False):
+        keep(row, on_jax(case))
     write_table()
 
 

@@ -83,6 +83,8 @@ def scans(options: argparse.Namespace) -> None:
     device = "gpu" if options.device == "cuda" else options.device
     found = load("device_training").get("scans", {})
     for environments, seeds in SCANS:
+        if options.seeds and seeds not in options.seeds:
+            continue
         every = 10 if environments == 1 else environments
         rows = 10_240 if environments in (1, 16, 256) else 32 * environments
         rows = 10_000 if environments == 10 else rows
@@ -139,6 +141,7 @@ def main() -> None:
     parser.add_argument("do", choices=["updates", "scans", "table"])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--name", default="", help="of the device, for the table")
+    parser.add_argument("--seeds", type=int, nargs="+", help="take only the scans of so many seeds")
     options = parser.parse_args()
     {"updates": updates, "scans": scans, "table": table}[options.do](options)
 
