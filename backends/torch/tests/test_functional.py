@@ -105,7 +105,6 @@ def test_steps_compile_once_and_stay_where_they_are(
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # inductor's own
 def test_inductor_does_the_same_in_place() -> None:
     """Compiled to machine code, with the storage of both begun alike."""
     options = MEMORIES["stacked"] | MEMORIES["prioritized"]

@@ -184,7 +184,6 @@ def test_moments_of_adam_do_not_become_denormal(backend: tri.Backend) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("case", ["ddqn", "dqn", "noisy, dueling", "schedule", "iqn"])
 def test_compiled_updates_are_close(backend: tri.Backend, case: str) -> None:
     """On a GPU they are captured in a CUDA graph."""

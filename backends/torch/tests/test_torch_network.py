@@ -98,7 +98,6 @@ def test_what_is_no_network_is_refused(network, message):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
 @pytest.mark.parametrize(
     ("kind", "options"),
     [

@@ -22,12 +22,16 @@ def normalising(train_step: Any) -> Callable[..., AnyArray]:
     Args:
         train_step: a function of the model, or any other descriptor or callable of a class.
     """
+    is_function = inspect.isfunction(train_step)
+    bind = getattr(type(train_step), "__get__", None)
 
     @wraps(train_step)
     def normalised(self: Any, *args: Any, **kwargs: Any) -> AnyArray:
-        bind = getattr(type(train_step), "__get__", None)
-        bound = bind(train_step, self, type(self)) if bind else train_step
-        loss = bound(*args, **kwargs)
+        if is_function:  # some versions of torch.compile can't follow the __get__ of a function
+            loss = train_step(self, *args, **kwargs)
+        else:
+            bound = bind(train_step, self, type(self)) if bind else train_step
+            loss = bound(*args, **kwargs)
         if (
             loss is not self._loss
         ):  # else it is the result of super().train_step(), whose names are kept

@@ -244,7 +244,9 @@ class DeviceColumns:
 
     def copied(self, name: str) -> AnyArray:
         """Return a copy of a column in the backend's arrays."""
-        return self._backend.xp.asarray(self.arrays[name], copy=True)
+        array = self.arrays[name]
+        rows = np.arange(array.shape[0], dtype=self._backend.default_int)
+        return self._backend.take(array, self._backend.from_numpy(rows))
 
     def batch(self, plan: Plan, flatten: bool) -> Batch:
         """Return the batch of a plan; see :class:`Columns`."""
