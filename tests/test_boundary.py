@@ -46,6 +46,15 @@ def trespasses(folder: Path, forbidden: set[str]) -> list[str]:
     ]
 
 
+def test_nothing_reads_or_writes_pickle() -> None:
+    """The conformance suite pickles, but no file: it tests that backends can be passed to processes."""
+    formats = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+    found = trespasses(ROOT / "src", formats) + trespasses(ROOT / "backends", formats)
+    assert {each for each in found if "/tests/" not in each} == {
+        "trifolium/testing/backend_suite.py imports pickle"
+    }
+
+
 def forbidden_to(backend: str) -> set[str]:
     return (BLADES | FRAMEWORKS) - {f"trifolium_{backend}"} - OWN_FRAMEWORKS[backend]
 

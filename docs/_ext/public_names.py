@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 
 from docutils import nodes
 from docutils.parsers.rst import directives
+from sphinx.addnodes import desc_annotation
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
@@ -163,6 +164,14 @@ def without_entry(
     return text if locate(target) is not None else None
 
 
+def hide_modules(_app: Sphinx, _domain: str, kind: str, content: nodes.Element) -> None:
+    """Leave out values of attributes that are modules: their text has a path of this machine."""
+    if kind == "attribute" and isinstance(content.parent, nodes.Element):
+        for value in list(content.parent.findall(desc_annotation)):
+            if "<module " in value.astext():
+                value.parent.remove(value)
+
+
 def scroll_figures(_app: Sphinx, doctree: nodes.document, _page: str) -> None:
     """Put each figure into a box of its own, which narrow pages scroll."""
     for image in list(doctree.findall(nodes.image)):
@@ -181,6 +190,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-resolved", scroll_figures)
     app.connect("missing-reference", without_entry)
     app.connect("env-check-consistency", check)
+    app.connect("object-description-transform", hide_modules)
     app.connect("autodoc-process-bases", hide_bases)
     for priority, change in ((400, prepare), (450, keep), (550, keep)):  # napoleon's is 500
         app.connect("autodoc-process-docstring", change, priority=priority)

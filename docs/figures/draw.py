@@ -11,7 +11,7 @@ from svg import FOLDER, Picture, write
 FIGURES: dict[str, tuple[int, int, Callable[[Picture], None]]] = {
     "ring": (730, 190, memory.ring),
     "window": (560, 230, memory.window),
-    "crossing_window": (594, 218, memory.crossing),
+    "crossing_window": (382, 218, memory.crossing),
     "valid_and_pad": (640, 226, memory.padding),
     "n_step": (730, 330, memory.n_step),
     "update": (800, 330, flows.update),

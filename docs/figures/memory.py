@@ -52,25 +52,22 @@ def window(picture: Picture) -> None:
 
 
 def crossing(picture: Picture) -> None:
-    """Windows of three frames over the rows of two episodes."""
+    """Windows of three frames over the rows of two episodes, narrow enough for a phone."""
+    cell, step, left = 40, 46, 10
     numbers = [11, 12, 13, 14, 21, 22, 23, 24]
     for place, number in enumerate(numbers):
-        row(picture, place, 46, str(number), "blue" if number < 20 else "yellow")
+        fill = "blue" if number < 20 else "yellow"
+        picture.box(left + place * step, 46, cell, 42, str(number), fill=fill)
     for episode, first in ((1, 0), (2, 4)):
-        left, right = ends(first, first + 3)
-        picture.text((left + right) / 2, 28, f"episode {episode}")
-    border = LEFT + 4 * STEP - 3
+        picture.text(left + first * step + (3 * step + cell) / 2, 28, f"episode {episode}")
+    border = left + 4 * step - 3
     picture.line((border, 10), (border, 100), colour="text")
-    windows = [
-        (1, "inside an episode: valid", "right"),
-        (2, "crosses an end: not valid", "wrong"),
-        (4, "inside an episode: valid", "right"),
-    ]
+    width = 2 * step + cell
+    windows = [(1, "valid", "right"), (2, "not valid", "wrong"), (4, "valid", "right")]
     for depth, (first, words, colour) in enumerate(windows):
-        left, right = ends(first, first + 2)
-        top = 104 + 36 * depth
-        picture.box(left, top, right - left, 26, fill="none", border=colour, dashed=colour == "wrong")
-        picture.text((left + right) / 2, top + 18, words, size=13, colour=colour)
+        begin, top = left + first * step, 104 + 36 * depth
+        picture.box(begin, top, width, 26, fill="none", border=colour, dashed=colour == "wrong")
+        picture.text(begin + width / 2, top + 18, words, colour=colour)
 
 
 def padding(picture: Picture) -> None:

@@ -1,6 +1,7 @@
 """The command line, run as a person would: in a process of its own."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -49,6 +50,15 @@ def test_train_leaves_a_record(run, backend):
     assert header == "step,episode,episode_return,length,epsilon,loss"
     assert 0 < int(lines[-1].split(",")[0]) <= 300
     assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_train_learns_as_the_first_tutorial_says(learner, tmp_path):
+    command = ("train", "CartPole-v1", "--model", "ddqn", "--steps", "15000", "--seed", "0")
+    done = trifolium(*command, "--backend", learner.name, "--out", "runs/first", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    mean = float(re.search(r"mean greedy return ([\d.]+) over 20 episodes", done.stdout)[1])
+    assert mean > 120  # random pushes earn 22
 
 
 def test_evaluate_repeats_the_final_evaluation(run):
