@@ -7,6 +7,7 @@ Tests that use no backend run with ``--backend numpy`` alone. Those marked ``slo
 backend of the run, are left out unless ``--slow`` or ``-m slow`` is given. CONTRIBUTING.md has more.
 """
 
+import os
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ pytest.register_assert_rewrite("trifolium.testing")
 
 BACKENDS = Path(__file__).parent / "backends"
 SHARED = Path(__file__).parent / "tests"
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+if WORKER and CACHE in os.environ and Path(os.environ[CACHE]).name != WORKER:
+    # one for each process that tests: JAX writes to a cache that is shared without a lock, or waits for it
+    os.environ[CACHE] = str(Path(os.environ[CACHE], WORKER))
 ONCE = "numpy"
 """The backend whose runs hold the tests that need not be repeated on each backend."""
 

@@ -217,7 +217,10 @@ def lines(out):
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [pytest.param(signal.SIGINT, 130, marks=ELSEWHERE), (signal.SIGTERM, 143)],
+    [
+        pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, marks=ELSEWHERE),
+    ],
 )
 def test_process_that_is_interrupted_and_resumed(command, steps, tmp_path, number, code):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
@@ -239,7 +242,7 @@ def test_process_that_is_interrupted_and_resumed(command, steps, tmp_path, numbe
     assert contents(broken) == contents(whole)
 
 
-@ELSEWHERE
+@pytest.mark.slow
 def test_process_that_is_killed_loses_at_most_what_follows_its_checkpoint(command, steps, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     often = (*command, "--steps", f"{steps}", "--checkpoint-every", "50")

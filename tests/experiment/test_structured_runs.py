@@ -162,7 +162,7 @@ def test_custom_models_get_the_structure_that_they_have(options, backend, tmp_pa
     assert len(players["player_2"].memory) > 20
 
 
-@ELSEWHERE
+@pytest.mark.slow
 def test_the_command_trains_in_a_structured_world(backend, tmp_path):
     model = "ddqn" if isinstance(backend, tri.Differentiable) else "random"
     options = ("--structured", "--turns", "30", "--backend", backend.name, "--model", model)

@@ -330,6 +330,7 @@ def kill_at_random(
     assert longest > 0, "no child was killed between flushes"
 
 
+@pytest.mark.slow_on("strict", "torch", "jax")
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_killed_processes(backend: tri.Backend, tmp_path: Path) -> None:
     kill_at_random(backend, tmp_path / "rows", 3)
