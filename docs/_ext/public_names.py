@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from importlib import import_module
 from pydoc import locate
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, get_origin
 
 from docutils import nodes
 from docutils.parsers.rst import directives
@@ -97,8 +97,10 @@ def entry(package: str, name: str) -> Iterator[str]:
 
 
 def public_bases(cls: type) -> list[type]:
-    """Return the bases of a class that a reader should know of."""
-    return [base for base in cls.__bases__ if base not in (object, Protocol, NamedOptions)]
+    """Return the bases of a class that a reader should know of, with their type parameters."""
+    bases = vars(cls).get("__orig_bases__", cls.__bases__)
+    hidden = (object, Protocol, Generic, NamedOptions)
+    return [base for base in bases if (get_origin(base) or base) not in hidden]
 
 
 def hide_bases(_app: Sphinx, _name: str, cls: type, _options: Any, bases: list[type]) -> None:

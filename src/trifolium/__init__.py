@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from trifolium.array import Array
 from trifolium.backend import (
     Backend,
     BackendInfo,
@@ -45,6 +46,7 @@ __all__ = [
     "DDQN",
     "IQN",
     "Algorithm",
+    "Array",
     "Backend",
     "BackendError",
     "BackendInfo",

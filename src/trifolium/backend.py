@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypeGuar
 
 import numpy as np
 
+from trifolium.array import ArrayT
 from trifolium.errors import BackendError, BackendNotInstalled, UnknownBackend
 
 if TYPE_CHECKING:
@@ -72,8 +73,11 @@ class Capabilities:
 
 
 @runtime_checkable
-class Backend(Protocol):
+class Backend(Protocol[ArrayT]):
     """What a framework must provide for a replay memory.
+
+    Its type parameter is the type of the framework's arrays: NumPy's backend is a
+    ``Backend[np.ndarray]``.
 
     Attributes:
         name: the name it is registered under.
@@ -106,11 +110,11 @@ class Backend(Protocol):
         """Return the framework's dtype of that name; `BackendError` if it has none."""
         ...
 
-    def zeros(self, shape: Sequence[int], dtype: str) -> AnyArray:
+    def zeros(self, shape: Sequence[int], dtype: str) -> ArrayT:
         """Return zeros of ``shape`` on the device."""
         ...
 
-    def from_numpy(self, array: np.ndarray) -> AnyArray:
+    def from_numpy(self, array: np.ndarray) -> ArrayT:
         """Return a host array on the device, with the same dtype.
 
         The result may use the memory of ``array``, so the caller must not write to it again.
@@ -131,13 +135,13 @@ class Backend(Protocol):
         """
         ...
 
-    def take(self, array: AnyArray, rows: AnyArray) -> AnyArray:
+    def take(self, array: AnyArray, rows: AnyArray) -> ArrayT:
         """Return a copy of ``array[rows]`` along axis 0, for integer ``rows`` [B], all in range."""
         ...
 
     def put(
         self, array: AnyArray, rows: AnyArray, values: AnyArray, where: AnyArray | None = None
-    ) -> AnyArray:
+    ) -> ArrayT:
         """Return ``array`` with ``values`` [N, ...] at integer ``rows`` [N] of axis 0, all in range.
 
         Rows where ``where`` [N] bool is False are unchanged. If a row is given several times, any one
@@ -207,7 +211,7 @@ class Adopted(NamedTuple):
 
 
 @runtime_checkable
-class Differentiable(Backend, Protocol):
+class Differentiable(Backend[ArrayT], Protocol[ArrayT]):
     """A backend whose framework takes gradients, so that models learn on it."""
 
     def value_and_grad(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -218,11 +222,11 @@ class Differentiable(Backend, Protocol):
         """
         ...
 
-    def detach(self, array: AnyArray) -> AnyArray:
+    def detach(self, array: AnyArray) -> ArrayT:
         """Return ``array`` on this backend's device, detached from any gradient."""
         ...
 
-    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> AnyArray:
+    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> ArrayT:
         """Return the convolution of ``images`` [B, H, W, C] with ``kernels`` [h, w, C, O].
 
         Kernels are not flipped and there is no padding: H' = (H - h) // stride + 1, likewise W'.

@@ -22,7 +22,7 @@ from trifolium_jax.network import adopt
 __all__ = ["JaxBackend"]
 
 
-class JaxBackend(Differentiable):
+class JaxBackend(Differentiable[jax.Array]):
     """Arrays are ``jax.Array`` on one device."""
 
     name = "jax"
@@ -64,11 +64,11 @@ class JaxBackend(Differentiable):
             )
         return found
 
-    def zeros(self, shape: Sequence[int], dtype: str) -> AnyArray:
+    def zeros(self, shape: Sequence[int], dtype: str) -> jax.Array:
         forks.check()
         return jnp.zeros(shape, self.dtype(dtype), device=self.device)
 
-    def from_numpy(self, array: np.ndarray) -> AnyArray:
+    def from_numpy(self, array: np.ndarray) -> jax.Array:
         forks.check()
         if array.dtype.itemsize >= 8:
             self.dtype(array.dtype.name)  # which JAX may narrow now
@@ -92,12 +92,12 @@ class JaxBackend(Differentiable):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, jax.Array)
 
-    def take(self, array: AnyArray, rows: AnyArray) -> AnyArray:
+    def take(self, array: AnyArray, rows: AnyArray) -> jax.Array:
         return array.at[rows].get(mode="promise_in_bounds")
 
     def put(
         self, array: AnyArray, rows: AnyArray, values: AnyArray, where: AnyArray | None = None
-    ) -> AnyArray:
+    ) -> jax.Array:
         if where is None:
             return array.at[rows].set(values, mode="promise_in_bounds")
         # a row past the end is dropped; one read and written back would have XLA copy the array
@@ -139,12 +139,12 @@ class JaxBackend(Differentiable):
 
         return evaluate
 
-    def detach(self, array: AnyArray) -> AnyArray:
+    def detach(self, array: AnyArray) -> jax.Array:
         if isinstance(array, jax.core.Tracer):  # a tracer of a finished trace raises a TypeError
             return jax.lax.stop_gradient(array)
         return array if array.device == self.device else jax.device_put(array, self.device)
 
-    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> AnyArray:
+    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> jax.Array:
         layout = ("NHWC", "HWIO", "NHWC")
         return jax.lax.conv_general_dilated(
             images, kernels, (stride, stride), "VALID", dimension_numbers=layout

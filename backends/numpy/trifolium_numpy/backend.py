@@ -13,7 +13,7 @@ from trifolium_numpy import namespace
 __all__ = ["NumpyBackend"]
 
 
-class NumpyBackend(Differentiable):
+class NumpyBackend(Differentiable[np.ndarray]):
     """Arrays are ``numpy.ndarray`` in host memory."""
 
     name = "numpy"
@@ -38,10 +38,10 @@ class NumpyBackend(Differentiable):
         except TypeError:
             raise BackendError(f"dtype {name!r} is not one of NumPy's") from None
 
-    def zeros(self, shape: Sequence[int], dtype: str) -> AnyArray:
+    def zeros(self, shape: Sequence[int], dtype: str) -> np.ndarray:
         return np.zeros(shape, self.dtype(dtype))
 
-    def from_numpy(self, array: np.ndarray) -> AnyArray:
+    def from_numpy(self, array: np.ndarray) -> np.ndarray:
         return array
 
     def to_numpy(self, array: AnyArray) -> np.ndarray:
@@ -50,12 +50,12 @@ class NumpyBackend(Differentiable):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, np.ndarray | np.generic)
 
-    def take(self, array: AnyArray, rows: AnyArray) -> AnyArray:
+    def take(self, array: AnyArray, rows: AnyArray) -> np.ndarray:
         return array.take(rows, axis=0)
 
     def put(
         self, array: AnyArray, rows: AnyArray, values: AnyArray, where: AnyArray | None = None
-    ) -> AnyArray:
+    ) -> np.ndarray:
         if where is not None:
             rows, values = rows[where], values[where]
         array[rows] = values
@@ -76,10 +76,10 @@ class NumpyBackend(Differentiable):
 
         return partial(value_and_grad, function)
 
-    def detach(self, array: AnyArray) -> AnyArray:
+    def detach(self, array: AnyArray) -> np.ndarray:
         return np.asarray(array)
 
-    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> AnyArray:
+    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> np.ndarray:
         from trifolium_numpy.convolution import convolve  # it imports autograd
 
         return convolve(images, kernels, stride)

@@ -22,7 +22,7 @@ from trifolium_torch.repeating import RepeatedUpdate
 __all__ = ["TorchBackend"]
 
 
-class TorchBackend(Differentiable):
+class TorchBackend(Differentiable[torch.Tensor]):
     """Arrays are ``torch.Tensor`` on one device."""
 
     name = "torch"
@@ -61,10 +61,10 @@ class TorchBackend(Differentiable):
             )
         return found
 
-    def zeros(self, shape: Sequence[int], dtype: str) -> AnyArray:
+    def zeros(self, shape: Sequence[int], dtype: str) -> torch.Tensor:
         return torch.zeros(tuple(shape), dtype=self.dtype(dtype), device=self.device)
 
-    def from_numpy(self, array: np.ndarray) -> AnyArray:
+    def from_numpy(self, array: np.ndarray) -> torch.Tensor:
         if not array.flags.writeable:
             array = array.copy()  # torch warns of memory that it must not write
         try:
@@ -82,12 +82,12 @@ class TorchBackend(Differentiable):
     def is_array(self, value: Any) -> bool:
         return isinstance(value, torch.Tensor)
 
-    def take(self, array: AnyArray, rows: AnyArray) -> AnyArray:
+    def take(self, array: AnyArray, rows: AnyArray) -> torch.Tensor:
         return array.index_select(0, rows)
 
     def put(
         self, array: AnyArray, rows: AnyArray, values: AnyArray, where: AnyArray | None = None
-    ) -> AnyArray:
+    ) -> torch.Tensor:
         values = values.detach()  # a graph would be kept for as long as the rows
         if where is not None:
             kept = where.reshape(-1, *(1,) * (array.ndim - 1))
@@ -142,10 +142,10 @@ class TorchBackend(Differentiable):
 
         return evaluate
 
-    def detach(self, array: AnyArray) -> AnyArray:
+    def detach(self, array: AnyArray) -> torch.Tensor:
         return array.detach().to(self.device)
 
-    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> AnyArray:
+    def convolve(self, images: AnyArray, kernels: AnyArray, stride: int) -> torch.Tensor:
         channels_first = images.permute(0, 3, 1, 2)
         found = torch.conv2d(channels_first, kernels.permute(3, 2, 0, 1), stride=stride)
         return found.permute(0, 2, 3, 1)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 import numpy as np
 
 from trifolium import _checks as checks
+from trifolium.array import ArrayT
 from trifolium.backend import AnyArray, Backend, Params, get_backend
 from trifolium.distributed import checkpoint
 from trifolium.distributed.draws import HostBatch, ShardedDraws
@@ -31,7 +32,7 @@ from trifolium.replay.schema import BufferSpec, nested
 __all__ = ["ShardedBuffer"]
 
 
-class ShardedBuffer:
+class ShardedBuffer(Generic[ArrayT]):
     """A replay memory in several shards, with the draws of one :class:`~trifolium.Buffer`.
 
     Each shard holds whole streams. Writers in any process add steps, see :meth:`writer`; one process,
@@ -90,7 +91,7 @@ class ShardedBuffer:
         *,
         shards: int = 1,
         address: str | None = "auto",
-        backend: str | Backend = "numpy",
+        backend: str | Backend[ArrayT] = "numpy",
         device: Any = None,
         seed: int | None = None,
         obs_dtype: Any = "float32",
@@ -203,13 +204,13 @@ class ShardedBuffer:
 
     # Sampling
 
-    def sample(self, batch_size: int, *, flatten: bool = True) -> Batch:
+    def sample(self, batch_size: int, *, flatten: bool = True) -> Batch[ArrayT]:
         """Draw a minibatch, as :meth:`trifolium.Buffer.sample`."""
         return self._batch(self._paced.one(checks.integer("batch_size", batch_size, 1)), flatten)
 
     def sample_sequences(
         self, batch_size: int, length: int, *, within_episode: bool = False, flatten: bool = True
-    ) -> Batch:
+    ) -> Batch[ArrayT]:
         """Draw runs of consecutive rows, as :meth:`trifolium.Buffer.sample_sequences`."""
         length = checks.integer("length", length, 1)
         is_within = checks.flag("within_episode", within_episode)
@@ -222,7 +223,7 @@ class ShardedBuffer:
 
         return self._batch(drawn, flatten).each(timed)
 
-    def fetch(self, indices: Any, *, flatten: bool = True) -> Batch:
+    def fetch(self, indices: Any, *, flatten: bool = True) -> Batch[ArrayT]:
         """Return the rows with these indices, as :meth:`trifolium.Buffer.fetch`.
 
         Raises:
@@ -250,7 +251,7 @@ class ShardedBuffer:
         *,
         prefetch: int = 0,
         flatten: bool = True,
-    ) -> ShardedMinibatches:
+    ) -> ShardedMinibatches[ArrayT]:
         """Return an iterable of minibatches, as :meth:`trifolium.Buffer.as_dataset`.
 
         Args:
@@ -265,7 +266,7 @@ class ShardedBuffer:
         if n_batches is not None:
             n_batches = checks.integer("n_batches", n_batches, 1)
 
-        def batches() -> Iterator[Batch]:
+        def batches() -> Iterator[Batch[ArrayT]]:
             for drawn in self._paced.ahead(batch_size, n_batches, prefetch):
                 yield self._batch(drawn, flatten)
 
@@ -276,18 +277,18 @@ class ShardedBuffer:
         packed, indices = self._paced.one(checks.integer("batch_size", batch_size, 1))
         return {}, packed, indices
 
-    def assembler(self, *, flatten: bool = True) -> Callable[[Params, Plan | Packed], Batch]:
+    def assembler(self, *, flatten: bool = True) -> Callable[[Params, Plan | Packed], Batch[ArrayT]]:
         """Return the function from what :meth:`draw` returned to a batch."""
         backend, spec = self.backend, self.spec
 
-        def batch_of(columns: Params, plan: Plan | Packed) -> Batch:
+        def batch_of(columns: Params, plan: Plan | Packed) -> Batch[ArrayT]:
             return assemble(backend, spec, columns, plan, flatten=flatten)
 
         return batch_of
 
     # Reading
 
-    def current_state(self, stream: int = 0) -> Any:
+    def current_state(self, stream: int = 0) -> ArrayT:
         """Return the frames before the newest observation, as :meth:`trifolium.Buffer.current_state`.
 
         It is one call of the stream's shard, after the steps that were added in this process.
@@ -502,20 +503,20 @@ class ShardedBuffer:
                 "and the frames of the next one"
             ) from None
 
-    def _batch(self, drawn: HostBatch, flatten: bool) -> Batch:
+    def _batch(self, drawn: HostBatch, flatten: bool) -> Batch[ArrayT]:
         batch = self._native(drawn.packed, flatten)
         batch.indices = drawn.indices
         return batch
 
 
-class ShardedMinibatches(Minibatches):
+class ShardedMinibatches(Minibatches[ArrayT]):
     """The iterable that :meth:`ShardedBuffer.as_dataset` returns, for the process that made it."""
 
-    def __init__(self, batches: Callable[[], Iterator[Batch]]) -> None:
+    def __init__(self, batches: Callable[[], Iterator[Batch[ArrayT]]]) -> None:
         self._batches = batches
         self._process = os.getpid()
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch[ArrayT]]:
         if os.getpid() != self._process:
             raise RuntimeError(
                 "a worker process iterates over batches of a ShardedBuffer, from which one process "

@@ -2,16 +2,22 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 
+from trifolium.array import ArrayT
 from trifolium.backend import AnyArray, backend_of, conversion, get_backend
 
 __all__ = ["Batch", "map_tree"]
 
+MadeT = TypeVar("MadeT")
+
 
 @dataclass(slots=True, eq=False)
-class Batch:
+class Batch(Generic[ArrayT]):
     """Sampled transitions; unpacks into the first six fields.
+
+    In annotations ``Batch[torch.Tensor]`` is a batch of tensors, and ``Batch[trifolium.Array]`` one of
+    any framework's arrays.
 
     B stands for the batch size, F for the number of frames in a stack. A batch of sequences has a
     time axis after B in every field but ``indices``, which then tells the first row of each.
@@ -43,24 +49,28 @@ class Batch:
     ((3, 2), (3, 1))
     """
 
-    states: AnyArray
-    actions: AnyArray
-    rewards: AnyArray
-    next_states: AnyArray
-    dones: AnyArray
-    valid: AnyArray
-    discounts: AnyArray
-    weights: AnyArray
+    states: ArrayT
+    actions: ArrayT
+    rewards: ArrayT
+    next_states: ArrayT
+    dones: ArrayT
+    valid: ArrayT
+    discounts: ArrayT
+    weights: ArrayT
     indices: AnyArray
-    extras: Mapping[str, AnyArray]
+    extras: Mapping[str, ArrayT]
 
-    def __iter__(self) -> Iterator[AnyArray]:
+    def __iter__(self) -> Iterator[ArrayT]:
         return iter((self.states, self.actions, self.rewards, self.next_states, self.dones, self.valid))
 
     def __len__(self) -> int:
         """6, as of the tuple that it unpacks into; :attr:`batch_size` counts rows."""
         return 6
 
+    @overload
+    def __getitem__(self, index: int) -> ArrayT: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[ArrayT, ...]: ...
     def __getitem__(self, index: int | slice) -> Any:
         """Return a field, or fields, of the tuple that it unpacks into."""
         return tuple(self)[index]
@@ -68,9 +78,10 @@ class Batch:
     @property
     def batch_size(self) -> int:
         """Rows, or sequences, in the batch."""
-        return int(self.rewards.shape[0])
+        rewards: Any = self.rewards
+        return int(rewards.shape[0])
 
-    def to(self, device: Any) -> "Batch":
+    def to(self, device: Any) -> "Batch[ArrayT]":
         """Return the batch on another device of its framework; ``indices`` stay as they are.
 
         Args:
@@ -91,7 +102,7 @@ class Batch:
         place = device if owner is None else get_backend(owner.name, device=device).device
         return self.each(lambda array: to_device(array, place))
 
-    def pin_memory(self) -> "Batch":
+    def pin_memory(self) -> "Batch[ArrayT]":
         """Return the batch in page-locked memory, which a GPU copies from in the background.
 
         Only torch has such memory, where there is a GPU; batches of other frameworks are returned as
@@ -101,7 +112,7 @@ class Batch:
             return self
         return self.each(lambda array: array.pin_memory())
 
-    def each(self, function: Callable[[AnyArray], AnyArray]) -> "Batch":
+    def each(self, function: Callable[[Any], MadeT]) -> "Batch[MadeT]":
         """Return a batch with every array but ``indices`` passed through ``function``."""
         nested = isinstance(self.states, dict)
         return Batch(

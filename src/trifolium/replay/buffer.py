@@ -8,13 +8,14 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import count
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 import numpy as np
 
 from trifolium import _checks as checks
 from trifolium import files
 from trifolium._options import NamedOptions
+from trifolium.array import ArrayT
 from trifolium.backend import AnyArray, Backend, Params, as_numpy, get_backend
 from trifolium.replay.batch import Batch, map_tree
 from trifolium.replay.graph.state import State
@@ -69,7 +70,7 @@ _OTHER_NAMES = {  # names of the same option in other libraries
 PART = 65_536  # steps of a data set that are stored in one call
 
 
-class Buffer(NamedOptions):
+class Buffer(NamedOptions, Generic[ArrayT]):
     """A replay memory: a ring of transitions that returns minibatches of the backend's own arrays.
 
     Each observation is stored once: the successor of a step is the row after it. One host generator
@@ -79,6 +80,9 @@ class Buffer(NamedOptions):
     whole, so every row that comes out is one that went in, and no step is lost. One seed gives the same
     minibatches only if the calls come in the same order. No thread may change a buffer while it is
     pickled. docs/reference/buffer.md says more.
+
+    ``memory: Buffer[torch.Tensor] = Buffer(...)`` tells type checkers and editors what the arrays are.
+    Where observations are structured, so that states are mappings of arrays, leave it at ``Buffer``.
 
     Args:
         capacity: rows held; older ones are overwritten. At least (n_frames + 1) * n_streams, and a
@@ -133,7 +137,7 @@ class Buffer(NamedOptions):
         obs_shape: int | Sequence[int] | Mapping[str, Any],
         n_frames: int | Mapping[str, int] = 1,
         *,
-        backend: str | Backend = "numpy",
+        backend: str | Backend[ArrayT] = "numpy",
         device: Any = None,
         seed: int | None = None,
         obs_dtype: Any = "float32",
@@ -367,7 +371,7 @@ class Buffer(NamedOptions):
 
     # Sampling
 
-    def sample(self, batch_size: int, *, flatten: bool = True) -> Batch:
+    def sample(self, batch_size: int, *, flatten: bool = True) -> Batch[ArrayT]:
         """Draw a minibatch.
 
         Args:
@@ -387,7 +391,7 @@ class Buffer(NamedOptions):
 
     def sample_sequences(
         self, batch_size: int, length: int, *, within_episode: bool = False, flatten: bool = True
-    ) -> Batch:
+    ) -> Batch[ArrayT]:
         """Draw runs of ``length`` consecutive rows of a stream.
 
         They are all different and equally likely; with :class:`Prioritized` they are drawn by the
@@ -424,7 +428,7 @@ class Buffer(NamedOptions):
         batch.indices = store.ring.indices(streams, firsts)
         return batch
 
-    def fetch(self, indices: Any, *, flatten: bool = True) -> Batch:
+    def fetch(self, indices: Any, *, flatten: bool = True) -> Batch[ArrayT]:
         """Return the rows with these indices, drawn before or not.
 
         Rows that can't be drawn now, as their stack or successor is not stored, are invalid.
@@ -466,7 +470,7 @@ class Buffer(NamedOptions):
         *,
         prefetch: int = 0,
         flatten: bool = True,
-    ) -> Minibatches:
+    ) -> Minibatches[ArrayT]:
         """Return an iterable of minibatches, each drawn when it is asked for, or before.
 
         With ``prefetch=k`` a thread draws ahead: batch i is drawn at the moment when batch i - k is
@@ -516,18 +520,18 @@ class Buffer(NamedOptions):
         """Return a context in which no other thread writes to what :meth:`draw` returned."""
         return self._store.lock if self._store.columns.lends_storage else _NOTHING
 
-    def assembler(self, *, flatten: bool = True) -> Callable[[Params, Plan | Packed], Batch]:
+    def assembler(self, *, flatten: bool = True) -> Callable[[Params, Plan | Packed], Batch[ArrayT]]:
         """Return the pure function that makes a batch from what :meth:`draw` returned."""
         backend, spec = self.backend, self.spec
 
-        def batch_of(columns: Params, plan: Plan | Packed) -> Batch:
+        def batch_of(columns: Params, plan: Plan | Packed) -> Batch[ArrayT]:
             return assemble(backend, spec, columns, plan, flatten=flatten)
 
         return batch_of
 
     # Reading
 
-    def current_state(self, stream: int = 0) -> Any:
+    def current_state(self, stream: int = 0) -> ArrayT:
         """Return the frames to put before the newest observation: [n_frames - 1, *obs_shape].
 
         Frames of earlier episodes are zero. A mapping of such arrays where observations are structured.
@@ -580,29 +584,29 @@ class Buffer(NamedOptions):
             return (obs, *self._outcome(row))
 
     @property
-    def states(self) -> Any:
+    def states(self) -> ArrayT:
         """Every observation, in ring order: a copy [capacity, *obs_shape]."""
         with self._store.lock:
             copies = [self._store.columns.copied(leaf.column) for leaf in self.spec.leaves]
         return nested(self.spec.leaves, copies)
 
     @property
-    def actions(self) -> AnyArray:
+    def actions(self) -> ArrayT:
         """Every action, in ring order: a copy [capacity, *action_shape]."""
         return self.backend.from_numpy(self._host_column("action"))
 
     @property
-    def rewards(self) -> AnyArray:
+    def rewards(self) -> ArrayT:
         """Every reward, in ring order: a copy [capacity] float32."""
         return self.backend.from_numpy(self._host_column("reward"))
 
     @property
-    def dones(self) -> AnyArray:
+    def dones(self) -> ArrayT:
         """Every done, in ring order: a copy [capacity] float32."""
         return self.backend.from_numpy(self._host_column("done"))
 
     @property
-    def extra_data(self) -> Mapping[str, AnyArray]:
+    def extra_data(self) -> Mapping[str, ArrayT]:
         """The extras by name, in ring order: a copy [capacity, ...], made when a name is looked up."""
         return _Extras([name for name, _, _ in self.spec.extras], self._extra_column)
 
@@ -1036,7 +1040,7 @@ class Buffer(NamedOptions):
 
     def _ahead(
         self, batch_size: int, n_batches: int | None, prefetch: int, flatten: bool
-    ) -> Iterator[Batch]:
+    ) -> Iterator[Batch[ArrayT]]:
         """Return an iterator over minibatches, ``prefetch`` of which are drawn ahead."""
         columns, copier = self._store.columns, None
         is_copied = isinstance(columns, HostColumns) and not self.backend.shares_host_memory
@@ -1114,11 +1118,16 @@ class Buffer(NamedOptions):
             )
 
 
-class Minibatches:
+class Minibatches(Generic[ArrayT]):
     """The iterable that :meth:`Buffer.as_dataset` returns, for the process that made it alone."""
 
     def __init__(
-        self, buffer: Buffer, batch_size: int, n_batches: int | None, prefetch: int, flatten: bool
+        self,
+        buffer: Buffer[ArrayT],
+        batch_size: int,
+        n_batches: int | None,
+        prefetch: int,
+        flatten: bool,
     ) -> None:
         self._buffer = buffer
         self._batch_size = batch_size
@@ -1127,7 +1136,7 @@ class Minibatches:
         self._flatten = flatten
         self._process = os.getpid()
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch[ArrayT]]:
         if os.getpid() != self._process:
             raise RuntimeError(
                 "a worker process iterates over batches of a buffer: each worker would draw the same "
