@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from . import mutants
+
 ROOT = Path(__file__).parents[1]
 FIGURES = ROOT / "docs" / "figures"
 
@@ -24,3 +26,11 @@ def test_instruction_counts_are_those_kept(monkeypatch: pytest.MonkeyPatch) -> N
     table = runpy.run_path(str(ROOT / "benchmarks" / "instructions.py"))["table"]()
     page = (ROOT / "docs" / "contributing" / "instructions.md").read_text()
     assert "\n".join(table) in page, "run python benchmarks/instructions.py --save"
+
+
+def test_explained_mutants_exist() -> None:
+    lines = mutants.EXPLAINED.read_text().splitlines()
+    names = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+    assert len(names) == len(set(names)) > 0
+    stale = sorted(set(names) - mutants.existing(names))
+    assert not stale, f"docs/contributing/mutants.md explains what is not in the code: {stale}"

@@ -8,6 +8,7 @@ import pytest
 
 import trifolium as tri
 from trifolium.replay.graph import widetree
+from trifolium.replay.rules.ordinals import running_sum
 
 CAPACITIES = [1, 7, 8, 63, 64, 500, 5000]
 
@@ -54,6 +55,39 @@ def test_a_million_leaves_are_told_apart(backend: tri.Backend) -> None:
         assert drawn.max() >= capacity - 1000
     mean = last_digit.mean()
     assert ((last_digit - mean) ** 2 / mean).sum() < 7 + 5 * 14**0.5
+
+
+@pytest.mark.parametrize(
+    ("capacity", "nodes"), [(1, 8), (7, 8), (8, 16 + 8), (63, 64 + 8), (64, 72 + 16 + 8)]
+)
+def test_there_are_as_few_nodes_as_can_be(capacity: int, nodes: int) -> None:
+    """With one leaf to spare."""
+    assert widetree.size(capacity) == nodes
+
+
+def test_each_word_leads_halfway(backend: tri.Backend) -> None:
+    """Row i of B in the i-th of B segments; bits above the lowest 30 don't matter."""
+    capacity, count = 8**4, 16
+    fractions = np.random.default_rng(0).integers(64, size=(count, 2))
+    expected = (np.arange(count) * 64 + fractions[:, 0]) // count * 64 + fractions[:, 1]
+    tree = grown(np.ones(capacity))
+    for words in (fractions << 24, (fractions << 24) - 2**30):
+        drawn, _ = compiled(backend, capacity)(tree.copy(), words.astype(backend.default_int))
+        assert backend.to_numpy(drawn).tolist() == expected.tolist()
+
+
+def test_a_target_that_rounding_puts_past_the_end_finds_the_last(backend: tri.Backend) -> None:
+    """A node's mass is the sum of another order of additions than its children's running sum."""
+    words = np.array([[0, 2**30 - 1]], backend.default_int)
+    met = 0
+    for eight in np.random.default_rng(0).random((100, 8)).astype(np.float32):
+        eight[[0, 7]] = 0
+        tree = grown(np.concatenate([eight, np.zeros(55)]))
+        if tree[64] > running_sum(np, eight)[-1]:
+            met += 1
+            drawn, _ = compiled(backend, 63)(tree, words)
+            assert backend.to_numpy(drawn).tolist() == [6]
+    assert met > 10
 
 
 def test_leaves_without_mass_are_never_drawn(backend: tri.Backend) -> None:

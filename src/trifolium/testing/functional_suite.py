@@ -163,6 +163,50 @@ class FunctionalSuite:
         freedom = len(expected) - 1
         assert abs(chi_square - freedom) < 4 * (2 * freedom) ** 0.5
 
+    def test_the_run_that_ends_with_a_terminated_step_is_drawn(
+        self, backend: Backend, functions: Functions
+    ) -> None:
+        """Of the newest step: no row needs to follow it."""
+        steps = rollout(6, 1, 0) | {"done": np.arange(6) == 5}
+        del steps["truncated"], steps["next_obs"]
+        state = functions.add(replay.init(12, (2,), backend=backend), **on_device(backend, steps))
+        bits = random_bits(backend, np.random.default_rng(0), 6)
+        found = functions.sample_sequences(state, bits, length=3, within_episode=True)
+        assert sorted(backend.to_numpy(found.indices).tolist()) == [-1, -1, 0, 1, 2, 3]
+
+    def test_weights_correct_for_priorities(self, backend: Backend, functions: Functions) -> None:
+        """By the ``beta`` of the sampler or the one given; the largest in a batch is 1."""
+        sampler = Prioritized(alpha=1.0, beta=0.5, epsilon=1.0)
+        state = replay.init(12, (2,), backend=backend, sampler=sampler)
+        steps = rollout(8, 1, 0) | {"done": np.zeros(8, bool)}
+        del steps["truncated"], steps["next_obs"]
+        state = functions.add(state, **on_device(backend, steps))
+        indices = backend.from_numpy(np.arange(8, dtype=backend.default_int))
+        errors = backend.from_numpy(np.arange(8, dtype=np.float32))
+        state = functions.update_priorities(state, indices, errors)
+        bits = random_bits(backend, np.random.default_rng(0), 4)
+        for exponent, length, found in (
+            (0.5, 1, functions.sample(state, bits)),
+            (1.0, 2, functions.sample_sequences(state, bits, length=2, beta=1.0)),
+        ):
+            priorities = backend.to_numpy(found.indices) + 1.0
+            expected = (priorities.min() / priorities) ** exponent
+            weights = backend.to_numpy(found.weights).reshape(4, length)
+            assert len(set(priorities.tolist())) > 1
+            np.testing.assert_allclose(weights, np.stack([expected] * length, axis=1), rtol=1e-5)
+
+    def test_bad_bits_are_refused(self, backend: Backend, functions: Functions) -> None:
+        """Other shapes and dtypes; a batch of one row is none of them."""
+        state = replay.init(8, (2,), backend=backend)
+        for shape in ((), (2,), (0, 2), (4, 0), (4, 1), (4, 3), (4, 2, 2)):
+            with pytest.raises(ValueError, match=r"bits has shape \("):
+                replay.sample(state, backend.from_numpy(np.ones(shape, np.int32)))
+        for dtype in ("float32", "bool", "uint8", "int16"):
+            with pytest.raises(TypeError, match=r"bits has dtype .*32 or 64"):
+                replay.sample(state, backend.from_numpy(np.ones((4, 2), dtype)))
+        found = functions.sample(state, backend.from_numpy(np.ones((1, 2), np.int32)))
+        assert tuple(found.indices.shape) == (1,)
+
     def test_bad_draws_of_runs_are_refused(self, backend: Backend) -> None:
         """The error names the argument."""
         state = replay.init(8, (2,), backend=backend)

@@ -16,7 +16,7 @@ from trifolium.errors import NotEnoughTransitions
 from trifolium.replay import Batch, Buffer, State
 from trifolium.replay.batch import map_tree
 from trifolium.testing.cases import FIELDS
-from trifolium.testing.twin import Options, Twin
+from trifolium.testing.twin import ALPHA, Options, Twin
 
 __all__ = ["Functions", "StateBuffer", "StateTwin", "plain", "random_bits"]
 
@@ -237,6 +237,16 @@ class StateTwin(Twin):
         super().__init__(backend, replace(options, valid_only=False), seed)
         buffer = StateBuffer(self.buffer.state(), functions or Functions(plain), seed)
         self.buffer = self.wrapped(buffer)
+
+    def check_all(self) -> None:
+        """Compare also the masses of all rows, of which a draw tells but a few."""
+        super().check_all()
+        if not self.options.prioritized:
+            return
+        state = self.buffer.state
+        masses = self.backend.to_numpy(state.priorities.tree)[: state.capacity]
+        expected = [raw**ALPHA for raw in self.priorities.at_draw().values()]
+        np.testing.assert_allclose(np.sort(masses[masses > 0]), np.sort(expected), rtol=1e-5)
 
     def reload(self) -> None:
         """Go on with a copy that was in a file."""

@@ -66,9 +66,9 @@ def drawn_by_priority(state: State, tree: AnyArray, bits: AnyArray, beta: Any) -
     drawn = masses > 0
     streams, ages = identified(state, rows)
     beta = state.priority_options.beta if beta is None else beta
-    least = xp.min(xp.where(drawn, masses, xp.max(masses)))
-    weights = importance_weights(least, xp.where(drawn, masses, 1.0), beta)
-    return DrawnRows(streams, ages, xp.where(drawn, weights, 0.0), drawn)
+    # either all rows have mass or, where no row of the memory has, none: then 0 / 1 is the weight
+    weights = importance_weights(xp.min(masses), xp.where(drawn, masses, 1.0), beta)
+    return DrawnRows(streams, ages, weights, drawn)
 
 
 def identified(state: State, rows: AnyArray) -> tuple[AnyArray, AnyArray]:

@@ -68,10 +68,9 @@ def batch_of_runs(state: State, found: DrawnRows, length: int, flatten: bool) ->
 def _begin_runs(state: State, length: int, *, within_episode: bool) -> AnyArray:
     """Return [capacity] bool: from which rows runs of ``length`` can be drawn."""
     xp, ring = state.backend.xp, state.spec.window.length
-    streams = numbers(state, 0, state.spec.n_streams)[:, None]
     ages = (state.written[:, None] - 1 - numbers(state, 0, ring)[None, :]) % ring
-    every = xp.reshape(streams + xp.zeros_like(ages), (-1,))
     ages = xp.reshape(ages, (-1,))
+    every = xp.repeat(numbers(state, 0, state.spec.n_streams), ring)
     ended = (newest_marks(state) & TERMINATED) != 0  # then the newest row can be drawn
     ended = state.backend.take(xp.astype(ended, ages.dtype), every)
     found = (older_than(state, every, ages) >= skipped(state)) & (ages >= length - ended)

@@ -89,7 +89,7 @@ def find(backend: Backend, tree: AnyArray, capacity: int, bits: AnyArray) -> tup
     halfway = len(places) // 2
     batch_size = bits.shape[0]
     segment = xp.arange(batch_size, dtype=tree.dtype, device=device_of(tree))
-    nodes = xp.zeros_like(bits[:, 0])
+    nodes = xp.zeros((batch_size,), dtype=bits.dtype, device=device_of(tree))
     masses = xp.zeros_like(segment) + total(xp, tree)
     remaining = (segment + _fractions(xp, bits[:, 0], tree.dtype)) / batch_size * masses
     nodes, masses, _ = _descended(backend, tree, places[halfway:], nodes, masses, remaining)
@@ -150,7 +150,7 @@ def _chosen(
     at = xp.arange(masses.shape[0], dtype=dtype, device=device_of(masses)) * FAN_OUT + child
     mass = xp.take(xp.reshape(masses, (-1,)), at, axis=0)
     left = targets - (xp.take(xp.reshape(sums, (-1,)), at, axis=0) - mass)
-    return child, mass, xp.where(left > 0, left, xp.zeros_like(left))
+    return child, mass, xp.maximum(left, xp.zeros_like(left))
 
 
 def _children(backend: Backend, tree: AnyArray, first: int, nodes: AnyArray) -> AnyArray:
