@@ -21,7 +21,7 @@ SHARED = Path(__file__).parent / "tests"
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if WORKER and CACHE in os.environ and Path(os.environ[CACHE]).name != WORKER:
-    # one for each process that tests: JAX writes to a cache that is shared without a lock, or waits for it
+    # each process that tests has one: JAX writes to a shared cache without a lock, or waits for it
     os.environ[CACHE] = str(Path(os.environ[CACHE], WORKER))
 ONCE = "numpy"
 """The backend whose runs hold the tests that need not be repeated on each backend."""

@@ -105,7 +105,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session(tags=["slow"])
 def slow(session: nox.Session) -> None:
-    """Run the slow tier: slow tests, long examples, the site, soak, some mutants, instruction counts."""
+    """Run the slow tier: slow tests, long examples, the site, soak, some mutants, instructions."""
     install_everything(session)
     install_groups(session, "docs")
     for backend in BACKENDS:

@@ -104,6 +104,7 @@ def models(learner, **options):
     return [tri.DDQN(**common, seed=0), tri.IQN(**common, seed=1)]
 
 
+@pytest.mark.slow_on("jax")
 def test_models_run_in_sorrels_loop(learner, tmp_path):
     agents, losses = run(models(learner), tmp_path)
     assert np.all(np.isfinite([float(loss) for loss in losses]))

@@ -61,6 +61,7 @@ def test_train_learns_as_the_first_tutorial_says(learner, tmp_path):
     assert mean > 120  # random pushes earn 22
 
 
+@ELSEWHERE
 def test_evaluate_repeats_the_final_evaluation(run):
     folder, done = run
     again = trifolium("evaluate", "runs/short", cwd=folder)

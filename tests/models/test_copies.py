@@ -40,6 +40,7 @@ def what_comes_next(model):
     return [*found, *model.take_actions(states)]
 
 
+@pytest.mark.slow_on("torch", "jax")
 @KINDS
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)

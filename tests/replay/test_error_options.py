@@ -70,6 +70,7 @@ def test_dtype_of_a_part_of_an_observation(backend: tri.Backend, way: Callable[.
     assert str(error.value).endswith("obs_shape={'arm': {'joint': ((2,), 'float32')}}")
 
 
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("way", WAYS)
 def test_the_option_that_is_named_takes_the_value(
     backend: tri.Backend, way: Callable[..., None]

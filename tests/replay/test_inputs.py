@@ -115,6 +115,7 @@ def test_inputs_of_any_framework_in_the_functional_form(backend: tri.Backend, fr
         assert added(convert) == expected, form
 
 
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_errors_of_any_framework_in_the_functional_form(backend: tri.Backend, framework: str) -> None:
     state = replay.init(4, (2,), backend=backend, sampler=tri.Prioritized())

@@ -115,6 +115,7 @@ def both(backend: tri.Backend, folder: Path, options: dict[str, Any]) -> Iterato
         yield [mapped, memory]
 
 
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("name", ["padded", "image", "extras", "prioritized", "all"])
 def test_sequences_and_fetch(backend: tri.Backend, folder: Path, name: str) -> None:
     for buffers in both(backend, folder, OPTIONS[name]):
@@ -128,6 +129,7 @@ def test_sequences_and_fetch(backend: tri.Backend, folder: Path, name: str) -> N
         assert found[0] == found[1]
 
 
+@pytest.mark.slow_on("torch", "jax")
 def test_hindsight(backend: tri.Backend, folder: Path) -> None:
     goal = ((2,), "float32")
     shape = {"observation": ((3,), "uint8"), "achieved_goal": goal, "desired_goal": goal}

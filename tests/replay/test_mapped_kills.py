@@ -119,6 +119,7 @@ def check_draws(buffer: tri.Buffer) -> None:
             assert (own == tags[number]).all()
 
 
+@pytest.mark.slow_on("strict", "torch", "jax")
 @pytest.mark.parametrize(
     "options",
     [

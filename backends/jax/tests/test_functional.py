@@ -98,7 +98,8 @@ class Memories:
             twin.buffer.state = jax.tree.map(lambda array, n=number: array[n], self.states)
 
 
-@pytest.mark.parametrize("history", [pytest.param(5, marks=pytest.mark.slow), 8])
+@pytest.mark.slow
+@pytest.mark.parametrize("history", [5, 8])
 def test_does_what_the_reference_does_under_vmap(backend: tri.Backend, history: int) -> None:
     """Three memories at once, each with a history of its own."""
     options, rng = HISTORIES[history], np.random.default_rng(history)

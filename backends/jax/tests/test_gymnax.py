@@ -63,10 +63,11 @@ def test_watch_shows_the_model(tmp_path: Path) -> None:
         assert picture.n_frames > 1  # type: ignore[attr-defined]
 
 
-MANY = pytest.param({"n_envs": 4, "prioritized": True}, marks=pytest.mark.slow)
+MANY = {"n_envs": 4, "prioritized": True}
 
 
 @pytest.mark.parametrize("chosen", [{}, MANY], ids=["plain", "many"])
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_goes_on_to_the_bit(chosen: dict[str, Any], tmp_path: Path) -> None:
     whole = Experiment(options(**chosen), tmp_path / "whole")
     assert isinstance(whole.runner, CompiledRunner)

@@ -66,7 +66,9 @@ def remember(model, steps=300):
 @pytest.mark.parametrize(
     ("kind", "make", "evaluate"),
     [
-        pytest.param(*case, id=name, marks=[pytest.mark.slow] if name in ("linen", "quantiles") else [])
+        pytest.param(
+            *case, id=name, marks=[pytest.mark.slow] if name in ("linen", "nnx", "quantiles") else []
+        )
         for name, case in CASES.items()
     ],
 )
@@ -175,7 +177,13 @@ JOINED = {
 }
 
 
-@pytest.mark.parametrize("make", JOINED.values(), ids=JOINED)
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(make, id=name, marks=[pytest.mark.slow] * (name == "nnx"))
+        for name, make in JOINED.items()
+    ],
+)
 def test_a_network_gets_a_mapping(make):
     size = {"eye": ((4, 3), "uint8"), "more": {"body": 3, "legal": ((3,), "bool")}}
     options = {"n_frames": {"eye": 2}, "action_mask": "more/legal", "batch_size": 16, "seed": 0}

@@ -78,6 +78,7 @@ def test_it_stores_mappings_and_takes_legal_actions(streams: int) -> None:
     assert 0.3 < taken[middle].mean() < 0.95  # it explores both ways
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "options"),
     [

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.extend.random import threefry_2x32
 
 from trifolium_jax import threefry
@@ -45,6 +46,7 @@ def drawing(**options: Any) -> Drawing:
     return Drawing(algorithm=algorithm, **sizes | options)
 
 
+@pytest.mark.slow
 def test_draws_of_a_block_depend_on_its_number_alone() -> None:
     key, draws = threefry.key(1), drawing()
     several = jax.vmap(draws.block, (None, 0))(key, jnp.arange(4))

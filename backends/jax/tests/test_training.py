@@ -155,14 +155,14 @@ def test_an_update_is_that_of_train_step(
     assert model.progress.updates == twin.progress.updates == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "kind"),
     [
         (ddqn, "plain"),
-        *(
-            pytest.param(make, kind, marks=pytest.mark.slow)
-            for make, kind in [(ddqn, "noisy"), (ddqn, "prioritized"), (iqn, "plain")]
-        ),
+        (ddqn, "noisy"),
+        (ddqn, "prioritized"),
+        (iqn, "plain"),
     ],
 )
 def test_learns_the_way_out(kind: str, make: Any) -> None:
@@ -426,6 +426,7 @@ class Broken(Corridor):
         return jnp.where(state.at == 2, jnp.nan, super().seen(state))
 
 
+@pytest.mark.slow
 def test_nan_is_not_hidden_in_the_graph() -> None:
     model = ddqn()
     CompiledTraining(model, Broken(), seed=2, train_every=2, learning_starts=64).run(128)

@@ -44,9 +44,7 @@ SLOW = pytest.mark.slow
 @pytest.mark.parametrize(
     ("history", "steps"), [(8, 6), *(pytest.param(history, 20, marks=SLOW) for history in (3, 5, 8))]
 )
-def test_does_what_the_reference_does_compiled(
-    backend: tri.Backend, history: int, steps: int
-) -> None:
+def test_does_what_the_reference_does_compiled(backend: tri.Backend, history: int, steps: int) -> None:
     twin = StateTwin(backend, HISTORIES[history], history, Functions(compiled))
     wander(twin, history, steps, check_twin)
 
