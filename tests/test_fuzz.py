@@ -11,7 +11,7 @@ from .fuzz import LOADERS, Fuzzer
 LEARNING = ("model", "from_file", "run")
 
 
-@pytest.mark.slow_on("jax")
+@pytest.mark.slow_on("strict", "torch", "jax")
 @pytest.mark.parametrize("loader", LOADERS)
 @pytest.mark.filterwarnings("ignore")
 def test_only_sound_files_load(backend: tri.Backend, tmp_path: Path, loader: str) -> None:
