@@ -1,6 +1,7 @@
 """The loops of the documentation, copied, in environments that count: every successor is the true one.
 
-The quick runs overwrite the memory several times; the slow ones hold tens of thousands of rows.
+The quick runs overwrite the memory several times; the slow ones hold tens of thousands of rows on NumPy,
+and a fifth of them elsewhere.
 """
 
 from typing import Any
@@ -36,6 +37,10 @@ def run(block: str, steps: int, changes: dict[str, str]) -> dict[str, Any]:
     return names
 
 
+def steps_on(backend: tri.Backend, many: int) -> int:
+    return many if backend.name == "numpy" else many // 5
+
+
 def on(backend: tri.Backend, many: bool) -> dict[str, str]:
     return (MANY if many else QUICK) | {'backend="numpy"': f'backend="{backend.name}"'}
 
@@ -43,20 +48,20 @@ def on(backend: tri.Backend, many: bool) -> dict[str, str]:
 @pytest.mark.parametrize("many", SIZES)
 @pytest.mark.parametrize("block", [README, ONE], ids=["README", "page"])
 def test_one_environment(learner: tri.Backend, block: str, many: bool) -> None:
-    steps = 30_000 if many else 1_000
+    steps = steps_on(learner, 30_000) if many else 1_000
     memory = run(block, steps, on(learner, many))["model"].memory
     # a row more for the successor of each truncated step
-    assert check_successors(memory) > (29_000 if many else 400)
+    assert check_successors(memory) > (0.96 * steps if many else 400)
 
 
 @pytest.mark.parametrize("many", SIZES)
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("mode", VECTORS)
 def test_vector(learner: tri.Backend, mode: str, kind: str, many: bool) -> None:
-    steps = 4_000 if many else 150
+    steps = steps_on(learner, 4_000) if many else 150
     changes = on(learner, many) | {'mode="sync"': f'mode="{kind}"'}
     memory = run(VECTORS[mode], steps, changes)["model"].memory
-    assert check_successors(memory) > (25_000 if many else 400)
+    assert check_successors(memory) > (6.25 * steps if many else 400)
 
 
 WRONG = {
