@@ -1,7 +1,7 @@
 """The loops of the documentation, copied, in environments that count: every successor is the true one.
 
-The quick runs overwrite the memory several times; the slow ones hold tens of thousands of rows on NumPy,
-and a fifth of them elsewhere.
+The quick runs overwrite the memory several times; the slow ones hold tens of thousands of rows on
+NumPy, and a fifth of them elsewhere.
 """
 
 from typing import Any
