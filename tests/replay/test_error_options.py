@@ -150,6 +150,13 @@ def test_keys(backend: tri.Backend, way: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("value", ["abc", np.array(["a", "b", "c"])])
+def test_text(backend: tri.Backend, way: Callable[..., None], value: Any) -> None:
+    with pytest.raises(TypeError, match=r"^obs is .*'a.*expected numbers of .*dtype uint8"):
+        way(backend, {"obs_shape": (3,), **OPTIONS}, GOOD | {"obs": value})
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["obs", "action", "reward", "done", "truncated", "place", "tag"])
 @pytest.mark.parametrize("value", [None, "ab", [[1, 2], [3]]], ids=repr)
 def test_what_is_no_number(

@@ -15,6 +15,7 @@
 True
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -333,7 +334,7 @@ def update_priorities(state: State, indices: AnyArray, td: AnyArray) -> State:
     cursors = "int32" if state.backend.xp.iinfo(state.written.dtype).bits == 32 else "int64"
     indices = converted(state, Field("indices", (), cursors), indices)
     errors = converted(state, Field("td", (), "float32"), td)
-    count = indices.shape[0]
+    count = math.prod(indices.shape)
     if tuple(indices.shape) != (count,) or tuple(errors.shape) not in ((count,), (count, 1)):
         raise ValueError(
             f"indices has shape {tuple(indices.shape)} and td {tuple(errors.shape)}; "

@@ -90,7 +90,7 @@ class FunctionalSuite:
         together = replay.init(12 * n_streams, (2,), 2, **options)
         apart = replay.init(12 * n_streams, (2,), 2, **options)
         for seed in range(8):
-            steps = rollout(4, n_streams, seed)
+            steps = _episodes(4, n_streams, seed)
             together = functions.add(together, **on_device(backend, steps))
             for step in range(4):
                 now = {name: each[step] for name, each in steps.items()}
@@ -103,15 +103,16 @@ class FunctionalSuite:
         for seed, truncations in enumerate([0, 1, 2, 3, 5, 2]):
             steps = rollout(5, 1, seed) | {"done": np.zeros(5, bool)}
             places = np.sort(np.random.default_rng(seed).permutation(5)[:truncations])
-            steps["truncated"] = np.isin(np.arange(5), places)
-            following = np.roll(steps["obs"], -1, axis=0)
-            steps["next_obs"] = following + steps["truncated"][:, None]
+            cut = np.isin(np.arange(5), places)
+            unlike = (np.arange(5) % 2 == seed % 2) & (np.arange(5) < 4)  # its successor is another
+            steps["truncated"] = cut & ~unlike
+            steps["next_obs"] = np.roll(steps["obs"], -1, axis=0) + cut[:, None]
             chunk = functions.extend(chunk, 2, **on_device(backend, steps))
             waits = backend.to_numpy(apart.has_successor)[0]  # for a row that does not come
             for step in range(5):
                 now = {name: each[step] for name, each in steps.items()}
                 if step in places[2 - waits :]:
-                    now["next_obs"] = None
+                    now |= {"next_obs": None, "truncated": np.array(True)}
                 apart = functions.add(apart, **on_device(backend, now))
             _check_same_state(chunk, apart)
 
@@ -182,14 +183,17 @@ class FunctionalSuite:
         del steps["truncated"], steps["next_obs"]
         state = functions.add(state, **on_device(backend, steps))
         indices = backend.from_numpy(np.arange(8, dtype=backend.default_int))
-        errors = backend.from_numpy(np.arange(8, dtype=np.float32))
+        errors = backend.from_numpy(np.arange(8, 0, -1, dtype=np.float32))
         state = functions.update_priorities(state, indices, errors)
+        assert state.priorities is not None
+        masses = backend.to_numpy(state.priorities.tree)[:8].tolist()
+        assert masses == [9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 0.0]  # the newest can't be drawn yet
         bits = random_bits(backend, np.random.default_rng(0), 4)
         for exponent, length, found in (
             (0.5, 1, functions.sample(state, bits)),
             (1.0, 2, functions.sample_sequences(state, bits, length=2, beta=1.0)),
         ):
-            priorities = backend.to_numpy(found.indices) + 1.0
+            priorities = 9.0 - backend.to_numpy(found.indices)
             expected = (priorities.min() / priorities) ** exponent
             weights = backend.to_numpy(found.weights).reshape(4, length)
             assert len(set(priorities.tolist())) > 1
@@ -255,14 +259,16 @@ class FunctionalSuite:
         moved = Buffer.from_state(states[1])
         moved._store.ring.written += far
         states[1] = moved.state()
+        drawn = []
         for seed in range(12):
-            steps, bits = rollout(2, n_streams, seed), rng.integers(2**30, size=(5, 2))
+            steps, bits = _episodes(2, n_streams, seed), rng.integers(2**30, size=(5, 2))
             states = [functions.add(state, **on_device(backend, steps)) for state in states]
             here, there = (
                 functions.sample(state, backend.from_numpy(bits.astype(backend.default_int)))
                 for state in states
             )
             indices = [backend.to_numpy(batch.indices) for batch in (here, there)]
+            drawn += indices[0].tolist()
             expected = (indices[0] + far * n_streams) % (states[0].serials * n_streams)
             assert np.array_equal(indices[1], np.where(indices[0] < 0, -1, expected))
             for name in FIELDS:
@@ -274,6 +280,7 @@ class FunctionalSuite:
                     functions.update_priorities(state, batch.indices, backend.from_numpy(errors.copy()))
                     for state, batch in zip(states, (here, there), strict=True)
                 ]
+        assert len(set(drawn)) > 5
         assert np.all(backend.to_numpy(states[1].written) < far)
         assert _contents(Buffer.from_state(states[0])) == _contents(Buffer.from_state(states[1]))
 
@@ -294,6 +301,59 @@ class FunctionalSuite:
         masses = backend.to_numpy(state.priorities.tree)[:4].tolist()
         assert masses[:2] == [1.0, 1.0]
         assert backend.to_numpy(state.priorities.largest).tolist() == [5.0]
+        errors = np.array([np.nan, np.inf, np.finfo(np.float32).max, np.nan], np.float32)
+        state = functions.update_priorities(
+            state, backend.from_numpy(indices), backend.from_numpy(errors)
+        )
+        assert state.priorities is not None
+        assert backend.to_numpy(state.priorities.largest).tolist() == [errors[2]]
+
+    def test_priorities_stay_with_their_rows(self, backend: Backend, functions: Functions) -> None:
+        """Also of the newest row, which can be drawn where it is the last of an episode."""
+        sampler = Prioritized(alpha=1.0, epsilon=1.0)
+        state = replay.init(8, (2,), backend=backend, sampler=sampler)
+
+        def masses() -> list[float]:
+            assert state.priorities is not None
+            found: list[float] = backend.to_numpy(state.priorities.tree)[:8].tolist()
+            return found
+
+        def update(indices: list[int], errors: list[float]) -> State:
+            which, values = np.array(indices, backend.default_int), np.array(errors, np.float32)
+            return functions.update_priorities(
+                state, backend.from_numpy(which), backend.from_numpy(values)
+            )
+
+        steps = rollout(4, 1, 0)
+        del steps["truncated"], steps["next_obs"]
+        for done in (0, 0, 1):
+            steps["done"] = np.arange(4) + done == 4
+            state = functions.add(state, **on_device(backend, steps))
+        assert masses() == [1.0] * 8
+        state = update([3, 0, -1, 12], [9.0] * 4)  # no longer there, or not yet
+        assert masses() == [1.0] * 8
+        state = update([11, 10, -1, -1], [1.0, 4.0, 9.0, 9.0])
+        assert masses() == [1.0, 1.0, 5.0, 2.0, 1.0, 1.0, 1.0, 1.0]
+        state = functions.add(state, **on_device(backend, steps | {"done": np.zeros(4, bool)}))
+        assert masses() == [1.0, 1.0, 5.0, 2.0, 5.0, 5.0, 5.0, 0.0]
+
+    def test_lists_may_hold_arrays_and_numbers(self, backend: Backend) -> None:
+        """In compiled code too, where no array can become a number."""
+
+        def added(state: State, pair: Any) -> State:
+            obs, reward = [pair, [3.0, pair[1]]], [pair[0], 1.0]
+            return replay.add(state, obs=obs, action=[0, 1], reward=reward, done=[False, False])
+
+        pair = backend.from_numpy(np.array([1.0, 2.0], np.float32))
+        state = backend.compile(added)(replay.init(4, (2,), backend=backend), pair)
+        assert backend.to_numpy(state.columns["obs"])[:2].tolist() == [[1.0, 2.0], [3.0, 2.0]]
+        assert backend.to_numpy(state.rewards)[:2].tolist() == [1.0, 1.0]
+
+    def test_no_steps_change_nothing(self, backend: Backend) -> None:
+        """A chunk may be empty."""
+        state = replay.init(8, (2,), backend=backend)
+        empty = {name: each[:0] for name, each in rollout(1, 1, 0).items()}
+        assert replay.add(state, **on_device(backend, empty)) is state
 
     def test_copies_are_copies(self, backend: Backend, functions: Functions) -> None:
         """A state that is written changes neither the buffer it came from nor one made of it."""
@@ -336,6 +396,16 @@ def rollout(n_steps: int, n_streams: int, seed: int) -> dict[str, np.ndarray]:
         "truncated": rng.random(axes) < 0.3,
         "next_obs": rng.normal(size=(*axes, 2)).astype(np.float32),
     }
+
+
+def _episodes(n_steps: int, n_streams: int, seed: int) -> dict[str, np.ndarray]:
+    """Return a rollout most of whose successors are what follows, in that of the next seed too."""
+    steps = rollout(n_steps, n_streams, seed)
+    numbers = np.arange(seed * n_steps, (seed + 1) * n_steps, dtype=np.float32)
+    numbers = numbers.reshape(-1, *(1,) * (steps["obs"].ndim - 1))
+    steps["obs"][...] = numbers
+    follows = np.random.default_rng(seed).random(steps["done"].shape)[..., None] < 0.8
+    return steps | {"next_obs": np.where(follows, numbers + 1, steps["next_obs"])}
 
 
 def on_device(backend: Backend, steps: Mapping[str, np.ndarray | None]) -> dict[str, Any]:

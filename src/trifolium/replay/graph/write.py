@@ -90,7 +90,7 @@ def with_steps(
 def _put(state: State, streams: AnyArray, places: Layout, steps: Chunk, marks: AnyArray) -> State:
     """Return the state with the rows of ``places``."""
     backend, xp = state.backend, state.backend.xp
-    each = xp.reshape(streams[None, :] + xp.zeros_like(places.offsets), (-1,))
+    each = xp.tile(streams, (places.offsets.shape[0],))
     rows = of_age(state, each, xp.reshape(-1 - places.offsets, (-1,)))
     where = xp.reshape(places.offsets >= 0, (-1,))
     following = steps.following or {}
@@ -116,7 +116,7 @@ def _with_successors(state: State, streams: AnyArray, steps: Chunk) -> State:
     backend, xp = state.backend, state.backend.xp
     n_steps, n_streams = steps.terminated.shape
     successors = state.successors
-    has = xp.zeros_like(steps.terminated[-1, :])
+    has = xp.zeros_like(streams, dtype=xp.bool)
     if steps.following is not None:
         has = ~(steps.terminated[-1, :] | steps.truncated[-1, :])
         last = slice((n_steps - 1) * n_streams, None)
@@ -155,7 +155,7 @@ def _moved_on(state: State, streams: AnyArray, count: AnyArray) -> State:
     backend, length = state.backend, state.spec.window.length
     written = (backend.take(state.written, streams) + count) % state.serials
     sizes = backend.take(state.sizes, streams) + count
-    sizes = backend.xp.where(sizes < length, sizes, length)
+    sizes = backend.xp.minimum(sizes, backend.xp.full_like(sizes, length))
     return replace(
         state,
         written=backend.put(state.written, streams, written),
@@ -173,11 +173,11 @@ def _with_new_rows(state: State, streams: AnyArray, count: AnyArray, most: int) 
     assert state.priorities is not None
     assert state.priority_options is not None
     backend, xp, spec = state.backend, state.backend.xp, state.spec
-    newest = numbers(state, 0, min(most + 1, spec.window.length))[None, :]
-    newest = newest + xp.zeros_like(streams)[:, None]
+    newest = numbers(state, 0, min(most + 1, spec.window.length))
+    newest = xp.tile(newest[None, :], (streams.shape[0], 1))
     oldest = backend.take(state.sizes, streams)[:, None] - numbers(state, 1, spec.n_frames)[None, :]
-    ages = xp.concat([newest, xp.where(oldest > 0, oldest, 0)], axis=1)
-    each = xp.reshape(streams[:, None] + xp.zeros_like(ages), (-1,))
+    ages = xp.concat([newest, xp.maximum(oldest, xp.zeros_like(oldest))], axis=1)
+    each = xp.repeat(streams, ages.shape[1])
     rows, is_valid = valid_of_age(state, each, xp.reshape(ages, (-1,)))
     waited = (backend.take(state.marks, rows) & TERMINATED) == 0
     is_new = xp.reshape(ages < count[:, None], (-1,)) | (
@@ -220,8 +220,8 @@ def converted(state: State, field: Field, value: Any) -> AnyArray:
     backend, xp = state.backend, state.backend.xp
     wanted = backend.dtype(field.dtype.name)
     if backend.is_array(value):
-        detach = getattr(backend, "detach", None)  # a backend that takes no gradients has none
-        value = value if detach is None else detach(value)
+        # a backend that takes no gradients has no such method
+        value = getattr(backend, "detach", lambda array: array)(value)
     elif isinstance(value, np.ndarray):
         # The caller may write to it before a device has read it. Torch takes no negative strides.
         value = np.array(value)
