@@ -112,9 +112,9 @@ def slow(session: nox.Session) -> None:
         session.run("pytest", "--backend", backend, "-m", "slow", *TWO_CORES, env=TESTING)
     session.run(*PROGRAMS, "-m", "slow", *TWO_CORES, env=TESTING)
     build_site(session)
-    session.run("pytest", *SOAK, env=TESTING | {"TRIFOLIUM_SOAK": "8000"})
+    session.run("pytest", *SOAK, env=TESTING | {"TRIFOLIUM_SOAK": "5000"})
     session.run(
-        "python", "tests/mutants.py", "--sample", "16", "--allow", "4", "--jobs", "2", env=ONE_THREAD
+        "python", "tests/mutants.py", "--sample", "12", "--allow", "3", "--jobs", "2", env=ONE_THREAD
     )
     count_instructions(session)
 

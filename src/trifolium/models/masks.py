@@ -115,7 +115,8 @@ def legal_only(xp: Any, values: AnyArray, legal: AnyArray) -> AnyArray:
 
     The largest is that of a legal action, if there is one, even where a value is -inf or NaN.
     """
-    lowest = float(xp.finfo(values.dtype).min)
+    # arrays, not numbers: torch.compile can't follow array-api-compat, which converts a number
+    lowest = xp.full_like(values, float(xp.finfo(values.dtype).min))
     return xp.where(legal, xp.maximum(values, lowest), xp.full_like(values, -math.inf))
 
 
