@@ -33,6 +33,11 @@ CPU_SECONDS = 120
 WALL_SECONDS = 600
 NO_TESTS = 5  # what pytest ends with where all are skipped: those of kernels need numba
 QUICK_THREADS = ["tests/replay/test_prefetch.py", "tests/replay/test_threads.py"]
+QUICK_SUMS = [
+    "tests/replay/test_sumtree.py",
+    "tests/replay/test_kernels.py::test_trees_are_the_same",
+    "tests/test_golden.py",
+]
 QUICK_GRAPH = [
     "tests/replay/test_states.py",
     "tests/replay/test_widetree.py",
@@ -109,7 +114,7 @@ def quick_tests(module: str) -> list[str]:
     if TARGETS[module].stem == "kernels":
         return ["tests/replay/test_kernels.py"]
     if module == "sumtree":
-        return ["tests/replay/test_sumtree.py", *QUICK]
+        return QUICK_SUMS
     if TARGETS[module].stem in ("ahead", "locks"):
         return [*QUICK_THREADS, "tests/replay/test_processes.py"]
     if folder == "host":
@@ -200,7 +205,9 @@ def places(tree: ast.Module) -> Iterator[tuple[str, ast.AST, str, int | None, An
                 if isinstance(parent, ast.keyword) and (parent.arg, text) == ("copy", "False"):
                     continue
                 yield where, parent, field, index, node
-                if not isinstance(parent, ast.Tuple) or is_index or text != "-1":
+                shapes = isinstance(parent, ast.Call) and ast.unparse(parent.func).endswith(".reshape")
+                shapes |= isinstance(parent, ast.Tuple) and not is_index
+                if not shapes or text != "-1":
                     yield from walk(node, where, is_index=field == "slice")
 
     return walk(tree, "")

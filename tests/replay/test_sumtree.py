@@ -22,6 +22,16 @@ def test_draws_are_where_the_running_sum_passes(capacity: int) -> None:
         check_draws(tree, plain, rng)
 
 
+def test_draws_from_the_first_nodes_of_the_top() -> None:
+    """Before the first of them there is none."""
+    rng = np.random.default_rng(0)
+    tree, plain = SumTree(70_000), np.zeros(70_000)
+    plain[:1000] = rng.random(1000)
+    tree.assign_run(0, plain[:1000])
+    for _ in range(30):
+        check_draws(tree, plain, rng)
+
+
 @pytest.mark.parametrize("capacity", CAPACITIES)
 def test_runs_are_assigned_as_single_leaves_are(capacity: int) -> None:
     rng = np.random.default_rng(0)
