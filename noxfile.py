@@ -114,7 +114,7 @@ def slow(session: nox.Session) -> None:
     build_site(session)
     session.run("pytest", *SOAK, env=TESTING | {"TRIFOLIUM_SOAK": "5000"})
     session.run(
-        "python", "tests/mutants.py", "--sample", "12", "--allow", "3", "--jobs", "2", env=ONE_THREAD
+        "python", "tests/mutants.py", "--sample", "12", "--allow", "5", "--jobs", "2", env=ONE_THREAD
     )
     count_instructions(session)
 
