@@ -253,7 +253,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Run mutation tests: change the replay code in small ways; the tests must fail each time."""
-    install(session, "train", "testing")
+    install(session, "train", "testing", "fast")
     session.run("python", "tests/mutants.py", *session.posargs)
 
 
