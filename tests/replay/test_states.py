@@ -186,7 +186,7 @@ def test_integers_that_do_not_fit_wrap_around() -> None:
 
 def test_lists_with_arrays_are_told_from_others(backend: tri.Backend) -> None:
     """Which not every backend makes an array of."""
-    array = backend.from_numpy(np.ones(2))
+    array = backend.from_numpy(np.ones(2, np.float32))
     for value in ([array], [1.0, array], ([1.0], [[2.0], array])):
         assert _has_native(backend, value)
     for value in (array, 1.0, [], [1.0], [[1.0], (2.0,)]):
