@@ -341,7 +341,7 @@ def test_killed_processes(backend: tri.Backend, tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 def test_many_killed_processes_with_a_third_of_the_memory(backend: tri.Backend, tmp_path: Path) -> None:
     # the files are written by the same code on every backend, and most frameworks take long to load
-    kills = 100 if backend.name == "numpy" else 10
+    kills = 40 if backend.name == "numpy" else 10
     kill_at_random(backend, tmp_path / "rows", kills, capacity=3 * (64 << 20) // 4096, megabytes=64)
 
 

@@ -1,7 +1,7 @@
 """The loops of the documentation, copied, in environments that count: every successor is the true one.
 
-The quick runs overwrite the memory several times; the slow ones hold tens of thousands of rows on
-NumPy, and a fifth of them elsewhere.
+The quick runs overwrite the memory several times; the slow ones hold 15,000 rows on NumPy, and a
+fifth of them elsewhere.
 """
 
 from typing import Any
@@ -48,7 +48,7 @@ def on(backend: tri.Backend, many: bool) -> dict[str, str]:
 @pytest.mark.parametrize("many", SIZES)
 @pytest.mark.parametrize("block", [README, ONE], ids=["README", "page"])
 def test_one_environment(learner: tri.Backend, block: str, many: bool) -> None:
-    steps = steps_on(learner, 30_000) if many else 1_000
+    steps = steps_on(learner, 15_000) if many else 1_000
     memory = run(block, steps, on(learner, many))["model"].memory
     # a row more for the successor of each truncated step
     assert check_successors(memory) > (0.96 * steps if many else 400)
@@ -58,7 +58,7 @@ def test_one_environment(learner: tri.Backend, block: str, many: bool) -> None:
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("mode", VECTORS)
 def test_vector(learner: tri.Backend, mode: str, kind: str, many: bool) -> None:
-    steps = steps_on(learner, 4_000) if many else 150
+    steps = steps_on(learner, 2_000) if many else 150
     changes = on(learner, many) | {'mode="sync"': f'mode="{kind}"'}
     memory = run(VECTORS[mode], steps, changes)["model"].memory
     assert check_successors(memory) > (6.25 * steps if many else 400)

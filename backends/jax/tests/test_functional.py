@@ -27,7 +27,7 @@ MEMORIES: dict[str, dict[str, Any]] = {
 @pytest.mark.slow
 def test_does_what_the_reference_does_eagerly(backend: tri.Backend) -> None:
     """With all options at once, for each operation is compiled for each shape."""
-    wander(StateTwin(backend, HISTORIES[8], 0, Functions(plain)), 8, 8, check_twin)
+    wander(StateTwin(backend, HISTORIES[8], 0, Functions(plain)), 8, 5, check_twin)
 
 
 class Lane(Functions):
