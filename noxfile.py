@@ -110,13 +110,13 @@ def slow(session: nox.Session) -> None:
     install_groups(session, "docs")
     for backend in BACKENDS:
         session.run("pytest", "--backend", backend, "-m", "slow", *TWO_CORES, env=TESTING)
+    count_instructions(session)
     session.run(*PROGRAMS, "-m", "slow", *TWO_CORES, env=TESTING)
     build_site(session)
     session.run("pytest", *SOAK, env=TESTING | {"TRIFOLIUM_SOAK": "5000"})
     session.run(
         "python", "tests/mutants.py", "--sample", "12", "--allow", "5", "--jobs", "2", env=ONE_THREAD
     )
-    count_instructions(session)
 
 
 @nox.session
