@@ -7,6 +7,7 @@ Tests that use no backend run with ``--backend numpy`` alone. Those marked ``slo
 backend of the run, are left out unless ``--slow`` or ``-m slow`` is given. CONTRIBUTING.md has more.
 """
 
+import gc
 import os
 from pathlib import Path
 
@@ -50,6 +51,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if BACKENDS not in collection_path.parents:
         return None
     return collection_path.relative_to(BACKENDS).parts[0] != config.getoption("backend") or None
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage less often, and not among the tests: a twentieth of the time of a run."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.hookimpl(tryfirst=True)

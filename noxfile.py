@@ -30,6 +30,10 @@ TESTING = ONE_THREAD | {  # XLA has one thread too; conftest.py divides the cach
     "JAX_COMPILATION_CACHE_DIR": str(Path(".nox", "jax-cache").absolute()),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
 }
+QUICK_TO_COMPILE = {  # most of JAX's time is XLA's compiler; the slow tier runs what users run
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    + TESTING["XLA_FLAGS"]
+}
 TWO_CORES = ("--numprocesses", "2", "--dist", "worksteal")
 DOCTESTS = {  # docstrings that are run, and the session that has what they need
     "numpy": ["src/trifolium"],
@@ -76,10 +80,11 @@ def tests(session: nox.Session, backend: str) -> None:
     of_jax = ["gymnax"] if backend == "jax" else []
     install(session, "train", "worlds", "tensorboard", "testing", "fast", backend, *of_jax)
     install_groups(session, "parallel", *(["networks"] if backend == "jax" else []))
-    run = ("pytest", "--backend", backend)
-    session.run(*run, *TWO_CORES, *session.posargs, env=TESTING)
+    run = ("pytest", "--backend", backend, "-m", "not interop")  # these run in `together`
+    environment = TESTING | (QUICK_TO_COMPILE if backend == "jax" else {})
+    session.run(*run, *TWO_CORES, *session.posargs, env=environment)
     if not session.posargs and backend in DOCTESTS:
-        session.run(*run, "--doctest-modules", *DOCTESTS[backend], env=TESTING)
+        session.run(*run, "--doctest-modules", *DOCTESTS[backend], env=environment)
 
 
 @nox.session
@@ -109,7 +114,8 @@ def slow(session: nox.Session) -> None:
     install_everything(session)
     install_groups(session, "docs")
     for backend in BACKENDS:
-        session.run("pytest", "--backend", backend, "-m", "slow", *TWO_CORES, env=TESTING)
+        chosen = ["--slow"] if backend == "jax" else ["-m", "slow"]  # all, compiled as for users
+        session.run("pytest", "--backend", backend, *chosen, *TWO_CORES, env=TESTING)
     count_instructions(session)
     session.run(*PROGRAMS, "-m", "slow", *TWO_CORES, env=TESTING)
     build_site(session)

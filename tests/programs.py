@@ -17,18 +17,26 @@ import pytest
 ROOT = Path(__file__).parents[1]
 BACKENDS = ("numpy", "strict", "torch", "jax")
 LEARNERS = ("numpy", "torch", "jax")
+INTEROP = sorted(  # so that the others are not collected
+    str(path)
+    for path in (ROOT / "tests").rglob("test_*.py")
+    if "pytest.mark.interop" in path.read_text()
+)
 EXCHANGE = "tests/models/test_exchange.py"  # of models that learn
 SLOW = {  # examples that train for a long time
     "connect_four",
     "flax_dqn",
     "hindsight",
+    "jax_model",
     "million_steps",
     "offline_dqn",
+    "own_world",
     "r2d2_flax",
     "r2d2_torch",
     "speaker_listener",
     "td3_pendulum",
     "torch_dqn",
+    "torch_model",
     "two_learners",
     "vector_environment",
 }
@@ -38,7 +46,7 @@ def programs() -> Iterator[Any]:
     """Yield the arguments of Python for every program; the longest come first."""
     yield pytest.param(["-m", "mypy"], id="types")
     for backend in reversed(BACKENDS):
-        run = ["-m", "pytest", "--backend", backend, "--no-skips", "-p", "no:cacheprovider", "tests"]
+        run = ["-m", "pytest", "--backend", backend, "--no-skips", "-p", "no:cacheprovider", *INTEROP]
         run += ["-m", "interop", *([] if backend in LEARNERS else ["--deselect", EXCHANGE])]
         yield pytest.param(run, id=f"interop {backend}")
     for path in sorted((ROOT / "examples").glob("*.py")):

@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).with_name("faults.py")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the children are forked")
-@pytest.mark.parametrize("every", [200, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [500, pytest.param(24, marks=pytest.mark.slow)])
 def test_no_write_that_fails_does_harm(every: int) -> None:
     command = [sys.executable, str(SCRIPT), "--every", str(every)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -73,6 +73,7 @@ def test_a_buffer_is_loaded_on_the_backend_that_wrote_it(name: str) -> None:
         assert tri.Buffer.load(path).backend.name == name
 
 
+@pytest.mark.slow_on("torch", "jax")
 @pytest.mark.parametrize("name", [name for name in MODELS if "random" not in name])
 def test_a_learner_acts_and_learns_as_it_did(learner: tri.Backend, name: str) -> None:
     check_model(name, format1.load_model(name.partition("-")[2], model_path(name), learner))
@@ -129,6 +130,7 @@ INTERRUPTED = [
 ]
 
 
+@pytest.mark.slow_on("torch", "jax")
 @pytest.mark.parametrize("run", INTERRUPTED, indirect=True)
 def test_an_interrupted_run_is_resumed(run: Path) -> None:
     """It ends where it would have ended.
@@ -205,6 +207,7 @@ def test_files_between_the_formats_have_successors_too(backend: tri.Backend, tmp
     check_rows(format2.use_buffer, buffer, wanted)
 
 
+@pytest.mark.slow_on("torch", "jax")
 @pytest.mark.parametrize("name", NEWER_MODELS)
 def test_a_learner_of_format_2_acts_and_learns_as_it_did(learner: tri.Backend, name: str) -> None:
     cls, _ = format2.MODELS[name.partition("-")[2]]

@@ -6,12 +6,14 @@ import trifolium as tri
 from trifolium.experiment import TrainOptions
 
 
+@pytest.hookimpl(tryfirst=True)  # before the slow ones are left out
 def pytest_collection_modifyitems(items):
-    """Allow short runs that learn nothing: one test checks the warning."""
+    """Allow short runs that learn nothing: one test checks the warning. Runs on strict are slow."""
     ignored = pytest.mark.filterwarnings("ignore:the model .* has learned nothing:RuntimeWarning")
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(ignored)
+            item.add_marker(pytest.mark.slow_on("strict"))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ KINDS = {
     "masked": {"env": "pettingzoo:classic/tictactoe-v3"},
 }
 ELSEWHERE = pytest.mark.slow_on("strict", "torch", "jax")
-ON_NUMPY = ("stacked", "evaluated", "one-hot", "shared", "structured vector", "masked")
+ON_NUMPY = ("plain", "iqn", "stacked", "evaluated", "one-hot", "shared", "structured vector", "masked")
 COMMAND = ("CartPole-v1", "--learning-starts", "100", "--n-frames", "2", "--prioritized")
 
 
@@ -102,6 +102,7 @@ def test_the_object_that_was_interrupted_can_go_on_itself(kind, tmp_path):
     assert contents(tmp_path / "broken") == contents(tmp_path / "whole")
 
 
+@pytest.mark.slow_on("jax")
 @pytest.mark.parametrize("kind", ["plain", "agents"], indirect=True)
 def test_an_error_loses_what_came_after_the_checkpoint(kind, tmp_path):
     kind = type(kind)(**(vars(kind) | {"checkpoint_every": 50}))

@@ -45,7 +45,10 @@ OPTIONS = {
 }
 
 
-ALONE = ("huber", "dueling", "n-step 3", "frames", "polyak", "noisy", "iqn dueling", "iqn n-step 3")
+ALONE = (
+    *("huber", "dueling", "n-step 3", "frames", "polyak", "noisy", "noisy dueling"),
+    *("iqn", "iqn dueling", "iqn n-step 3"),
+)
 """Options that others of OPTIONS have too, beside more."""
 CASES = [
     pytest.param(*case, id=name, marks=[pytest.mark.slow_on("torch", "jax")] if name in ALONE else [])
@@ -62,10 +65,12 @@ def make(backend, seed=0, kind=DDQN, input_size=4, **options):
 
 @pytest.mark.parametrize(("kind", "options"), CASES)
 def test_losses_agree_with_numpy_over_200_updates(learner, kind, options):
+    updates = 20 if learner.name == "numpy" else 200  # NumPy is compared with itself
+
     def curve(backend):
         model = make(backend, kind=kind, **options)
         remember(model)
-        return np.array([as_numpy(model.train_step()) for _ in range(200)])
+        return np.array([as_numpy(model.train_step()) for _ in range(updates)])
 
     # twice the distance to NumPy bounds the distance between any two backends: 1e-3
     np.testing.assert_allclose(curve(learner), curve(tri.get_backend("numpy")), rtol=5e-4)

@@ -212,6 +212,7 @@ def test_parts_with_different_numbers_of_states_are_named(learner):
         model.take_actions({"a": np.zeros((3, 2)), "b": {"c": np.zeros((3, 2))}})
 
 
+@pytest.mark.slow_on("jax")
 @CASES
 def test_a_file_brings_all_of_it_back(learner, tmp_path, kind, options):
     model = make(learner, kind, sampler=tri.Prioritized(), **options)

@@ -45,6 +45,7 @@ def on(backend: tri.Backend, many: bool) -> dict[str, str]:
     return (MANY if many else QUICK) | {'backend="numpy"': f'backend="{backend.name}"'}
 
 
+@pytest.mark.slow_on("torch", "jax")
 @pytest.mark.parametrize("many", SIZES)
 @pytest.mark.parametrize("block", [README, ONE], ids=["README", "page"])
 def test_one_environment(learner: tri.Backend, block: str, many: bool) -> None:
@@ -54,6 +55,7 @@ def test_one_environment(learner: tri.Backend, block: str, many: bool) -> None:
     assert check_successors(memory) > (0.96 * steps if many else 400)
 
 
+@pytest.mark.slow_on("torch", "jax")
 @pytest.mark.parametrize("many", SIZES)
 @pytest.mark.parametrize("kind", ["sync", "async"])
 @pytest.mark.parametrize("mode", VECTORS)

@@ -108,6 +108,7 @@ def test_a_state_made_with_x64_asks_for_it() -> None:
             use(state)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [None, pytest.param(tri.Prioritized(), marks=pytest.mark.slow)])
 def test_a_state_on_the_host_goes_on(sampler: Any) -> None:
     state = replay.init(8, (2,), backend="jax", sampler=sampler)

@@ -79,7 +79,12 @@ assert on(normalised_loss([jax.numpy.ones(()), 2.0], backend)[0]) == second
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+QUICK = ("a memory", "a learner")
+
+
+@pytest.mark.parametrize(
+    "case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+)
 def test_arrays_stay_on_the_second_device(case: str) -> None:
     flags = f"--xla_force_host_platform_device_count=2 {os.environ.get('XLA_FLAGS', '')}"
     done = subprocess.run(
@@ -124,8 +129,9 @@ for backend.shares_host_memory in (True, False):
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("run", ["memories", pytest.param("learners", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("run", RUNS)
 def test_runs_under_the_settings_for_finding_mistakes(run: str, setting: str) -> None:
     code = f"""
 import jax, numpy as np

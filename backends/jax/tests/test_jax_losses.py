@@ -70,7 +70,13 @@ JAX = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, id=name, marks=[] if name == "JaxModel" else pytest.mark.slow)
+        for name, kind in KINDS.items()
+    ],
+)
 @pytest.mark.parametrize(("make", "value", "names"), JAX.values(), ids=JAX)
 def test_accepted_without_waiting(kind, make, value, names, pending):
     model = kind(lambda: make(pending.number))
