@@ -46,3 +46,13 @@ def test_device_objects_and_platforms_are_taken() -> None:
 def test_bfloat16_comes_back_as_float32() -> None:
     backend = JaxBackend()
     assert backend.to_numpy(backend.zeros((2,), "bfloat16")).dtype == np.float32
+
+
+def test_devices_are_listed_without_a_change_of_jaxs_own_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the default is no CPU, those of the host come after it."""
+    jaxs = jax.local_devices()
+    before = [*jaxs]
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda **_: jaxs)
+    assert len(tri.get_backend("jax").devices()) == len(tri.get_backend("jax").devices())
+    assert jaxs == before

@@ -89,7 +89,7 @@ def test_arrays_stay_on_the_second_device(case: str) -> None:
     flags = f"--xla_force_host_platform_device_count=2 {os.environ.get('XLA_FLAGS', '')}"
     done = subprocess.run(
         [sys.executable, "-W", "error::UserWarning", "-c", PRELUDE + CASES[case]],
-        env=os.environ | {"XLA_FLAGS": flags},
+        env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         check=False,

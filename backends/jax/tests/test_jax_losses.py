@@ -82,7 +82,7 @@ def test_accepted_without_waiting(kind, make, value, names, pending):
     model = kind(lambda: make(pending.number))
     with jax.transfer_guard_device_to_host("disallow"):
         loss = model.train_step()
-    assert not loss.is_ready()
+    assert not pending.was_waited_for(loss)
     assert isinstance(loss, jax.Array)
     assert jnp.issubdtype(loss.dtype, jnp.floating)
     assert model.loss_names == names
@@ -103,6 +103,7 @@ READERS = {
 }
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the number is there; test_guard_sees_a_read")
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 def test_reading_would_wait(read, pending):
     loss = 2 * pending.number
@@ -130,7 +131,7 @@ def test_update_is_not_waited_for(algorithm, request):
     model._learned.params["head.0.bias"] += pending.number
     with jax.transfer_guard_device_to_host("disallow"):
         loss = model.train_step()
-    assert not loss.is_ready()
+    assert not pending.was_waited_for(loss)
     pending.come()
     assert np.isfinite(float(loss))
 

@@ -45,7 +45,7 @@ class JaxBackend(Differentiable[jax.Array]):
 
     @staticmethod
     def devices() -> list[str]:
-        found = jax.local_devices()
+        found = [*jax.local_devices()]  # JAX keeps the list that it returns
         if jax.default_backend() != "cpu":
             found += jax.local_devices(backend="cpu")
         default = _find_device(None)
