@@ -23,6 +23,8 @@ INTEROP = sorted(  # so that the others are not collected
     if "pytest.mark.interop" in path.read_text()
 )
 EXCHANGE = "tests/models/test_exchange.py"  # of models that learn
+QUICK_ON = "jax"
+"""The backend on which an example for each backend runs in the quick tier: it takes least there."""
 SLOW = {  # examples that train for a long time
     "connect_four",
     "flax_dqn",
@@ -54,7 +56,8 @@ def programs() -> Iterator[Any]:
         if '"--backend"' in path.read_text():
             for backend in LEARNERS:
                 run = [str(path), "--backend", backend]
-                yield pytest.param(run, id=f"example {path.stem} {backend}", marks=marks)
+                slow = marks or ([] if backend == QUICK_ON else [pytest.mark.slow])
+                yield pytest.param(run, id=f"example {path.stem} {backend}", marks=slow)
         else:
             yield pytest.param([str(path)], id=f"example {path.stem}", marks=marks)
 

@@ -8,12 +8,16 @@ from trifolium.experiment import TrainOptions
 
 @pytest.hookimpl(tryfirst=True)  # before the slow ones are left out
 def pytest_collection_modifyitems(items):
-    """Allow short runs that learn nothing: one test checks the warning. Runs on strict are slow."""
+    """Allow short runs that learn nothing: one test checks the warning.
+
+    On PyTorch and JAX, resuming and the command alone are not slow; on strict, all is.
+    """
     ignored = pytest.mark.filterwarnings("ignore:the model .* has learned nothing:RuntimeWarning")
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(ignored)
-            item.add_marker(pytest.mark.slow_on("strict"))
+            on_all = item.path.stem in ("test_resume", "test_cli")
+            item.add_marker(pytest.mark.slow_on("strict", *(() if on_all else ("torch", "jax"))))
 
 
 @pytest.fixture

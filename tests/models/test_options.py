@@ -93,6 +93,7 @@ def test_a_space_is_no_number_of_actions(learner):
             kind(4, gym.spaces.Box(0, 1, (2,)), 1000, backend=learner)
 
 
+@pytest.mark.slow_on("jax")
 @KINDS
 @pytest.mark.parametrize(
     ("options", "least"),

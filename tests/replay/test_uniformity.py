@@ -23,11 +23,12 @@ OPTIONS = [
 ]
 VALID_OPTIONS = [OPTIONS[0], Options(40, n_frames=2), *OPTIONS[2:]]  # a twin's episodes are short
 BATCHES = 1500
+OF_THREE = pytest.param(3, marks=pytest.mark.slow)  # all different by luck, or by Floyd
 
 
 @pytest.mark.parametrize("fill", FILLS.values(), ids=FILLS)
 @pytest.mark.parametrize("options", OPTIONS, ids=repr)
-@pytest.mark.parametrize("batch_size", [1, 3, 12])  # 3: all different by luck, or by Floyd
+@pytest.mark.parametrize("batch_size", [1, OF_THREE, 12])
 def test_uniform(backend: tri.Backend, options: Options, fill: float, batch_size: int) -> None:
     twin = filled(backend, options, fill)
     reachable = twin.reference.transitions()
@@ -64,7 +65,7 @@ def test_prioritized(backend: tri.Backend, fill: float, n_streams: int, boundary
 
 @pytest.mark.parametrize("fill", FILLS.values(), ids=FILLS)
 @pytest.mark.parametrize("options", VALID_OPTIONS, ids=repr)
-@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("batch_size", [1, OF_THREE])
 def test_valid_only(backend: tri.Backend, options: Options, fill: float, batch_size: int) -> None:
     check_valid_only(filled(backend, options, fill), batch_size)
 

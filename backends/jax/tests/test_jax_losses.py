@@ -103,7 +103,9 @@ READERS = {
 }
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the number is there; test_guard_sees_a_read")
+@pytest.mark.skipif(
+    jax.default_backend() != "cpu", reason="the number is there; test_guard_sees_a_read"
+)
 @pytest.mark.parametrize("read", READERS.values(), ids=READERS)
 def test_reading_would_wait(read, pending):
     loss = 2 * pending.number
