@@ -39,6 +39,7 @@ QUICK_SUMS = [
     "tests/test_golden.py",
 ]
 QUICK_GRAPH = [
+    "tests/replay/test_steps.py",
     "tests/replay/test_states.py",
     "tests/replay/test_widetree.py",
     "tests/replay/test_functional.py",
@@ -47,6 +48,7 @@ QUICK_GRAPH = [
     "tests/replay/test_inputs.py",
 ]
 QUICK = [  # the quickest to notice first
+    "tests/replay/test_steps.py",
     "tests/replay/test_windows.py",
     "tests/replay/test_planted_bugs.py::test_nothing_is_noticed_without_one",
     "tests/replay/test_ring.py",
@@ -83,6 +85,8 @@ SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.And: ast.Or,
     ast.Or: ast.And,
 }
+KEYWORDS_TO_LEAVE = ("copy=False", "strict=True")
+"""What changes nothing that could be seen: of what is zipped the lengths are equal."""
 NAMES = {
     "maximum": "minimum",
     "minimum": "maximum",
@@ -202,7 +206,7 @@ def places(tree: ast.Module) -> Iterator[tuple[str, ast.AST, str, int | None, An
                 if not isinstance(node, ast.AST) or is_text(node):
                     continue
                 text = ast.unparse(node)
-                if isinstance(parent, ast.keyword) and (parent.arg, text) == ("copy", "False"):
+                if isinstance(parent, ast.keyword) and f"{parent.arg}={text}" in KEYWORDS_TO_LEAVE:
                     continue
                 yield where, parent, field, index, node
                 shapes = isinstance(parent, ast.Call) and ast.unparse(parent.func).endswith(".reshape")

@@ -80,8 +80,8 @@ def test_the_backend_of_this_run_is_listed_with_what_it_has(backend: tri.Backend
 
 def test_no_framework_is_there_that_the_run_is_not_for(backend: tri.Backend) -> None:
     """Holds where nox made the environment; elsewhere all of them may be installed."""
-    if "NOX_CURRENT_SESSION" not in os.environ:
-        pytest.skip("only nox makes an environment for one backend")
+    if not os.environ.get("NOX_CURRENT_SESSION", "").startswith("tests"):
+        pytest.skip("only nox -s tests makes an environment for one backend")
     installed = {name for name, info in tri.backends().items() if info.installed}
     assert installed == {"numpy", backend.name}
 

@@ -70,7 +70,7 @@ def same_rows(backend: tri.Backend, structured: tri.Batch, plain: tri.Batch, lea
     for field in ("states", "next_states"):
         found, expected = getattr(structured, field), backend.to_numpy(getattr(plain, field))
         found = backend.to_numpy(found["camera"] if leaf == "camera" else found["body"]["pos"])
-        # of a leaf with one frame there is the newest
+        assert found.shape[1] == FRAMES.get(leaf, 1)  # of a leaf with one frame there is the newest
         np.testing.assert_array_equal(found, expected[:, -found.shape[1] :], err_msg=field)
         assert found.dtype == expected.dtype
 
