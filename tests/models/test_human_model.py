@@ -116,6 +116,7 @@ def terminal(backend):
     opened.close()
 
 
+@pytest.mark.slow_on("strict", "torch", "jax")
 def test_playing_in_a_terminal(terminal):
     terminal.wait_for("ready")
     first = terminal.wait_for("action: ")
@@ -149,6 +150,7 @@ def test_playing_in_a_terminal(terminal):
     assert terminal.end()[0] == 0
 
 
+@pytest.mark.slow_on("strict", "torch", "jax")
 def test_waiting_for_a_key_takes_no_time_of_the_processor(terminal):
     terminal.wait_for("action: ")
     status = Path(f"/proc/{terminal.program.pid}/stat")

@@ -16,9 +16,13 @@ CASES = {
     "images": (tri.DDQN, {"input_size": (6, 6), "convolutions": [(3, 3, 1)]}),
     "iqn": (tri.IQN, {"quantiles": 4, "target_quantiles": 4, "action_quantiles": 4}),
 }
+QUICK = ("plain", "images", "iqn")
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow_on("jax")) for case in CASES],
+)
 @pytest.mark.parametrize("where", ["state", "next state"])
 def test_nan_is_not_hidden(learner: tri.Backend, case: str, where: str) -> None:
     kind, options = CASES[case]
