@@ -43,7 +43,7 @@ def test_mixed_rows_are_noticed() -> None:
     """Without the lock the test above fails."""
     threads = Hammer(tri.get_backend("numpy"))
     threads.buffer._store.lock = nullcontext()
-    with switch_interval(1e-6), pytest.raises((AssertionError, IndexError, ValueError)):
+    with switch_interval(1e-6), pytest.raises(Exception):  # noqa: B017, PT011 (what breaks first is chance)
         threads.run(20.0)
 
 
