@@ -121,6 +121,8 @@ def quick_tests(module: str) -> list[str]:
         return QUICK_SUMS
     if TARGETS[module].stem in ("ahead", "locks"):
         return [*QUICK_THREADS, "tests/replay/test_processes.py"]
+    if module == "columns":
+        return ["tests/replay/test_device_columns.py", *QUICK]
     if folder == "host":
         return QUICK
     return list(dict.fromkeys([*QUICK, *QUICK_GRAPH])) if folder == "rules" else QUICK_GRAPH
