@@ -62,3 +62,20 @@ def test_what_is_staged_is_gone_with_the_rest(device: NumpyBackend) -> None:
     assert np.asarray(buffer[:][0]).ravel().tolist() == [10, 11]
     batch = buffer.fetch(buffer.sample(1).indices)
     assert (batch.states.item(), batch.next_states.item()) == (10, 11)
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_columns_that_are_not_given_hold_zeros(
+    device: NumpyBackend, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    """Rows that a stage holds, and rows that are written past it."""
+    monkeypatch.setattr(columns, "STAGE_ROWS", 3)
+    spec = tri.Buffer(8, (2, 3), extras={"logits": ((2, 5), "float32")}).spec
+    found = DeviceColumns(device, spec)
+    rows = np.arange(count)
+    obs, logits = np.ones((count, 2, 3), np.float32), np.ones((count, 2, 5), np.float32)
+    found.put_many(rows, {"obs": obs, "logits": logits})
+    found.put_many(rows, {"obs": 2 * obs})
+    np.testing.assert_array_equal(found.read("logits", rows), 0 * logits)
+    np.testing.assert_array_equal(found.read("obs", rows), 2 * obs)
+    np.testing.assert_array_equal(found.copied("obs")[rows], 2 * obs)
