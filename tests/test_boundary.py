@@ -148,6 +148,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planted", PLANTED)
 def test_a_planted_import_is_found_in_the_core(tmp_path: Path, planted: str) -> None:
     shutil.copytree(ROOT / "src", tmp_path, dirs_exist_ok=True)
@@ -157,6 +158,7 @@ def test_a_planted_import_is_found_in_the_core(tmp_path: Path, planted: str) -> 
     assert trespasses(tmp_path, BLADES | FRAMEWORKS) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKENDS)
 def test_a_planted_import_is_found_in_a_backend(tmp_path: Path, name: str) -> None:
     shutil.copytree(ROOT / "backends" / name / f"trifolium_{name}", tmp_path, dirs_exist_ok=True)

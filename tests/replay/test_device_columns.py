@@ -21,7 +21,7 @@ def device() -> NumpyBackend:
     return backend
 
 
-@pytest.mark.parametrize("stage_rows", [3, columns.STAGE_ROWS])
+@pytest.mark.parametrize("stage_rows", [3, pytest.param(columns.STAGE_ROWS, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("options", HISTORIES, ids=str)
 def test_it_does_what_the_reference_does(
     device: NumpyBackend, monkeypatch: pytest.MonkeyPatch, options: Any, stage_rows: int

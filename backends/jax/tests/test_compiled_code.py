@@ -193,6 +193,7 @@ def structured_steps(count: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_structured_states_are_scanned_and_mapped() -> None:
     state = replay.init(16, STRUCTURED, {"camera": 3}, backend="jax")
     assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(state))

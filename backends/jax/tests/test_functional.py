@@ -219,16 +219,8 @@ def test_a_copy_would_be_seen() -> None:
     assert temporary[1] - temporary[0] > 4500 * 4
 
 
-@pytest.mark.parametrize(
-    "draw",
-    [
-        "subset",
-        *(
-            pytest.param(draw, marks=pytest.mark.slow)
-            for draw in ("priority", "stratified", "independent")
-        ),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("draw", ["subset", "priority", "stratified", "independent"])
 def test_draws_in_a_scan_are_uniform(draw: str) -> None:
     """Chi-square over all that can be drawn; rows of a batch are distinct where they are to be."""
     by_priority = draw == "priority"

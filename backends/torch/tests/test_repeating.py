@@ -76,7 +76,7 @@ def test_python_computes_losses_until_they_are_recorded(backend: tri.Backend) ->
     assert model.losses == CALLS_BEFORE + 1  # type: ignore[attr-defined]
 
 
-QUICK = ("dqn", "noisy, dueling", "schedule", "iqn")
+QUICK = ("dqn", "schedule", "iqn")
 
 
 @pytest.mark.parametrize(
