@@ -110,6 +110,14 @@ def test_trees_are_the_same(capacity: int) -> None:
         assert trees[0]._nodes.tobytes() == trees[1]._nodes.tobytes()
         assert trees[0].total == trees[1].total
         assert np.array_equal(*found)
+    leaves = np.arange(min(capacity, 300))
+    found = []
+    for tree, use in zip((SumTree(capacity), SumTree(capacity)), (False, True), strict=True):
+        assert kernels.use_kernels(use) is use
+        tree.assign(leaves, np.ones(len(leaves)))  # so that every leaf of the first nodes is found
+        found.append(tree.find(leaves + 0.5))
+    kernels.use_kernels(False)
+    assert np.array_equal(*found)
 
 
 def test_nothing_changes_without_numba(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from trifolium.testing.cases import on_host
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "stacks": {"n_frames": 3, "n_step": 2, "n_streams": 2},
-    "prioritized": {"sampler": lambda: tri.Prioritized(beta=tri.Linear(0.4, 1.0, steps=5))},
+    "prioritized": {"sampler": lambda: tri.Prioritized(beta=tri.Linear(0.4, 1.0, steps=50))},
     "valid rows": {"sampler": lambda: tri.Uniform(valid_only=True)},
 }
 each_option = pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
@@ -41,6 +41,8 @@ def filled(backend: tri.Backend, options: dict[str, Any] | None = None, steps: i
     buffer = tri.Buffer(64, (2,), backend=backend, seed=0, extras={"tag": "int32"}, **made)
     for step in range(steps):
         add(buffer, step)
+    if isinstance(buffer.sampler, tri.Prioritized):  # so that weights tell beta
+        buffer.update_priorities(buffer.sample(16).indices, np.arange(16.0))
     return buffer
 
 
