@@ -21,7 +21,7 @@ BACKENDS = Path(__file__).parent / "backends"
 SHARED = Path(__file__).parent / "tests"
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 WORKER = os.environ.get("PYTEST_XDIST_WORKER")
-if WORKER and CACHE in os.environ and Path(os.environ[CACHE]).name != WORKER:
+if WORKER and os.environ.get(CACHE) and Path(os.environ[CACHE]).name != WORKER:
     # each process that tests has one: JAX writes to a shared cache without a lock, or waits for it
     os.environ[CACHE] = str(Path(os.environ[CACHE], WORKER))
 ONCE = "numpy"
