@@ -64,8 +64,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     wants_slow = config.getoption("slow") or "slow" in config.option.markexpr
     kept, left_out = [], []
     for item in items:
-        slow_on = item.get_closest_marker("slow_on")
-        if slow_on and backend in slow_on.args:
+        if any(backend in mark.args for mark in item.iter_markers("slow_on")):
             item.add_marker("slow")
         belongs = wants_slow or not item.get_closest_marker("slow")
         belongs = belongs and (backend == ONCE or not runs_once(item))

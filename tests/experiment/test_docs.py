@@ -15,7 +15,6 @@ def test_there_is_something_to_run():
     assert sum('backend="numpy"' in block for block in BLOCKS) == 1
 
 
-@pytest.mark.slow_on("torch", "jax")
 @pytest.mark.parametrize("number", range(2))
 def test_block_runs(number, learner, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -43,7 +43,8 @@ def test_mixed_rows_are_noticed() -> None:
     """Without the lock the test above fails."""
     threads = Hammer(tri.get_backend("numpy"))
     threads.buffer._store.lock = nullcontext()
-    with switch_interval(1e-6), pytest.raises(Exception):  # noqa: B017, PT011 (what breaks first is chance)
+    broken = (AssertionError, IndexError, TypeError, ValueError)  # what breaks first is chance
+    with switch_interval(1e-6), pytest.raises(broken):
         threads.run(20.0)
 
 

@@ -109,7 +109,7 @@ def test_a_state_made_with_x64_asks_for_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampler", [None, pytest.param(tri.Prioritized(), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sampler", [None, tri.Prioritized()])
 def test_a_state_on_the_host_goes_on(sampler: Any) -> None:
     state = replay.init(8, (2,), backend="jax", sampler=sampler)
     state = grown(state, 0, 3)
